@@ -1,0 +1,548 @@
+/* The fused loops: a whole solve of one problem in double, whatever the arrays hold.
+ *
+ * With S = Phi^H diag(m)^2 Phi = U^H U under `radiated` power (U = I under `digital`),
+ * Y' = U^{-H} G^H and Y = U^{-1} Y', every beamformer is V = Y Psi, its power is that of
+ * Y' Psi, and all rates follow from Psi and X = Y'^H Y'.  reference.py is the definition.
+ */
+
+#ifndef HF_SOLVE_H
+#define HF_SOLVE_H
+
+#include "precode.h"
+
+/* A problem in its workspace, with the state of the loops. */
+typedef struct {
+    work_d w;
+    idx F, phases;
+    int single; /* precision of the arrays */
+    double power, noise_power;
+    int radiated;
+    int64_t sweeps;
+    idx psi_size;                                  /* of one channel's Psi: 2 K ldk */
+    double *m, *trial, *best, *zf, *direction;     /* ldn each; zf: the first stage's best */
+    double *gradient, *trial_gradient;             /* ldn each */
+    double *psi, *trial_psi, *best_psi, *zf_psi;   /* F Psi each */
+    double *beams, *best_beams;                    /* V: F x L x ldk */
+    double *state;                                 /* start of the memory, to free */
+} problem;
+
+static size_t lay_out_problem(problem *p, char *memory) {
+    arena_d a = {memory, 0};
+    const work_d *w = &p->w;
+    p->psi_size = 2 * w->K * w->ldk;
+    p->state = take_d(&a, 0, 0);
+    double **vectors[] = {&p->m,         &p->trial,    &p->best,          &p->zf,
+                          &p->direction, &p->gradient, &p->trial_gradient};
+    for (int i = 0; i < 7; i++)
+        *vectors[i] = take_d(&a, w->ldn, 8);
+    double **psis[] = {&p->psi, &p->trial_psi, &p->best_psi, &p->zf_psi};
+    for (int i = 0; i < 4; i++)
+        *psis[i] = take_d(&a, p->F * p->psi_size, 8);
+    p->beams = take_d(&a, p->F * 2 * w->L * w->ldk, 8);
+    p->best_beams = take_d(&a, p->F * 2 * w->L * w->ldk, 8);
+    return a.used;
+}
+
+static int open_problem(problem *p, hf_shape s, int radiated, int64_t sweeps) {
+    const int status = open_d(&p->w, s, s.channels, s.phases);
+    if (status)
+        return status;
+    p->single = s.single;
+    p->F = s.channels;
+    p->phases = s.phases;
+    p->radiated = radiated;
+    p->sweeps = sweeps;
+    char *memory = aligned_alloc(64, lay_out_problem(p, NULL));
+    if (!memory) {
+        free(p->w.block);
+        return HF_NO_MEMORY;
+    }
+    lay_out_problem(p, memory);
+    return HF_OK;
+}
+
+static void close_problem(problem *p) {
+    free(p->state);
+    free(p->w.block);
+}
+
+#define EACH(n) for (idx n = 0; n < p->w.ldn; n += WD)
+
+static double dot(const problem *p, const double *a, const double *b) {
+    VD sum = {0};
+    EACH(n)
+    sum += load(a + n) * load(b + n);
+    return add_up(sum);
+}
+
+/* Loads item b; returns whether all of it is finite. */
+static int load_problem(problem *p, hf_problem from, idx b) {
+    work_d *w = &p->w;
+    read_rows(p->single, p->F * w->K, w->N, w->ldn, item_d(from.channel, b), w->channel);
+    if (b == 0 || from.phase.step) {
+        const char *phase = item_d(from.phase, b);
+        const idx bytes = 2 * w->N * w->L * (p->single ? 4 : 8);
+        for (idx g = 0; g < p->phases; g++)
+            read_columns(p->single, w->N, w->L, w->ldn, phase + g * bytes,
+                         w->phase + 2 * g * w->L * w->ldn);
+    }
+    read_reals(p->single, w->N, w->ldn, item_d(from.amplitudes, b), p->m);
+    memcpy(w->weights, item_d(from.weights, b), (size_t)w->K * 8);
+    p->power = number_d(from.power, b);
+    p->noise_power = number_d(from.noise_power, b);
+    const double size = norm2(p->F * w->K, w->ldn, w->channel) +
+                        norm2(p->phases * w->L, w->ldn, w->phase) + dot(p, p->m, p->m);
+    return isfinite(size);
+}
+
+INLINE const double *channel_of(const problem *p, idx f) {
+    return p->w.channel + 2 * f * p->w.K * p->w.ldn;
+}
+
+INLINE const double *phase_of(const problem *p, idx f) {
+    return p->w.phase + (p->phases > 1 ? 2 * f * p->w.L * p->w.ldn : 0);
+}
+
+static void set_amplitudes(problem *p, const double *m) {
+    memcpy(p->w.amplitudes, m, (size_t)p->w.ldn * 8);
+}
+
+/* S of the surface in w->surface, into w->feeds. */
+static void find_feeds(work_d * w) {
+    product_d(w->L, w->L, w->ldn, w->surface, w->surface, 1, 1, w->sums, w->feeds, w->ldl);
+    mirror(w->L, w->ldl, w->feeds);
+}
+
+/* Y' and Y of channel f at the amplitudes set; X into gram.  At m = 0 both are zero. */
+static void whiten(problem *p, idx f, double *gram) {
+    work_d *w = &p->w;
+    find_effective_d(w, channel_of(p, f), phase_of(p, f));
+    dagger(w->K, w->L, w->effective, w->ldl, w->whitened, w->ldk);
+    const size_t bytes = (size_t)(2 * w->L * w->ldk) * 8;
+    if (p->radiated) {
+        find_feeds(w);
+        double guard = 0;
+        for (idx l = 0; l < w->L; l++)
+            guard += RE(w->feeds, l, w->ldl)[l];
+        guard *= TINY / (double)w->L;
+        for (idx l = 0; l < w->L; l++)
+            RE(w->feeds, l, w->ldl)[l] += guard;
+        if (guard > 0 && factor(w->L, w->ldl, w->feeds) > 0) {
+            solve_lower(w->L, w->feeds, w->ldl, w->ldk, w->whitened);
+            memcpy(w->beams, w->whitened, bytes);
+            solve_upper(w->L, w->feeds, w->ldl, w->ldk, w->beams);
+        } else {
+            clear(w->L, w->ldk, w->whitened);
+            clear(w->L, w->ldk, w->beams);
+        }
+    } else {
+        memcpy(w->beams, w->whitened, bytes);
+    }
+    multiply_dagger(w->K, w->L, w->whitened, w->ldk, w->whitened, w->ldk, gram);
+}
+
+/* slope[n] of Re sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl), added to the gradient, and
+ * less m_n Phi_n [Lambda] Phi_n^H under `radiated` power; beams^H is (K x ldl) in
+ * w->beams_out, Lambda (L x ldl) in w->feeds. */
+static void add_gradient(problem *p, idx f, const double *m, const double *gamma,
+                            double *gradient) {
+    work_d *w = &p->w;
+    multiply(w->K, w->K, gamma, w->ldk, w->beams_out, w->ldl, w->coupling);
+    pull_back_d(w->K, w->L, w->ldn, channel_of(p, f), phase_of(p, f), 0, w->coupling,
+                 w->ldl, w->omega, w->slope);
+    for (idx n = 0; n < w->ldn; n++)
+        gradient[n] += w->slope[n];
+    if (!p->radiated)
+        return;
+    for (idx r = 0; r < w->L; r++)
+        for (idx i = 0; i < 2; i++) {
+            double *row = w->feeds + (2 * r + i) * w->ldl;
+            for (idx c = 0; c < w->ldl; c++)
+                row[c] *= c < r ? 2 : c == r;
+        }
+    pull_back_d(w->L, w->L, w->ldn, phase_of(p, f), phase_of(p, f), 1, w->feeds, w->ldl,
+                 w->omega, w->slope);
+    for (idx n = 0; n < w->ldn; n++)
+        gradient[n] -= m[n] * w->slope[n];
+}
+
+/* ZF with water-filled powers: rate, Gamma = Lambda, Psi; -inf where X is singular. */
+static double zf_terms(problem *p, const double *gram, double *psi, double *gamma,
+                          double *lambda) {
+    work_d *w = &p->w;
+    const idx K = w->K, ldk = w->ldk;
+    double *inverse = w->square[1], *cost = w->links.disturbance, *received = w->links.ratio;
+    if (!invert(K, ldk, gram, inverse, w->square[2]))
+        return -INFINITY;
+    for (idx k = 0; k < K; k++)
+        cost[k] = RE(inverse, k, ldk)[k];
+    const double level =
+        fill(K, cost, p->power, p->noise_power, w->weights, NULL, w->order, received);
+    double *scaled = w->square[4];
+    for (idx k = 0; k < K; k++) {
+        w->links.signal[k] = sqrt(received[k]);
+        for (idx i = 0; i < 2; i++)
+            for (idx j = 0; j < ldk; j++) {
+                const double entry = inverse[(2 * k + i) * ldk + j];
+                scaled[(2 * k + i) * ldk + j] = j < K ? entry * received[j] : 0;
+            }
+    }
+    multiply(K, K, scaled, ldk, inverse, ldk, gamma);
+    scale(K, ldk, level > 0 ? 2 * INV_LN2 / level : 0, gamma);
+    memcpy(lambda, gamma, (size_t)p->psi_size * 8);
+    for (idx k = 0; k < 2 * K; k++)
+        for (idx j = 0; j < ldk; j++)
+            psi[k * ldk + j] = j < K ? inverse[k * ldk + j] * w->links.signal[j] : 0;
+    for (idx k = 0; k < K; k++)
+        received[k] /= p->noise_power;
+    return rate_of(ldk, received, w->weights);
+}
+
+/* The rate after sweeps of Psi in place; Gamma and Lambda where not NULL. */
+static double general_terms(problem *p, const double *gram, int64_t sweeps, double *psi,
+                               double *gamma, double *lambda) {
+    work_d *w = &p->w;
+    const idx K = w->K, ldk = w->ldk;
+    const double ratio = p->noise_power / p->power;
+    for (int64_t i = 0; i < sweeps; i++)
+        wmmse_sweep(K, ldk, gram, psi, ratio, w->weights, w->links, w->sweep);
+    double *received = w->square[4], *adjoint = w->square[5], *psi_dagger = w->square[1];
+    multiply(K, K, gram, ldk, psi, ldk, received);
+    const double spent = inner_product(K, ldk, psi, received);
+    if (!(spent > 0)) {
+        if (gamma) {
+            clear(K, ldk, gamma);
+            clear(K, ldk, lambda);
+        }
+        return 0 * spent;
+    }
+    find_links(K, ldk, received, ratio * spent, w->links);
+    const double rate = rate_of(ldk, w->links.ratio, w->weights);
+    if (!gamma)
+        return rate;
+    const double d_noise = rate_adjoint(K, ldk, received, w->weights, w->links, adjoint);
+    dagger(K, K, psi, ldk, psi_dagger, ldk);
+    multiply(K, K, adjoint, ldk, psi_dagger, ldk, gamma);
+    if (p->radiated) {
+        multiply(K, K, psi, ldk, psi_dagger, ldk, lambda);
+        scale(K, ldk, 2 * ratio * d_noise, lambda);
+    }
+    return rate;
+}
+
+/* Rate over all channels at m, its gradient, and Psi in place, by zero forcing (stage 0) or
+ * warm-started WMMSE sweeps (stage 1). */
+static double evaluate(problem *p, int stage, const double *m, double *psi,
+                          double *gradient) {
+    work_d *w = &p->w;
+    double *gram = w->square[0], *gamma = w->square[2], *lambda = w->square[3], total = 0;
+    memset(gradient, 0, (size_t)w->ldn * 8);
+    set_amplitudes(p, m);
+    for (idx f = 0; f < p->F; f++) {
+        whiten(p, f, gram);
+        double *psi_f = psi + f * p->psi_size;
+        const double rate = stage ? general_terms(p, gram, p->sweeps, psi_f, gamma, lambda)
+                                  : zf_terms(p, gram, psi_f, gamma, lambda);
+        if (!isfinite(rate))
+            return rate;
+        total += rate;
+        dagger(w->L, w->K, w->beams, w->ldk, w->beams_out, w->ldl);
+        if (p->radiated) {
+            multiply(w->L, w->K, w->beams, w->ldk, lambda, w->ldk, w->digital);
+            multiply(w->L, w->K, w->digital, w->ldk, w->beams_out, w->ldl, w->feeds);
+        }
+        add_gradient(p, f, m, gamma, gradient);
+    }
+    return total;
+}
+
+#define SWAP(a, b)      \
+    do {                \
+        double *t = a;  \
+        a = b;          \
+        b = t;          \
+    } while (0)
+
+#define MEMORY 5
+
+/* Nonmonotone spectral projected gradient from p->m and p->psi; the best m, Psi and rate are
+ * left in p->best, p->best_psi and *best_rate.  Returns the iterations made. */
+static int64_t ascend(problem *p, int stage, int64_t iterations, double tolerance,
+                         double *history, double *best_rate, uint8_t *converged) {
+    const size_t bytes = (size_t)p->w.ldn * 8, psi_bytes = (size_t)(p->F * p->psi_size) * 8;
+    double recent[MEMORY], largest = 0;
+    *converged = 0;
+    memcpy(p->best, p->m, bytes);
+    double rate = evaluate(p, stage, p->m, p->psi, p->gradient);
+    memcpy(p->best_psi, p->psi, psi_bytes);
+    *best_rate = rate;
+    if (!isfinite(rate))
+        return 0;
+    history[0] = recent[0] = rate;
+    for (int i = 1; i < MEMORY; i++)
+        recent[i] = INFINITY;
+    for (idx n = 0; n < p->w.ldn; n++)
+        largest = fmax(largest, fabs(p->gradient[n]));
+    double step = largest > 0 ? 1 / largest : 1;
+    for (int64_t i = 0; i < iterations; i++) {
+        for (idx n = 0; n < p->w.ldn; n++) {
+            const double to = p->m[n] + step * p->gradient[n];
+            p->direction[n] = (to > 1 ? 1 : to < 0 ? 0 : to) - p->m[n];
+        }
+        const double slope = dot(p, p->gradient, p->direction);
+        if (!(slope > tolerance)) {
+            *converged = 1;
+            return i;
+        }
+        double worst = INFINITY, length = 1, trial_rate;
+        for (int j = 0; j < MEMORY; j++)
+            worst = fmin(worst, recent[j]);
+        for (;; length *= 0.5) {
+            if (length < 1e-6) {
+                *converged = 1;
+                return i;
+            }
+            EACH(n)
+            store(p->trial + n, load(p->m + n) + length * load(p->direction + n));
+            memcpy(p->trial_psi, p->psi, psi_bytes);
+            trial_rate = evaluate(p, stage, p->trial, p->trial_psi, p->trial_gradient);
+            if (trial_rate >= worst + 1e-4 * length * slope)
+                break;
+        }
+        VD moved = {0}, curved = {0};
+        EACH(n) {
+            const VD change = load(p->trial + n) - load(p->m + n);
+            moved += change * change;
+            curved -= change * (load(p->trial_gradient + n) - load(p->gradient + n));
+        }
+        const double curvature = add_up(curved);
+        step = curvature > 0 ? fmin(fmax(add_up(moved) / curvature, 1e-8), 1e4) : 100;
+        SWAP(p->m, p->trial);
+        SWAP(p->psi, p->trial_psi);
+        SWAP(p->gradient, p->trial_gradient);
+        rate = recent[(i + 1) % MEMORY] = history[i + 1] = trial_rate;
+        if (rate > *best_rate) {
+            *best_rate = rate;
+            memcpy(p->best, p->m, bytes);
+            memcpy(p->best_psi, p->psi, psi_bytes);
+        }
+    }
+    return iterations;
+}
+
+/* The general stage's start: the best after four sweeps of Psi as given, matched and ZF beams,
+ * in place. */
+static void enter(problem *p, const double *gram, double *psi) {
+    work_d *w = &p->w;
+    const size_t bytes = (size_t)p->psi_size * 8;
+    double *candidate = w->square[2], *best = w->square[3], best_rate = -1;
+    for (int i = 0; i < 3; i++) {
+        if (i == 0)
+            memcpy(candidate, psi, bytes);
+        else if (i == 1)
+            matched(w->K, w->ldk, gram, candidate);
+        else
+            invert(w->K, w->ldk, gram, candidate, w->square[4]);
+        const double rate = general_terms(p, gram, 4, candidate, NULL, NULL);
+        if (rate > best_rate) {
+            best_rate = rate;
+            memcpy(best, candidate, bytes);
+        }
+    }
+    if (best_rate >= 0)
+        memcpy(psi, best, bytes);
+}
+
+/* V = Y Psi scaled to the power, in channel f, into p->beams; Y and X as whiten left them. */
+static void find_beams(problem *p, idx f, const double *gram, const double *psi) {
+    work_d *w = &p->w;
+    double *beams = p->beams + f * 2 * w->L * w->ldk, *received = w->square[5];
+    multiply(w->K, w->K, gram, w->ldk, psi, w->ldk, received);
+    const double spent = inner_product(w->K, w->ldk, psi, received);
+    multiply(w->L, w->K, w->beams, w->ldk, psi, w->ldk, beams);
+    if (spent > 0)
+        scale(w->L, w->ldk, sqrt(p->power / spent), beams);
+}
+
+static void put(problem *p, idx b, const double *m, const double *beams, double rate,
+                int64_t iterations, uint8_t converged, hf_solved to) {
+    const work_d *w = &p->w;
+    for (idx n = 0; n < w->N; n++)
+        if (p->single)
+            ((float *)to.amplitudes)[b * w->N + n] = (float)m[n];
+        else
+            ((double *)to.amplitudes)[b * w->N + n] = m[n];
+    const idx rows = p->F * w->L;
+    write_rows(p->single, rows, w->K, w->ldk, beams, to.digital, 2 * b * rows * w->K);
+    to.sum_rate[b] = rate;
+    to.iterations[b] = iterations;
+    to.converged[b] = converged;
+}
+
+static void put_nan(problem *p, idx b, hf_solved to) {
+    const idx count = 2 * p->F * p->w.L * p->w.K;
+    write_nan(p->single, p->w.N, to.amplitudes, b * p->w.N);
+    write_nan(p->single, count, to.digital, b * count);
+    to.sum_rate[b] = NAN;
+    to.iterations[b] = 0;
+    to.converged[b] = 0;
+}
+
+static int variable_projection(hf_shape s, hf_problem given, int64_t zf_iterations,
+                                  int64_t iterations, int64_t sweeps, double tolerance,
+                                  hf_solved to) {
+    problem at, *p = &at;
+    const int status = open_problem(p, s, given.radiated, sweeps);
+    if (status)
+        return status;
+    work_d *w = &p->w;
+    const size_t bytes = (size_t)w->ldn * 8, psi_bytes = (size_t)(p->F * p->psi_size) * 8;
+    for (idx b = 0; b < s.batch; b++) {
+        double *history = to.history + b * (zf_iterations + iterations + 2);
+        for (int64_t i = 0; i < zf_iterations + iterations + 2; i++)
+            history[i] = NAN;
+        if (!load_problem(p, given, b)) {
+            put_nan(p, b, to);
+            continue;
+        }
+        double rate = -INFINITY;
+        int64_t made = 0;
+        uint8_t converged = 0;
+        memset(p->psi, 0, psi_bytes);
+        memcpy(p->best, p->m, bytes);
+        memset(p->best_psi, 0, psi_bytes);
+        if (w->K <= w->L)
+            made = ascend(p, 0, zf_iterations, tolerance, history, &rate, &converged);
+        if (iterations > 0 || rate == -INFINITY) {
+            memcpy(p->m, p->best, bytes);
+            memcpy(p->psi, p->best_psi, psi_bytes);
+            memcpy(p->zf, p->best, bytes);
+            memcpy(p->zf_psi, p->best_psi, psi_bytes);
+            set_amplitudes(p, p->m);
+            for (idx f = 0; f < p->F; f++) {
+                whiten(p, f, w->square[0]);
+                enter(p, w->square[0], p->psi + f * p->psi_size);
+            }
+            double general_rate;
+            made += ascend(p, 1, iterations, tolerance, history + zf_iterations + 1,
+                              &general_rate, &converged);
+            if (rate > general_rate) {
+                SWAP(p->best, p->zf);
+                SWAP(p->best_psi, p->zf_psi);
+            } else {
+                rate = general_rate;
+            }
+        }
+        set_amplitudes(p, p->best);
+        for (idx f = 0; f < p->F; f++) {
+            whiten(p, f, w->square[0]);
+            find_beams(p, f, w->square[0], p->best_psi + f * p->psi_size);
+        }
+        put(p, b, p->best, p->beams, rate, made, converged, to);
+    }
+    close_problem(p);
+    return HF_OK;
+}
+
+/* Equal-SINR zero forcing at the amplitudes set, in every channel, into p->beams. */
+static void force(problem *p) {
+    work_d *w = &p->w;
+    for (idx f = 0; f < p->F; f++) {
+        whiten(p, f, w->square[0]);
+        invert(w->K, w->ldk, w->square[0], w->square[1], w->square[2]);
+        find_beams(p, f, w->square[0], w->square[1]);
+    }
+}
+
+/* Rate at fixed V, scaled to the power, over all channels, and its gradient in m. */
+static double evaluate_fixed(problem *p, const double *m, double *gradient) {
+    work_d *w = &p->w;
+    double *received = w->square[0], *adjoint = w->square[1], total = 0;
+    memset(gradient, 0, (size_t)w->ldn * 8);
+    set_amplitudes(p, m);
+    for (idx f = 0; f < p->F; f++) {
+        const double *beams = p->beams + f * 2 * w->L * w->ldk;
+        find_effective_d(w, channel_of(p, f), phase_of(p, f));
+        double spent = norm2(w->L, w->ldk, beams);
+        if (p->radiated) {
+            find_feeds(w);
+            multiply(w->L, w->L, w->feeds, w->ldl, beams, w->ldk, w->digital);
+            spent = inner_product(w->L, w->ldk, beams, w->digital);
+        }
+        multiply(w->K, w->L, w->effective, w->ldl, beams, w->ldk, received);
+        find_links(w->K, w->ldk, received, p->noise_power * spent / p->power, w->links);
+        total += rate_of(w->ldk, w->links.ratio, w->weights);
+        const double d_noise =
+            rate_adjoint(w->K, w->ldk, received, w->weights, w->links, adjoint);
+        dagger(w->L, w->K, beams, w->ldk, w->beams_out, w->ldl);
+        if (p->radiated) {
+            multiply(w->L, w->K, beams, w->ldk, w->beams_out, w->ldl, w->feeds);
+            scale(w->L, w->ldl, 2 * p->noise_power / p->power * d_noise, w->feeds);
+        }
+        add_gradient(p, f, m, adjoint, gradient);
+    }
+    return total;
+}
+
+static int alternating(hf_shape s, hf_problem given, double step, int64_t inner,
+                          double tolerance, int64_t iterations, hf_solved to) {
+    problem at, *p = &at;
+    const int status = open_problem(p, s, given.radiated, 0);
+    if (status)
+        return status;
+    work_d *w = &p->w;
+    const size_t bytes = (size_t)w->ldn * 8;
+    const size_t beam_bytes = (size_t)(p->F * 2 * w->L * w->ldk) * 8;
+    for (idx b = 0; b < s.batch; b++) {
+        double *history = to.history + b * (iterations + 1);
+        for (int64_t i = 0; i < iterations + 1; i++)
+            history[i] = NAN;
+        if (!load_problem(p, given, b)) {
+            put_nan(p, b, to);
+            continue;
+        }
+        set_amplitudes(p, p->m);
+        force(p);
+        double rate = evaluate_fixed(p, p->m, p->gradient), best_rate = rate;
+        history[0] = rate;
+        memcpy(p->best, p->m, bytes);
+        memcpy(p->best_beams, p->beams, beam_bytes);
+        int64_t made = 0;
+        uint8_t converged = 0;
+        while (made < iterations && !converged) {
+            const double served = rate;
+            for (int64_t steps = 1; made < iterations; steps++) {
+                for (idx n = 0; n < w->ldn; n++) {
+                    const double moved = p->m[n] + step * p->gradient[n];
+                    p->m[n] = moved > 1 ? 1 : moved < 0 ? 0 : moved;
+                }
+                made++;
+                if (steps == inner)
+                    break;
+                const double previous = rate;
+                rate = evaluate_fixed(p, p->m, p->gradient);
+                if (inner == 0 && fabs(rate - previous) < tolerance)
+                    break;
+            }
+            set_amplitudes(p, p->m);
+            force(p);
+            rate = evaluate_fixed(p, p->m, p->gradient);
+            history[made] = rate;
+            if (rate > best_rate) {
+                best_rate = rate;
+                memcpy(p->best, p->m, bytes);
+                memcpy(p->best_beams, p->beams, beam_bytes);
+            }
+            converged = fabs(rate - served) < tolerance;
+        }
+        put(p, b, p->best, p->best_beams, best_rate, made, converged, to);
+    }
+    close_problem(p);
+    return HF_OK;
+}
+
+#undef EACH
+#undef SWAP
+#undef MEMORY
+
+#endif

@@ -1,0 +1,176 @@
+"""Which backend computes: a default for the process, a choice for a block of code.
+
+A backend is asked for the batch function of an operator in one precision.  It has the signature
+``function(*inputs, *options, *outputs) -> None``; inputs are C-contiguous with a leading
+dimension of 1 (shared by the batch) or of the batch, outputs are filled in place.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .operators import OPERATORS
+
+BatchFunction = Callable[..., Any]
+
+#: Types of the options in the table of operators.
+OPTIONS: dict[str, type] = {
+    "radiated": bool,
+    "step": float,
+    "tolerance": float,
+    "inner": int,
+    "iterations": int,
+    "zf_iterations": int,
+    "sweeps": int,
+}
+
+_MODULES = {"native": ".native", "numba": ".jit", "numpy": ".reference"}
+
+_default: str | None = None
+_chosen: ContextVar[str | None] = ContextVar("hmimo_fast_backend", default=None)
+
+
+def get_backend() -> str:
+    """Name of the backend that calls from here use.
+
+    Returns
+    -------
+    str
+        ``"native"``, ``"numba"`` or ``"numpy"``: the innermost `backend` block, else what
+        `set_backend` set, else the environment variable ``HMIMO_BACKEND``, else ``"native"``
+        where the package was built with its C kernels and ``"numba"`` where it was not.
+
+    Examples
+    --------
+    >>> import hmimo_fast as hf
+    >>> with hf.backend("numpy"):
+    ...     hf.get_backend()
+    'numpy'
+    """
+    return _chosen.get() or _default or _initial()
+
+
+def set_backend(name: str) -> None:
+    """Set the backend of the whole process, all threads included.
+
+    Parameters
+    ----------
+    name : {"native", "numba", "numpy"}
+        C kernels, Numba, or the plain NumPy definitions (slow).
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    ImportError
+        If the backend is not installed.
+
+    Examples
+    --------
+    >>> import hmimo_fast as hf
+    >>> hf.set_backend(hf.get_backend())
+    """
+    global _default
+    _default = _checked(name)
+
+
+@contextmanager
+def backend(name: str) -> Iterator[None]:
+    """Use a backend inside a ``with`` block, in this thread or task only.
+
+    Parameters
+    ----------
+    name : {"native", "numba", "numpy"}
+        As for `set_backend`.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown.
+    ImportError
+        If the backend is not installed.
+
+    Examples
+    --------
+    >>> import hmimo_fast as hf
+    >>> with hf.backend("numpy"):
+    ...     hf.water_filling([1.0, 1.0], power=2.0, noise_power=0.5)
+    (array([1., 1.]), np.True_)
+    """
+    token = _chosen.set(_checked(name))
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+def batch_function(backend_name: str, operator: str, single: bool) -> BatchFunction:
+    """The batch function of an operator in a backend, or its ``outside_unit(values) -> bool``."""
+    module = _module(backend_name)
+    if backend_name == "native":
+        return getattr(module, operator)
+    if backend_name == "numba":
+        return module.batch_function(operator, single)
+    return _outside_unit if operator == "outside_unit" else _interpreted(module, operator)
+
+
+def _outside_unit(values: np.ndarray) -> bool:
+    return bool(np.any((values < 0.0) | (values > 1.0)))
+
+
+def _interpreted(reference: ModuleType, operator: str) -> BatchFunction:
+    """The loop over a batch, item by item, of the plain NumPy definition."""
+    function = getattr(reference, operator)
+    split = len(OPERATORS[operator].inputs)
+    stop = split + len(OPERATORS[operator].options)
+
+    def batch(*arguments: Any) -> None:
+        inputs, options, outputs = arguments[:split], arguments[split:stop], arguments[stop:]
+        with np.errstate(all="ignore"):
+            for i in range(len(outputs[0])):
+                results = function(*(array[i % len(array)] for array in inputs), *options)
+                for output, result in zip(
+                    outputs, results if len(outputs) > 1 else [results], strict=True
+                ):
+                    output[i] = result
+
+    return batch
+
+
+def _initial() -> str:
+    name = os.environ.get("HMIMO_BACKEND")
+    if name:
+        _checked(name, "HMIMO_BACKEND")
+    set_backend(name or ("native" if _installed("native") else "numba"))
+    return get_backend()
+
+
+def _checked(name: str, argument: str = "name") -> str:
+    if name not in _MODULES:
+        expected = ", ".join(map(repr, _MODULES))
+        raise ValueError(f"{argument}: expected one of {expected}, got {name!r}")
+    if not _installed(name):
+        raise ImportError(f"{argument}: the {name} backend is not installed")
+    return name
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(_MODULES[name], __package__)
+
+
+@cache
+def _installed(name: str) -> bool:
+    try:
+        _module(name)
+    except ImportError:
+        return False
+    return True

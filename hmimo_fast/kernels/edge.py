@@ -1,0 +1,408 @@
+"""From whatever arrays a caller has to a backend's batch: checks, conversion, allocation, slices.
+
+What follows from shapes and dtypes alone is worked out once a signature and kept (`_plan`); a call
+then only converts what needs it, checks values, allocates and dispatches.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from math import prod
+from numbers import Real
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy import empty, ndarray
+
+from .backends import OPTIONS, BatchFunction, batch_function, get_backend
+from .operators import KINDS, OPERATORS, Operator
+from .threads import default_threads, run_slices
+
+_LARGEST = sys.float_info.max
+_MOST = 2**31 - 1
+_INPUTS = {name: tuple(op.inputs) for name, op in OPERATORS.items()}
+_NUMBER = (float, int)
+_SCALARS = ("power", "noise_power")
+
+#: Stands for inputs that are left out; scalars over users as well as arrays.
+_DEFAULTS = {"weights": 1.0, "min_rate": 0.0}
+
+#: The values an argument may hold, for floats and arrays.  A NaN in the second group is a bad
+#: item, which gives NaN there, and not a wrong parameter.
+_POSITIVE = (lambda x: (x > 0.0) & (x <= _LARGEST), "positive and finite")
+_NOT_NEGATIVE = (lambda x: (x >= 0.0) & (x <= _LARGEST), "finite and at least 0")
+_VALUES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "power": _POSITIVE,
+    "noise_power": _POSITIVE,
+    "weights": _NOT_NEGATIVE,
+    "min_rate": _NOT_NEGATIVE,
+    "cost": (lambda x: (x >= 0.0) | (x != x), "at least 0"),
+    "amplitudes": (lambda x: ((x >= 0.0) & (x <= 1.0)) | (x != x), "in [0, 1]"),
+}
+
+#: Complex multiply-adds of one item, roughly, or of one of its iterations.
+_WORK = {
+    "effective_channel": "KNL",
+    "sinr": "KNL",
+    "sum_rate": "KNL",
+    "sum_rate_gradient": "KNL",
+    "zero_forcing": "KKM",
+    "wmmse": "KKM",
+    "water_filling": "KK",
+    "project": "NLL",
+    "alternating": "FKNL",
+    "variable_projection": "FKNL",
+}
+#: Work that a slice must hold to be worth a thread: some 200 microseconds of the C kernels.
+_SLICE = 250_000
+
+
+class _Step(NamedTuple):
+    """What is done to one input array: convert, broadcast, flatten the batch, check.
+
+    Shape () adds a leading 1, quicker than a reshape.
+    """
+
+    position: int
+    ready: bool
+    dtype: np.dtype
+    broadcast: tuple[int, ...] | None
+    shape: tuple[int, ...] | None
+    is_bad: Callable[[ndarray], bool] | None
+
+
+class _Plan(NamedTuple):
+    """What the shapes and dtypes of a call determine."""
+
+    function: BatchFunction
+    steps: list[_Step]
+    defaults: list[tuple[int, ndarray]]
+    outputs: list[tuple[tuple[int, ...], np.dtype]]
+    batch: tuple[int, ...]
+    size: int
+    work: int
+
+
+def call(
+    name: str,
+    inputs: Sequence[Any],
+    options: tuple[Any, ...] = (),
+    *,
+    out: Any = None,
+    threads: int | None = None,
+) -> Any:
+    """Run an operator of the table over broadcast leading dimensions.
+
+    Parameters
+    ----------
+    name : str
+        Operator.
+    inputs, options : sequence
+        In the order of the table; None for weights or minimum rates left out.
+    out : ndarray or tuple of (ndarray or None), optional
+        Where to write the result or results; C-contiguous, of the exact shape and dtype.
+    threads : int, optional
+        Most threads to use; by default ``HMIMO_NUM_THREADS`` or the CPUs of this process.
+
+    Returns
+    -------
+    ndarray or tuple of ndarray
+        In the order of the table; NumPy scalars where the shape is ().
+    """
+    operands = list(inputs)
+    signature: list[Any] = []
+    for position, argument in enumerate(_INPUTS[name]):
+        value = operands[position]
+        if type(value) is not ndarray:
+            if isinstance(value, _NUMBER) and argument in _SCALARS:
+                operands[position] = _scalar(argument, value)
+                signature.append("scalar")
+                continue
+            if value is None and argument in _DEFAULTS:
+                signature.append("absent")
+                continue
+            operands[position] = value = _array(argument, value)
+        signature.append((value.shape, value.dtype))
+    recorded = 0
+    if options:
+        options, recorded = _options(name, options)
+    plan = _plan(get_backend(), name, recorded, *signature)
+    if threads is not None:
+        threads = _integer("threads", threads, 1)
+
+    for position, ready, dtype, broadcast, shape, is_bad in plan.steps:
+        array = operands[position]
+        if not (ready and array.flags.carray):
+            array = _converted(array, dtype)
+        if broadcast is not None:
+            array = np.ascontiguousarray(np.broadcast_to(array, broadcast))
+        if shape is not None:
+            array = array.reshape(shape) if shape else array[None]
+        if is_bad is not None and is_bad(array):
+            raise _bad_value(name, position, inputs[position])
+        operands[position] = array
+    for position, array in plan.defaults:
+        operands[position] = array
+
+    if out is None:
+        results = [empty(shape, dtype) for shape, dtype in plan.outputs]
+    else:
+        given = _given(name, plan, out)
+        results = [
+            empty(shape, dtype) if array is None else array.reshape(shape)
+            for array, (shape, dtype) in zip(given, plan.outputs, strict=True)
+        ]
+        operands = [_apart(array, results) for array in operands]
+
+    slices = 1
+    if plan.size > 1 and threads != 1:
+        work = plan.size * plan.work * max(1, recorded)
+        slices = min(threads or default_threads(), plan.size, int(work // _SLICE))
+    if slices > 1:
+        _run_sliced(plan, operands, options, results, slices)
+    elif plan.size:
+        plan.function(*operands, *options, *results)
+
+    if not plan.batch:
+        results = [array[0] for array in results]
+    elif len(plan.batch) > 1:
+        results = [array.reshape(plan.batch + array.shape[1:]) for array in results]
+    if out is not None:
+        results = [r if g is None else g for r, g in zip(results, given, strict=True)]
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+@lru_cache(maxsize=1024)
+def _scalar(argument: str, value: float) -> ndarray:
+    """A checked, read-only array (1,) of a Python number."""
+    valid, expected = _VALUES[argument]
+    if not valid(value):
+        raise ValueError(f"{argument}: expected a value {expected}, got {value}")
+    return _constant((1,), value)
+
+
+def _constant(shape: tuple[int, ...], value: float) -> ndarray:
+    array = np.full(shape, value, np.float64)
+    array.flags.writeable = False
+    return array
+
+
+def _array(argument: str, value: Any) -> ndarray:
+    """Anything array-like as an ndarray; PyTorch tensors without importing PyTorch."""
+    try:
+        if hasattr(value, "resolve_conj"):
+            value = value.detach().resolve_conj().resolve_neg().numpy()
+        return np.asarray(value)
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(f"{argument}: expected an array of numbers: {error}") from error
+
+
+def _converted(array: ndarray, dtype: np.dtype) -> ndarray:
+    with np.errstate(all="ignore"):
+        return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
+
+
+def _integer(argument: str, value: Any, least: int) -> int:
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{argument}: expected an integer, got {value!r}") from None
+    if not least <= number <= _MOST:
+        raise ValueError(f"{argument}: expected an integer from {least} to {_MOST}, got {value!r}")
+    return number
+
+
+def _options(name: str, options: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]:
+    """The options in the types of the table, and how many iterates a history of them has."""
+    checked: list[Any] = []
+    recorded = 0
+    for option, value in zip(OPERATORS[name].options, options, strict=True):
+        if OPTIONS[option] is int:
+            value = _integer(option, value, 0)
+            recorded += value + 1 if option.endswith("iterations") else 0
+        elif OPTIONS[option] is float:
+            if not isinstance(value, Real):
+                raise TypeError(f"{option}: expected a real number, got {value!r}")
+            value = float(value)
+            if not 0.0 <= value <= _LARGEST:
+                raise ValueError(f"{option}: expected a value finite and at least 0, got {value}")
+        else:
+            value = bool(value)
+        checked.append(value)
+    return tuple(checked), recorded
+
+
+def _bad_value(name: str, position: int, value: Any) -> ValueError:
+    """The error for the first value of an argument that is not allowed."""
+    argument = _INPUTS[name][position]
+    array = _array(argument, value).astype(np.float64)
+    valid, expected = _VALUES[argument]
+    where = tuple(np.argwhere(~valid(array))[0].tolist())
+    return ValueError(
+        f"{argument}: expected values {expected}, got {array[where]} at index {where}"
+    )
+
+
+def _given(name: str, plan: _Plan, out: Any) -> Sequence[ndarray | None]:
+    """The arrays of ``out``, one a result, checked."""
+    names = list(OPERATORS[name].outputs)
+    given = (out,) if len(names) == 1 and not isinstance(out, tuple) else out
+    if not isinstance(given, tuple) or len(given) != len(names):
+        raise TypeError(f"out: expected a tuple of {len(names)} arrays, got {type(out).__name__}")
+    for result, array, (shape, dtype) in zip(names, given, plan.outputs, strict=True):
+        if array is None:
+            continue
+        if not isinstance(array, ndarray):
+            raise TypeError(f"out: expected an ndarray for {result}, got {type(array).__name__}")
+        expected = plan.batch + shape[1:]
+        if array.shape != expected or array.dtype != dtype or not array.flags.carray:
+            kind = "" if array.flags.carray else ", not C-contiguous and writeable"
+            raise ValueError(
+                f"out: expected a C-contiguous writeable {dtype} array of shape {expected} for "
+                f"{result}, got {array.dtype} of shape {array.shape}{kind}"
+            )
+    return given
+
+
+def _apart(array: ndarray, results: list[ndarray]) -> ndarray:
+    """The array, copied if a result is written into its memory."""
+    return array.copy() if any(np.may_share_memory(array, r) for r in results) else array
+
+
+def _run_sliced(
+    plan: _Plan,
+    operands: list[ndarray],
+    options: tuple[Any, ...],
+    results: list[ndarray],
+    slices: int,
+) -> None:
+    def task(start: int, stop: int) -> None:
+        plan.function(
+            *(array if len(array) == 1 else array[start:stop] for array in operands),
+            *options,
+            *(array[start:stop] for array in results),
+        )
+
+    run_slices(task, plan.size, slices)
+
+
+@lru_cache(maxsize=1024)
+def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
+    """Check shapes and dtypes and work out what a call of this signature does.
+
+    ``signature`` holds (shape, dtype) of each input, or "scalar", or "absent".
+    """
+    op = OPERATORS[name]
+    given = dict(zip(op.inputs, signature, strict=True))
+    arrays = {argument: entry for argument, entry in given.items() if not isinstance(entry, str)}
+    shapes = {argument: shape for argument, (shape, _) in arrays.items()}
+    first = next((argument for argument in op.inputs if KINDS[argument] == "c"), None)
+    single = first is not None and arrays[first][1] == np.complex64
+    dtypes = _dtypes(single)
+    for argument, (_, dtype) in arrays.items():
+        _check_dtype(argument, dtype, complex_=KINDS[argument] == "c")
+    sizes = _core_sizes(op, shapes)
+    sizes["I"] = recorded
+    batch = _batch_shape(op, shapes)
+    size = prod(batch)
+
+    steps, defaults = [], []
+    for position, (argument, core) in enumerate(op.inputs.items()):
+        own = tuple(sizes[letter] for letter in core)
+        if given[argument] == "absent":
+            defaults.append((position, _constant((1, *own), _DEFAULTS[argument])))
+        elif argument in arrays:
+            shape, dtype = arrays[argument]
+            target = dtypes[KINDS[argument]]
+            length = prod(shape[: len(shape) - len(core)])
+            broadcast = length not in (1, size)
+            flat = (size if broadcast else length, *own)
+            steps.append(
+                _Step(
+                    position,
+                    dtype == target,
+                    target,
+                    batch + own if broadcast else None,
+                    None if flat == shape else () if flat == (1, *shape) else flat,
+                    _check(argument, batch_function(backend, "outside_unit", single)),
+                )
+            )
+    outputs = [
+        ((size, *(sizes[letter] for letter in core)), dtypes[KINDS[result]])
+        for result, core in op.outputs.items()
+    ]
+    work = 0 if backend == "numpy" else prod(sizes[letter] for letter in _WORK[name])
+    function = batch_function(backend, name, single)
+    return _Plan(function, steps, defaults, outputs, batch, size, work)
+
+
+def _dtypes(single: bool) -> dict[str, np.dtype]:
+    return {
+        "c": np.dtype(np.complex64 if single else np.complex128),
+        "r": np.dtype(np.float32 if single else np.float64),
+        "d": np.dtype(np.float64),
+        "i": np.dtype(np.int64),
+        "b": np.dtype(np.bool_),
+    }
+
+
+def _check_dtype(argument: str, dtype: np.dtype, *, complex_: bool) -> None:
+    if dtype.kind not in ("biufc" if complex_ else "biuf"):
+        expected = "numbers" if complex_ else "real numbers"
+        raise TypeError(f"{argument}: expected {expected}, got dtype {dtype}")
+
+
+def _core_sizes(op: Operator, shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
+    """Size of each core dimension; the first argument that has one sets it for the others."""
+    sizes: dict[str, int] = {}
+    setter: dict[str, str] = {}
+    for argument, shape in shapes.items():
+        core = op.inputs[argument]
+        expected = f"{argument}: expected (..., {', '.join(core)})"
+        if len(shape) < len(core):
+            raise ValueError(f"{expected}, got {shape}")
+        for letter, length in zip(core, shape[len(shape) - len(core) :], strict=True):
+            if length < 1:
+                raise ValueError(f"{expected} with {letter} at least 1, got {shape}")
+            if letter == "G" and length == 1:
+                sizes["G"] = 1
+                continue
+            bound = "F" if letter == "G" else letter
+            if sizes.setdefault(bound, length) != length:
+                wanted = f"{letter} = {sizes[bound]} to match {setter[bound]}"
+                raise ValueError(f"{expected} with {wanted}, got {shape}")
+            setter.setdefault(bound, argument)
+            sizes[letter] = length
+    if op.name == "zero_forcing" and sizes["K"] > sizes["M"]:
+        raise ValueError(
+            "effective_channel: expected (..., K, M) with K <= M for zero forcing, "
+            f"got {shapes['effective_channel']}"
+        )
+    return sizes
+
+
+def _batch_shape(op: Operator, shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
+    """The leading dimensions broadcast together."""
+    batch: tuple[int, ...] = ()
+    for argument, shape in shapes.items():
+        try:
+            batch = np.broadcast_shapes(batch, shape[: len(shape) - len(op.inputs[argument])])
+        except ValueError:
+            raise ValueError(
+                f"{argument}: expected leading dimensions that broadcast with {batch}, got {shape}"
+            ) from None
+    return batch
+
+
+def _check(argument: str, outside_unit: Callable[..., Any]) -> Callable[..., Any] | None:
+    """What tells whether a flattened array holds a value not allowed; None if all are."""
+    if argument == "amplitudes":
+        return outside_unit
+    if argument not in _VALUES:
+        return None
+    valid = _VALUES[argument][0]
+    return lambda array: not valid(array).all()

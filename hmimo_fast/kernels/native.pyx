@@ -1,0 +1,281 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
+"""The C kernels as batch functions: sizes and pointers out of arrays that the edge has checked."""
+
+cimport numpy as cnp
+from libc.stdint cimport int64_t, uint8_t
+
+cnp.import_array()
+
+
+cdef const hf_table *kernels() noexcept nogil:
+    return hf_kernels()
+
+
+cdef inline hf_operand operand(cnp.ndarray array) noexcept:
+    """The data, and the step of its leading dimension; 0 where the batch shares one item."""
+    cdef hf_operand result
+    result.data = cnp.PyArray_DATA(array)
+    result.step = 0 if cnp.PyArray_DIM(array, 0) == 1 else cnp.PyArray_STRIDE(array, 0)
+    return result
+
+
+cdef inline ptrdiff_t size(cnp.ndarray array, int axis) noexcept:
+    return cnp.PyArray_DIM(array, axis)
+
+
+cdef inline void *data(cnp.ndarray array) noexcept:
+    return cnp.PyArray_DATA(array)
+
+
+cdef inline int is_single(cnp.ndarray array) noexcept:
+    cdef int kind = cnp.PyArray_TYPE(array)
+    return kind == cnp.NPY_COMPLEX64 or kind == cnp.NPY_FLOAT32
+
+
+cdef int check(int status) except -1:
+    if status == HF_NO_MEMORY:
+        raise MemoryError("no memory for the kernels' workspace")
+    if status == HF_TOO_LARGE:
+        raise ValueError("channel: expected sizes whose workspace fits in memory, got larger ones")
+    return 0
+
+
+cdef inline hf_shape link_shape(cnp.ndarray channel, cnp.ndarray phase, cnp.ndarray out) noexcept:
+    cdef hf_shape shape
+    shape.single = is_single(channel)
+    shape.batch = size(out, 0)
+    shape.users = size(channel, 1)
+    shape.elements = size(channel, 2)
+    shape.feeds = size(phase, 2)
+    shape.channels = shape.phases = 1
+    return shape
+
+
+cdef inline hf_shape precoder_shape(cnp.ndarray effective, cnp.ndarray out) noexcept:
+    cdef hf_shape shape
+    shape.single = is_single(effective)
+    shape.batch = size(out, 0)
+    shape.users = size(effective, 1)
+    shape.elements = size(effective, 2)
+    shape.feeds = shape.channels = shape.phases = 1
+    return shape
+
+
+def level():
+    """Name of the instruction-set level in use."""
+    return hf_kernels().level.decode()
+
+
+def outside_unit(cnp.ndarray values):
+    """Whether any value lies outside [0, 1]; NaN does not."""
+    cdef ptrdiff_t i, count = cnp.PyArray_SIZE(values)
+    cdef const float *single
+    cdef const double *double_
+    cdef int outside = 0
+    if is_single(values):
+        single = <const float *>data(values)
+        for i in range(count):
+            outside |= (single[i] < 0) | (single[i] > 1)
+    else:
+        double_ = <const double *>data(values)
+        for i in range(count):
+            outside |= (double_[i] < 0) | (double_[i] > 1)
+    return outside != 0
+
+
+def effective_channel(
+    cnp.ndarray channel, cnp.ndarray amplitudes, cnp.ndarray phase, cnp.ndarray effective
+):
+    cdef hf_shape shape = link_shape(channel, phase, effective)
+    cdef hf_operand h = operand(channel), m = operand(amplitudes), p = operand(phase)
+    cdef void *out = data(effective)
+    cdef int status
+    with nogil:
+        status = hf_kernels().effective_channel(shape, h, m, p, out)
+    check(status)
+
+
+def sinr(
+    cnp.ndarray channel, cnp.ndarray amplitudes, cnp.ndarray phase, cnp.ndarray digital,
+    cnp.ndarray noise_power, cnp.ndarray ratio
+):
+    cdef hf_shape shape = link_shape(channel, phase, ratio)
+    cdef hf_operand h = operand(channel), m = operand(amplitudes), p = operand(phase)
+    cdef hf_operand v = operand(digital), noise = operand(noise_power)
+    cdef void *out = data(ratio)
+    cdef int status
+    with nogil:
+        status = hf_kernels().sinr(shape, h, m, p, v, noise, out)
+    check(status)
+
+
+def sum_rate(
+    cnp.ndarray channel, cnp.ndarray amplitudes, cnp.ndarray phase, cnp.ndarray digital,
+    cnp.ndarray noise_power, cnp.ndarray weights, cnp.ndarray rate
+):
+    cdef hf_shape shape = link_shape(channel, phase, rate)
+    cdef hf_operand h = operand(channel), m = operand(amplitudes), p = operand(phase)
+    cdef hf_operand v = operand(digital), noise = operand(noise_power), w = operand(weights)
+    cdef void *out = data(rate)
+    cdef int status
+    with nogil:
+        status = hf_kernels().sum_rate(shape, h, m, p, v, noise, w, out)
+    check(status)
+
+
+def sum_rate_gradient(
+    cnp.ndarray channel, cnp.ndarray amplitudes, cnp.ndarray phase, cnp.ndarray digital,
+    cnp.ndarray noise_power, cnp.ndarray weights,
+    cnp.ndarray rate, cnp.ndarray d_amplitudes, cnp.ndarray d_digital
+):
+    cdef hf_shape shape = link_shape(channel, phase, rate)
+    cdef hf_operand h = operand(channel), m = operand(amplitudes), p = operand(phase)
+    cdef hf_operand v = operand(digital), noise = operand(noise_power), w = operand(weights)
+    cdef void *out = data(rate)
+    cdef void *out_m = data(d_amplitudes)
+    cdef void *out_v = data(d_digital)
+    cdef int status
+    with nogil:
+        status = hf_kernels().sum_rate_gradient(shape, h, m, p, v, noise, w, out, out_m, out_v)
+    check(status)
+
+
+def zero_forcing(cnp.ndarray effective, cnp.ndarray power, cnp.ndarray precoder, cnp.ndarray rank):
+    cdef hf_shape shape = precoder_shape(effective, precoder)
+    cdef hf_operand g = operand(effective), p = operand(power)
+    cdef void *out = data(precoder)
+    cdef int64_t *ranks = <int64_t *>data(rank)
+    cdef int status
+    with nogil:
+        status = hf_kernels().zero_forcing(shape, g, p, out, ranks)
+    check(status)
+
+
+def wmmse(
+    cnp.ndarray effective, cnp.ndarray power, cnp.ndarray noise_power, cnp.ndarray weights,
+    int64_t iterations, cnp.ndarray precoder
+):
+    cdef hf_shape shape = precoder_shape(effective, precoder)
+    cdef hf_operand g = operand(effective), p = operand(power)
+    cdef hf_operand noise = operand(noise_power), w = operand(weights)
+    cdef void *out = data(precoder)
+    cdef int status
+    with nogil:
+        status = hf_kernels().wmmse(shape, g, p, noise, w, iterations, out)
+    check(status)
+
+
+def water_filling(
+    cnp.ndarray cost, cnp.ndarray power, cnp.ndarray noise_power, cnp.ndarray weights,
+    cnp.ndarray min_rate, cnp.ndarray received, cnp.ndarray feasible
+):
+    cdef hf_shape shape
+    shape.single = 0
+    shape.batch = size(received, 0)
+    shape.users = size(cost, 1)
+    shape.elements = shape.feeds = shape.channels = shape.phases = 1
+    cdef hf_operand c = operand(cost), p = operand(power), noise = operand(noise_power)
+    cdef hf_operand w = operand(weights), least = operand(min_rate)
+    cdef double *out = <double *>data(received)
+    cdef uint8_t *fits = <uint8_t *>data(feasible)
+    cdef int status
+    with nogil:
+        status = hf_kernels().water_filling(shape, c, p, noise, w, least, out, fits)
+    check(status)
+
+
+def project(
+    cnp.ndarray amplitudes, cnp.ndarray phase, cnp.ndarray precoder, cnp.ndarray power,
+    bint radiated, cnp.ndarray digital
+):
+    cdef hf_shape shape
+    shape.single = is_single(phase)
+    shape.batch = size(digital, 0)
+    shape.users = size(precoder, 2)
+    shape.elements = size(phase, 1)
+    shape.feeds = size(phase, 2)
+    shape.channels = shape.phases = 1
+    cdef hf_operand m = operand(amplitudes), p = operand(phase)
+    cdef hf_operand x = operand(precoder), total = operand(power)
+    cdef void *out = data(digital)
+    cdef int status
+    with nogil:
+        status = hf_kernels().project(shape, m, p, x, total, radiated, out)
+    check(status)
+
+
+cdef inline hf_shape problem_shape(
+    cnp.ndarray channel, cnp.ndarray phase, cnp.ndarray out
+) noexcept:
+    cdef hf_shape shape
+    shape.single = is_single(channel)
+    shape.batch = size(out, 0)
+    shape.channels = size(channel, 1)
+    shape.users = size(channel, 2)
+    shape.elements = size(channel, 3)
+    shape.phases = size(phase, 1)
+    shape.feeds = size(phase, 3)
+    return shape
+
+
+cdef inline hf_problem problem(
+    cnp.ndarray channel, cnp.ndarray amplitudes, cnp.ndarray phase, cnp.ndarray power,
+    cnp.ndarray noise_power, cnp.ndarray weights, bint radiated
+) noexcept:
+    cdef hf_problem result
+    result.channel = operand(channel)
+    result.amplitudes = operand(amplitudes)
+    result.phase = operand(phase)
+    result.power = operand(power)
+    result.noise_power = operand(noise_power)
+    result.weights = operand(weights)
+    result.radiated = radiated
+    return result
+
+
+cdef inline hf_solved solved(
+    cnp.ndarray amplitudes, cnp.ndarray digital, cnp.ndarray sum_rate, cnp.ndarray iterations,
+    cnp.ndarray converged, cnp.ndarray history
+) noexcept:
+    cdef hf_solved result
+    result.amplitudes = data(amplitudes)
+    result.digital = data(digital)
+    result.sum_rate = <double *>data(sum_rate)
+    result.iterations = <int64_t *>data(iterations)
+    result.converged = <uint8_t *>data(converged)
+    result.history = <double *>data(history)
+    return result
+
+
+def alternating(
+    cnp.ndarray channel, cnp.ndarray start, cnp.ndarray phase, cnp.ndarray power,
+    cnp.ndarray noise_power, cnp.ndarray weights,
+    bint radiated, double step, int64_t inner, double tolerance, int64_t iterations,
+    cnp.ndarray amplitudes, cnp.ndarray digital, cnp.ndarray rate, cnp.ndarray made,
+    cnp.ndarray converged, cnp.ndarray history
+):
+    cdef hf_shape shape = problem_shape(channel, phase, rate)
+    cdef hf_problem given = problem(channel, start, phase, power, noise_power, weights, radiated)
+    cdef hf_solved out = solved(amplitudes, digital, rate, made, converged, history)
+    cdef int status
+    with nogil:
+        status = hf_kernels().alternating(
+            shape, given, step, inner, tolerance, iterations, out)
+    check(status)
+
+
+def variable_projection(
+    cnp.ndarray channel, cnp.ndarray start, cnp.ndarray phase, cnp.ndarray power,
+    cnp.ndarray noise_power, cnp.ndarray weights,
+    bint radiated, int64_t zf_iterations, int64_t iterations, int64_t sweeps, double tolerance,
+    cnp.ndarray amplitudes, cnp.ndarray digital, cnp.ndarray rate, cnp.ndarray made,
+    cnp.ndarray converged, cnp.ndarray history
+):
+    cdef hf_shape shape = problem_shape(channel, phase, rate)
+    cdef hf_problem given = problem(channel, start, phase, power, noise_power, weights, radiated)
+    cdef hf_solved out = solved(amplitudes, digital, rate, made, converged, history)
+    cdef int status
+    with nogil:
+        status = hf_kernels().variable_projection(
+            shape, given, zf_iterations, iterations, sweeps, tolerance, out)
+    check(status)

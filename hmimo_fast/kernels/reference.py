@@ -1,0 +1,569 @@
+"""The definition of every operator, one item at a time, in plain NumPy.
+
+Numba compiles these very functions (see `jit`), and the C kernels are held to
+them, so a formula stands here once.  K x K and K x L algebra runs in double
+precision whatever the channel's; only the passes over the N elements follow
+the channel.  An item with a NaN or an infinity gives NaN.
+
+The two power conventions are one: with S = Phi^H diag(m)^2 Phi = C C^H, the
+radiated power ||diag(m) Phi V||^2 is ||C^H V||^2, so V' = C^H V has plain power
+over the whitened channel G' = G C^{-H}; under `digital` power C = I.  The loops
+write every beamformer as V' = G'^H Psi, so that all rates follow from the K x K
+matrices Psi and X = G' G'^H.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+LN2 = np.log(2.0)
+_TINY = 1e-12
+
+
+def effective_channel(channel, amplitudes, phase):
+    """G = H diag(m) Phi, (K, L)."""
+    return (channel * amplitudes).astype(channel.dtype) @ phase
+
+
+def _double(matrix):
+    return np.ascontiguousarray(matrix).astype(np.complex128)
+
+
+def _links(received, noise):
+    """Signal amplitudes, interference plus noise D and SINR of A = G V, (K,) each."""
+    power = received.real**2 + received.imag**2
+    signal = np.diag(power).copy()
+    for k in range(len(signal)):
+        power[k, k] = 0.0
+    disturbance = noise + power.sum(axis=1)
+    return np.diag(received).copy(), disturbance, signal / disturbance
+
+
+def _rate(sinr, weights):
+    return np.sum(weights * np.log1p(sinr)) / LN2
+
+
+def _rate_adjoint(received, noise, weights):
+    """Rate, C with dR = (2/ln 2) Re tr(C^H dA), and -dR/d(noise) ln 2 (MATH section 2)."""
+    amplitude, disturbance, ratio = _links(received, noise)
+    total = disturbance * (1.0 + ratio)
+    scale = weights / total
+    adjoint = -received * (scale * ratio).reshape(-1, 1)
+    for k in range(len(ratio)):
+        adjoint[k, k] = scale[k] * amplitude[k]
+    return _rate(ratio, weights), adjoint, np.sum(scale * ratio)
+
+
+def sinr(channel, amplitudes, phase, digital, noise_power):
+    """SINR_k = |A_kk|^2 / (sigma^2 + sum_{j != k} |A_kj|^2), A = H diag(m) Phi V."""
+    received = _double(effective_channel(channel, amplitudes, phase)) @ _double(digital)
+    return _links(received, noise_power)[2]
+
+
+def sum_rate(channel, amplitudes, phase, digital, noise_power, weights):
+    """R = sum_k alpha_k log2(1 + SINR_k)."""
+    return _rate(sinr(channel, amplitudes, phase, digital, noise_power), weights)
+
+
+def sum_rate_gradient(channel, amplitudes, phase, digital, noise_power, weights):
+    """Rate, dR/dm (N,) and dR/dV (L, K)."""
+    effective = _double(effective_channel(channel, amplitudes, phase))
+    beams = _double(digital)
+    rate, adjoint, _ = _rate_adjoint(effective @ beams, noise_power, weights)
+    omega = (2.0 / LN2) * adjoint @ np.ascontiguousarray(beams.conj().T)
+    d_digital = (2.0 / LN2) * np.ascontiguousarray(effective.conj().T) @ adjoint
+    return rate, _pull_back(channel, phase, omega), d_digital
+
+
+def _pull_back(channel, phase, omega):
+    """Re sum_k conj(H_kn) sum_l Omega_kl conj(Phi_nl), (N,)."""
+    rows = _double(channel)
+    waves = omega @ np.ascontiguousarray(_double(phase).conj().T)
+    return np.sum(rows.real * waves.real + rows.imag * waves.imag, axis=0)
+
+
+def _rank_tolerance(matrix):
+    """Relative size under which a singular value counts as zero, as in numpy.linalg.matrix_rank."""
+    return max(matrix.shape) * np.finfo(matrix.real.dtype).eps
+
+
+def _pseudoinverse(matrix, tolerance):
+    """Minimum-norm inverse and rank; zeros for a zero matrix."""
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    rank = np.sum(values > tolerance * values[0])
+    inverse = np.zeros_like(values)
+    inverse[:rank] = 1.0 / values[:rank]
+    columns = np.ascontiguousarray(right.conj().T) * inverse
+    return columns @ np.ascontiguousarray(left.conj().T), rank
+
+
+def _norm2(matrix):
+    return np.sum(matrix.real**2 + matrix.imag**2)
+
+
+def _scaled(matrix, power, target):
+    """The matrix scaled from one power to another; zero stays zero."""
+    return matrix * np.sqrt(target / power) if power > 0.0 else matrix
+
+
+def zero_forcing(effective_channel, power):
+    """V = G^+ scaled to the power, (M, K), and the rank of G."""
+    matrix = _double(effective_channel)
+    if not np.isfinite(_norm2(matrix)):
+        return np.full_like(matrix.T, np.nan), 0
+    inverse, rank = _pseudoinverse(matrix, _rank_tolerance(effective_channel))
+    return _scaled(inverse, _norm2(inverse), power), rank
+
+
+def project(amplitudes, phase, precoder, power, radiated):
+    """V = (diag(m) Phi)^+ W scaled to the power, (L, K)  ([A] eq. 6-7)."""
+    surface = _double(amplitudes.reshape(-1, 1) * phase)
+    target = _double(precoder)
+    if not np.isfinite(_norm2(surface) + _norm2(target)):
+        return np.full((phase.shape[1], precoder.shape[1]), np.nan + 0j)
+    digital = _pseudoinverse(surface, _rank_tolerance(phase))[0] @ target
+    return _scaled(digital, _norm2(surface @ digital) if radiated else _norm2(digital), power)
+
+
+def water_filling(cost, power, noise_power, weights, min_rate):
+    """Received powers q_k = max(f_k, alpha_k mu / cost_k - sigma^2, 0), sum q_k cost_k = P.
+
+    Infeasible floors are scaled down together until they fit the power.
+    """
+    floor = np.expm1(LN2 * min_rate) * noise_power
+    if np.isnan(np.sum(cost)):
+        return np.full_like(cost, np.nan), False
+    spent = np.where(floor > 0.0, floor * cost, 0.0)
+    if not np.sum(spent) <= power:
+        return floor * (power / np.sum(spent)), False
+    breakpoint_ = np.full_like(cost, np.inf)
+    for k in range(len(cost)):
+        if weights[k] > 0.0:
+            breakpoint_[k] = (floor[k] + noise_power) * cost[k] / weights[k]
+    order = np.argsort(breakpoint_)
+    received = floor.copy()
+    budget, slope = power - np.sum(spent), 0.0
+    for i in range(len(cost)):
+        k = order[i]
+        if not (breakpoint_[k] * slope < budget and breakpoint_[k] < np.inf):
+            break
+        budget += spent[k] + noise_power * cost[k]
+        slope += weights[k]
+    for k in range(len(cost)):
+        if slope > 0.0 and breakpoint_[k] * slope < budget:
+            received[k] = weights[k] * (budget / slope) / cost[k] - noise_power
+    return received, True
+
+
+def _matched(gram):
+    """Psi of the matched beams g_k^H / ||g_k||, (K, K); a zero channel gets no beam."""
+    psi = np.zeros_like(gram)
+    for k in range(len(gram)):
+        if gram[k, k].real > 0.0:
+            psi[k, k] = 1.0 / np.sqrt(gram[k, k].real)
+    return psi
+
+
+def _wmmse_sweep(gram, psi, ratio, weights):
+    """One block-coordinate WMMSE sweep on V' = G'^H Psi; ratio = sigma^2 / P.
+
+    Psi = (diag(a) X + c I)^{-1} diag(alpha w u), c = ratio sum(a), made Hermitian by
+    diag(a)^{1/2} on both sides.  The noise is written as ratio * (power of V), so V
+    needs no rescaling (MATH section 3.4).
+    """
+    received = gram @ psi
+    power = np.sum(psi.real * received.real + psi.imag * received.imag)
+    if not power > 0.0:
+        return psi * power
+    amplitude, disturbance, sinr_ = _links(received, ratio * power)
+    total = disturbance * (1.0 + sinr_)
+    magnitude = np.abs(amplitude)
+    root = np.sqrt(weights * (1.0 + sinr_))
+    half = root * magnitude / total
+    ridge = ratio * np.sum(half**2)
+    if not ridge > 0.0:
+        return psi
+    system = gram * half.reshape(-1, 1) * half
+    target = np.zeros_like(gram)
+    for k in range(len(half)):
+        system[k, k] += ridge
+        if magnitude[k] > 0.0:
+            target[k, k] = root[k] * amplitude[k] / magnitude[k]
+    return half.reshape(-1, 1) * np.linalg.solve(system, target)
+
+
+def wmmse(effective_channel, power, noise_power, weights, iterations):
+    """WMMSE precoder from matched beams, (M, K), scaled to the power."""
+    matrix = _double(effective_channel)
+    adjoint = np.ascontiguousarray(matrix.conj().T)
+    if not np.isfinite(_norm2(matrix)):
+        return np.full_like(adjoint, np.nan)
+    gram = matrix @ adjoint
+    psi = _matched(gram)
+    for _ in range(iterations):
+        psi = _wmmse_sweep(gram, psi, noise_power / power, weights)
+    precoder = adjoint @ psi
+    return _scaled(precoder, _norm2(precoder), power)
+
+
+# ---------------------------------------------------------------- fused loops
+
+
+def _whiten(channel, amplitudes, phase, radiated):
+    """Y' = G'^H and Y with V = Y Psi: (L, K) each, Y = C^{-H} Y'."""
+    surface = (amplitudes.reshape(-1, 1) * phase).astype(phase.dtype)
+    whitened = np.ascontiguousarray(_double(channel @ surface).conj().T)
+    if not radiated:
+        return whitened, whitened
+    surface = _double(surface)
+    gram = np.ascontiguousarray(surface.conj().T) @ surface
+    guard = _TINY * np.sum(np.diag(gram).real) / len(gram)
+    for i in range(len(gram)):
+        gram[i, i] += guard
+    if not guard > 0.0:
+        return whitened * 0.0, whitened * 0.0
+    factor = np.linalg.cholesky(gram)
+    whitened = np.ascontiguousarray(np.linalg.solve(factor, whitened))
+    beams = np.linalg.solve(np.ascontiguousarray(factor.conj().T), whitened)
+    return whitened, np.ascontiguousarray(beams)
+
+
+def _zf_terms(gram, power, noise_power, weights):
+    """ZF rate with water-filled powers; Gamma, Lambda of its gradient; Psi.
+
+    A singular X has no such gradient and gives -inf.
+    """
+    inverse, rank = _pseudoinverse(gram, _TINY)
+    if rank < len(gram):
+        return -np.inf, gram, gram, gram
+    cost = np.diag(inverse).real.copy()
+    received = water_filling(cost, power, noise_power, weights, np.zeros_like(cost))[0]
+    level = 0.0
+    for k in range(len(cost)):
+        if received[k] > 0.0:
+            level = max(level, (received[k] + noise_power) * cost[k] / weights[k])
+    gamma = inverse * 0.0
+    if level > 0.0:
+        gamma = (2.0 / LN2 / level) * (inverse * received) @ inverse
+    return _rate(received / noise_power, weights), gamma, gamma, inverse * np.sqrt(received)
+
+
+def _general_terms(gram, psi, power, noise_power, weights, sweeps):
+    """Rate at V*(m) by warm-started WMMSE sweeps; Gamma, Lambda of its gradient; Psi."""
+    ratio = noise_power / power
+    for _ in range(sweeps):
+        psi = _wmmse_sweep(gram, psi, ratio, weights)
+    received = gram @ psi
+    spent = np.sum(psi.real * received.real + psi.imag * received.imag)
+    if not spent > 0.0:
+        return 0.0 * spent, gram * 0.0, gram * 0.0, psi
+    rate, adjoint, d_noise = _rate_adjoint(received, ratio * spent, weights)
+    dagger = np.ascontiguousarray(psi.conj().T)
+    return (
+        rate,
+        (2.0 / LN2) * adjoint @ dagger,
+        (2.0 / LN2 * ratio * d_noise) * psi @ dagger,
+        psi,
+    )
+
+
+def _evaluate(stage, channel, phase, amplitudes, psi, power, noise_power, weights, radiated, sweeps):
+    """Rate over all F channels, its gradient in m, and the Psi that reach it (F, K, K).
+
+    dR = Re sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) - m_n Phi_n [Y Lambda Y^H] Phi_n^H,
+    by the envelope theorem, for zero forcing (stage 0) and general V (stage 1) alike
+    (MATH section 4).
+    """
+    total = 0.0
+    gradient = np.zeros(channel.shape[2])
+    best = np.empty_like(psi)
+    for f in range(len(channel)):
+        waves = phase[min(f, len(phase) - 1)]
+        whitened, beams = _whiten(channel[f], amplitudes, waves, radiated)
+        adjoint = np.ascontiguousarray(whitened.conj().T)
+        gram = adjoint @ whitened
+        if stage == 0:
+            rate, gamma, lambda_, best[f] = _zf_terms(gram, power, noise_power, weights)
+        else:
+            rate, gamma, lambda_, best[f] = _general_terms(
+                gram, psi[f], power, noise_power, weights, sweeps
+            )
+        total += rate
+        dagger = np.ascontiguousarray(beams.conj().T)
+        gradient += _pull_back(channel[f], waves, gamma @ dagger)
+        if radiated:
+            loss = _double(waves) @ (beams @ lambda_ @ dagger)
+            fields = _double(waves)
+            gradient -= amplitudes * np.sum(
+                loss.real * fields.real + loss.imag * fields.imag, axis=1
+            )
+    return total, gradient, best
+
+
+def _clip(amplitudes):
+    return np.minimum(np.maximum(amplitudes, 0.0), 1.0)
+
+
+def _ascend(
+    stage,
+    channel,
+    phase,
+    amplitudes,
+    psi,
+    power,
+    noise_power,
+    weights,
+    radiated,
+    sweeps,
+    iterations,
+    tolerance,
+    history,
+):
+    """Nonmonotone spectral projected gradient over m in the box (MATH section 4).
+
+    Returns the best m, its Psi and rate, the iterations made, and whether it stopped by itself.
+    """
+    memory = 5
+    rate, gradient, psi = _evaluate(
+        stage, channel, phase, amplitudes, psi, power, noise_power, weights, radiated, sweeps
+    )
+    best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
+    if not np.isfinite(rate):
+        return best_amplitudes, best_psi, rate, 0, False
+    recent = np.full(memory, np.inf)
+    recent[0] = rate
+    history[0] = rate
+    largest = np.max(np.abs(gradient))
+    step = 1.0 / largest if largest > 0.0 else 1.0
+    for i in range(iterations):
+        direction = _clip(amplitudes + step * gradient) - amplitudes
+        slope = np.sum(gradient * direction)
+        if not slope > tolerance:
+            return best_amplitudes, best_psi, best_rate, i, True
+        length = 1.0
+        while True:
+            trial = amplitudes + length * direction
+            trial_rate, trial_gradient, trial_psi = _evaluate(
+                stage, channel, phase, trial, psi, power, noise_power, weights, radiated, sweeps
+            )
+            if trial_rate >= np.min(recent) + 1e-4 * length * slope:
+                break
+            length *= 0.5
+            if length < 1e-6:
+                return best_amplitudes, best_psi, best_rate, i, True
+        change = trial - amplitudes
+        curvature = -np.sum(change * (trial_gradient - gradient))
+        step = 100.0
+        if curvature > 0.0:
+            step = min(max(np.sum(change**2) / curvature, 1e-8), 1e4)
+        amplitudes, gradient, psi, rate = trial, trial_gradient, trial_psi, trial_rate
+        recent[(i + 1) % memory] = rate
+        history[i + 1] = rate
+        if rate > best_rate:
+            best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
+    return best_amplitudes, best_psi, best_rate, iterations, False
+
+
+def _beams(channel, phase, amplitudes, psi, power, radiated):
+    """V = Y Psi scaled to the power in every channel, (F, L, K)."""
+    digital = np.empty((len(channel), phase.shape[2], channel.shape[1]), np.complex128)
+    for f in range(len(channel)):
+        waves = phase[min(f, len(phase) - 1)]
+        whitened, beams = _whiten(channel[f], amplitudes, waves, radiated)
+        digital[f] = _scaled(beams @ psi[f], _norm2(whitened @ psi[f]), power)
+    return digital
+
+
+def _spent(phase, amplitudes, digital, radiated):
+    """Power of V in the convention asked for."""
+    if not radiated:
+        return _norm2(digital)
+    return _norm2(_double(amplitudes.reshape(-1, 1) * phase) @ digital)
+
+
+def _grams(channel, phase, amplitudes, radiated):
+    """X = G' G'^H of every channel, (F, K, K)."""
+    users = channel.shape[1]
+    gram = np.empty((len(channel), users, users), np.complex128)
+    for f in range(len(channel)):
+        waves = phase[min(f, len(phase) - 1)]
+        whitened = _whiten(channel[f], amplitudes, waves, radiated)[0]
+        gram[f] = np.ascontiguousarray(whitened.conj().T) @ whitened
+    return gram
+
+
+def _finite(channel, phase, amplitudes):
+    total = np.sum(amplitudes)
+    for f in range(len(channel)):
+        total += _norm2(channel[f])
+    for g in range(len(phase)):
+        total += _norm2(phase[g])
+    return np.isfinite(total)
+
+
+def _unsolved(channel, phase, amplitudes, history):
+    digital = np.full((len(channel), phase.shape[2], channel.shape[1]), np.nan + 0j)
+    return np.full(len(amplitudes), np.nan), digital, np.nan, 0, False, history
+
+
+def _entry(gram, psi, power, noise_power, weights):
+    """The start of the general stage: the best of Psi as given, matched and ZF beams.
+
+    WMMSE cannot revive a beam of zero power, and keeps a weak user for long: which
+    start is right depends on the SNR, and a few sweeps tell (found here).
+    """
+    best_rate, best = -1.0, psi
+    for candidate in (psi, _matched(gram), _pseudoinverse(gram, _TINY)[0]):
+        rate, _, _, refined = _general_terms(gram, candidate, power, noise_power, weights, 4)
+        if rate > best_rate:
+            best_rate, best = rate, refined
+    return best
+
+
+def variable_projection(
+    channel,
+    amplitudes,
+    phase,
+    power,
+    noise_power,
+    weights,
+    radiated,
+    zf_iterations,
+    iterations,
+    sweeps,
+    tolerance,
+):
+    """ZF variable projection, then general variable projection, from a start m (MATH section 4).
+
+    Returns m, V (F, L, K), the rate, iterations made, whether the last stage stopped by
+    itself, and the rates of the iterates (NaN where none).
+    """
+    history = np.full(zf_iterations + iterations + 2, np.nan)
+    if not _finite(channel, phase, amplitudes):
+        return _unsolved(channel, phase, amplitudes, history)
+    wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
+    start = amplitudes.astype(np.float64)
+    psi = np.zeros((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
+    rate, made, converged = -np.inf, 0, False
+    if channel.shape[1] <= phase.shape[2]:
+        start, psi, rate, made, converged = _ascend(
+            0,
+            wide,
+            waves,
+            start,
+            psi,
+            power,
+            noise_power,
+            weights,
+            radiated,
+            sweeps,
+            zf_iterations,
+            tolerance,
+            history[: zf_iterations + 1],
+        )
+    if iterations > 0 or rate == -np.inf:
+        gram = _grams(wide, waves, start, radiated)
+        entry = np.empty_like(psi)
+        for f in range(len(channel)):
+            entry[f] = _entry(gram[f], psi[f], power, noise_power, weights)
+        best, refined, general_rate, more, converged = _ascend(
+            1,
+            wide,
+            waves,
+            start,
+            entry,
+            power,
+            noise_power,
+            weights,
+            radiated,
+            sweeps,
+            iterations,
+            tolerance,
+            history[zf_iterations + 1 :],
+        )
+        made += more
+        if not rate > general_rate:
+            start, psi, rate = best, refined, general_rate
+    digital = _beams(wide, waves, start, psi, power, radiated)
+    return start, digital, rate, made, converged, history
+
+
+def _zf_beams(channel, phase, amplitudes, power, radiated):
+    """Equal-SINR zero forcing in every channel, (F, L, K)."""
+    psi = _grams(channel, phase, amplitudes, radiated)
+    for f in range(len(psi)):
+        psi[f] = _pseudoinverse(psi[f], _TINY)[0]
+    return _beams(channel, phase, amplitudes, psi, power, radiated)
+
+
+def _fixed_beams(channel, phase, amplitudes, digital, power, noise_power, weights, radiated):
+    """Rate at fixed V (scaled to the power) over all channels, and its gradient in m."""
+    total, gradient = 0.0, np.zeros(len(amplitudes))
+    for f in range(len(channel)):
+        waves = phase[min(f, len(phase) - 1)]
+        spent = _spent(waves, amplitudes, digital[f], radiated)
+        received = _double(effective_channel(channel[f], amplitudes, waves)) @ digital[f]
+        rate, adjoint, d_noise = _rate_adjoint(received, noise_power * spent / power, weights)
+        dagger = np.ascontiguousarray(digital[f].conj().T)
+        total += rate
+        gradient += _pull_back(channel[f], waves, (2.0 / LN2) * adjoint @ dagger)
+        if radiated:
+            fields = _double(waves) @ digital[f]
+            loss = np.sum(fields.real**2 + fields.imag**2, axis=1)
+            gradient -= (2.0 / LN2 * noise_power / power * d_noise) * amplitudes * loss
+    return total, gradient
+
+
+def alternating(
+    channel,
+    amplitudes,
+    phase,
+    power,
+    noise_power,
+    weights,
+    radiated,
+    step,
+    inner,
+    tolerance,
+    iterations,
+):
+    """[B] Algorithm 1: ZF, `inner` gradient steps on m (0: until |dR| < tolerance), ZF again.
+
+    Not monotone, so the best iterate is kept.  Returns as `variable_projection`;
+    ``iterations`` bounds the gradients and ``history`` holds the rate after each ZF.
+    """
+    history = np.full(iterations + 1, np.nan)
+    if not _finite(channel, phase, amplitudes):
+        return _unsolved(channel, phase, amplitudes, history)
+    wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
+    current = amplitudes.astype(np.float64)
+    digital = _zf_beams(wide, waves, current, power, radiated)
+    rate, gradient = _fixed_beams(
+        wide, waves, current, digital, power, noise_power, weights, radiated
+    )
+    history[0] = rate
+    best, best_digital, best_rate = current, digital, rate
+    made, converged = 0, False
+    while made < iterations and not converged:
+        served, steps = rate, 0
+        while made < iterations:
+            current = _clip(current + step * gradient)
+            made += 1
+            steps += 1
+            if steps == inner:
+                break
+            previous = rate
+            rate, gradient = _fixed_beams(
+                wide, waves, current, digital, power, noise_power, weights, radiated
+            )
+            if inner == 0 and abs(rate - previous) < tolerance:
+                break
+        digital = _zf_beams(wide, waves, current, power, radiated)
+        rate, gradient = _fixed_beams(
+            wide, waves, current, digital, power, noise_power, weights, radiated
+        )
+        history[made] = rate
+        if rate > best_rate:
+            best, best_digital, best_rate = current, digital, rate
+        converged = abs(rate - served) < tolerance
+    return best, best_digital, best_rate, made, converged, history

@@ -1,0 +1,59 @@
+"""A pool of threads for the slices of a batch.  Backends release the GIL; no OpenMP runtime."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import cache
+from itertools import pairwise
+
+_local = threading.local()
+
+
+@cache
+def default_threads() -> int:
+    """Threads a call may use: ``HMIMO_NUM_THREADS``, else the CPUs this process may run on."""
+    text = os.environ.get("HMIMO_NUM_THREADS")
+    if text is None:
+        if hasattr(os, "sched_getaffinity"):
+            return len(os.sched_getaffinity(0))
+        return os.cpu_count() or 1
+    if not (text.isdecimal() and int(text) > 0):
+        raise ValueError(f"HMIMO_NUM_THREADS: expected a positive integer, got {text!r}")
+    return int(text)
+
+
+def _mark_worker() -> None:
+    _local.worker = True
+
+
+@cache
+def _pool() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(default_threads(), "hmimo_fast", _mark_worker)
+
+
+if hasattr(os, "register_at_fork"):  # a child inherits the pool but none of its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def run_slices(task: Callable[[int, int], object], size: int, slices: int) -> None:
+    """Call ``task(start, stop)`` over contiguous slices of ``range(size)``; the first runs here.
+
+    Inside a worker everything runs here: a worker that waited for workers could wait for ever.
+    Returns, or raises, only when every slice has ended.
+    """
+    if slices <= 1 or getattr(_local, "worker", False):
+        task(0, size)
+        return
+    bounds = [size * i // slices for i in range(slices + 1)]
+    pending: list[Future[object]] = []
+    try:
+        for start, stop in pairwise(bounds[1:]):
+            pending.append(_pool().submit(task, start, stop))
+        task(bounds[0], bounds[1])
+    finally:
+        wait(pending)
+    for future in pending:
+        future.result()

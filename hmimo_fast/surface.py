@@ -1,0 +1,440 @@
+"""The hardware: element grid, feeds, and the reference waves that link them."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+SPEED_OF_LIGHT = 299_792_458.0  # m/s
+
+Real = NDArray[np.float64]
+Complex = NDArray[np.complex128]
+
+
+class Surface:
+    r"""A rectangular holographic surface and the reference waves of its feeds.
+
+    ``Nx x Ny`` elements lie in the x-y plane, centred at the origin; element
+    ``n = ix * Ny + iy`` is at ``((ix - (Nx-1)/2) d, (iy - (Ny-1)/2) d, 0)``, and the
+    surface radiates towards +z.  Feed ``l`` reaches element ``n`` over a distance ``r_nl`` as
+
+    .. math:: \Phi_{nl} = \sqrt{\eta}\, e^{-a r_{nl}}\, e^{-j k_s r_{nl}},
+              \qquad k_s = \sqrt{\epsilon_r}\, k_f .
+
+    A surface does not change once built.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        Elements along x and y, ``(Nx, Ny)``.
+    spacing : float
+        Distance ``d`` between neighbouring elements, metres.
+    frequency : float
+        Carrier frequency, Hz.
+    feeds : int, str or array_like
+        How many feeds to spread over the aperture: ``r = floor(sqrt(L))`` rows in y by
+        ``ceil(L / r)`` columns in x, a feed at the centre of each cell, the first L row by
+        row.  ``"edge:6"``: 6 feeds on a line along y, one spacing outside the first
+        column of elements.  An array (L, 2) or (L, 3): their coordinates in metres.
+    permittivity : float
+        Relative permittivity ``eps_r`` of the medium the reference waves travel in.
+    attenuation : float
+        Amplitude loss ``a`` along the medium, nepers per metre.
+    efficiency : float, "unit-energy" or "passive"
+        ``eta``.  ``"unit-energy"`` is 1/N, so that a feed without loss excites all elements
+        with unit energy together; ``"passive"`` scales ``phase`` to a largest singular
+        value of 1, so that no feed signal is amplified.
+    spreading : bool
+        Multiply by ``1 / sqrt(r_nl)``, r_nl in metres: a cylindrical wave in a thin guide.
+    phase : array_like, optional
+        Use this (N, L) complex matrix in place of the formula, as it is.
+
+    Attributes
+    ----------
+    elements, feed_count : int
+        N and L.
+    positions, feed_positions : ndarray, float64
+        (N, 3) and (L, 3), metres, read-only.
+    phase : ndarray, complex128
+        (N, L), read-only.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For an argument out of range or of the wrong shape; the message names it.
+
+    Notes
+    -----
+    Formula of papers A (arXiv 2504.19522) and B (arXiv 2502.17408); neither places the feeds
+    or fixes eta and a, which are our choice here.
+
+    Examples
+    --------
+    >>> surface = Surface(shape=(8, 8), spacing=2.5e-3, frequency=30e9, feeds=6)
+    >>> surface
+    Surface(shape=(8, 8), spacing=0.0025, frequency=30000000000.0, feed_count=6)
+    >>> surface.phase.shape, surface.positions.shape
+    ((64, 6), (64, 3))
+    """
+
+    shape: tuple[int, int]
+    spacing: float
+    frequency: float
+    positions: Real
+    feed_positions: Real
+    phase: Complex
+
+    def __init__(
+        self,
+        shape: tuple[int, int] = (8, 8),
+        spacing: float = 2.5e-3,
+        frequency: float = 30e9,
+        feeds: int | str | ArrayLike = 6,
+        *,
+        permittivity: float = 3.0,
+        attenuation: float = 0.0,
+        efficiency: float | str = 1.0,
+        spreading: bool = False,
+        phase: ArrayLike | None = None,
+    ) -> None:
+        shape = as_shape("shape", shape)
+        spacing = as_positive("spacing", spacing)
+        frequency = as_positive("frequency", frequency)
+        permittivity = as_positive("permittivity", permittivity)
+        attenuation = as_nonnegative("attenuation", attenuation)
+        positions = _grid(shape, spacing)
+        feed_positions = _feed_positions(feeds, shape, spacing)
+        wavenumber = 2 * math.pi * frequency / SPEED_OF_LIGHT
+        if phase is None:
+            reference = _reference_wave(
+                positions,
+                feed_positions,
+                math.sqrt(permittivity) * wavenumber,
+                attenuation,
+                efficiency,
+                spreading,
+            )
+        elif attenuation or spreading or efficiency != 1.0:
+            raise ValueError(
+                "phase: a matrix handed in is used as it is, so attenuation, efficiency and "
+                "spreading must be left at their defaults"
+            )
+        else:
+            reference = as_array(
+                "phase", phase, (len(positions), len(feed_positions)), "(elements, feeds)", complex
+            )
+        vars(self).update(
+            shape=shape,
+            spacing=spacing,
+            frequency=frequency,
+            positions=_read_only(positions),
+            feed_positions=_read_only(feed_positions),
+            phase=_read_only(reference),
+        )
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name}: a Surface is frozen; build a new one")
+
+    def __repr__(self) -> str:
+        return (
+            f"Surface(shape={self.shape}, spacing={self.spacing}, frequency={self.frequency}, "
+            f"feed_count={self.feed_count})"
+        )
+
+    @property
+    def elements(self) -> int:
+        """Number of elements N."""
+        return len(self.positions)
+
+    @property
+    def feed_count(self) -> int:
+        """Number of feeds L, one RF chain each."""
+        return len(self.feed_positions)
+
+    @property
+    def wavelength(self) -> float:
+        """Free-space wavelength, metres."""
+        return SPEED_OF_LIGHT / self.frequency
+
+    @property
+    def wavenumber(self) -> float:
+        """Free-space wavenumber k_f, rad/m."""
+        return 2 * math.pi / self.wavelength
+
+    def steering_factors(self, directions: ArrayLike) -> tuple[Complex, Complex]:
+        """Response along each axis: ``steering`` is their outer product.
+
+        Parameters
+        ----------
+        directions : array_like
+            (..., 3) unit vectors in the surface's frame.
+
+        Returns
+        -------
+        along_x, along_y : ndarray, complex128
+            (..., Nx) and (..., Ny).
+
+        Raises
+        ------
+        ValueError
+            If the directions are not (..., 3) vectors of unit length.
+
+        Examples
+        --------
+        >>> along_x, along_y = Surface(shape=(4, 2)).steering_factors([0, 0, 1])
+        >>> along_x.shape, along_y.shape
+        ((4,), (2,))
+        """
+        unit = np.asarray(directions, dtype=np.float64)
+        if unit.ndim == 0 or unit.shape[-1] != 3:
+            raise ValueError(f"directions: expected (..., 3), got {unit.shape}")
+        if not np.allclose(np.einsum("...i,...i->...", unit, unit), 1, rtol=0, atol=1e-5):
+            raise ValueError("directions: expected vectors of unit length")
+        along_x, along_y = (
+            np.exp(1j * self.wavenumber * unit[..., axis, None] * _line(count, self.spacing))
+            for axis, count in enumerate(self.shape)
+        )
+        return along_x, along_y
+
+    def steering(self, directions: ArrayLike) -> Complex:
+        """Response of the elements to plane waves, ``exp(+j k_f u . e_n)``.
+
+        Parameters
+        ----------
+        directions : array_like
+            (..., 3) unit vectors u in the surface's frame, towards the far end.
+
+        Returns
+        -------
+        ndarray, complex128
+            (..., N).
+
+        Raises
+        ------
+        ValueError
+            If the directions are not (..., 3) vectors of unit length.
+
+        Examples
+        --------
+        >>> Surface(shape=(2, 2)).steering(direction(0.0, 0.0)).real
+        array([1., 1., 1., 1.])
+        """
+        along_x, along_y = self.steering_factors(directions)
+        response: Complex = along_x[..., :, None] * along_y[..., None, :]
+        return response.reshape(*response.shape[:-2], self.elements)
+
+    def pattern(
+        self,
+        amplitudes: ArrayLike,
+        digital: ArrayLike,
+        directions: ArrayLike,
+        per_user: bool = False,
+    ) -> Real:
+        """Radiated power towards each direction, ``|exp(+j k_f u . e)^T diag(m) Phi V|^2``.
+
+        Parameters
+        ----------
+        amplitudes : array_like
+            (N,) radiation amplitudes in [0, 1].
+        digital : array_like
+            (L, K) digital beamformer, one column a user.
+        directions : array_like
+            (..., 3) unit vectors in the surface's frame.
+        per_user : bool
+            Keep the users' columns apart rather than summing them.
+
+        Returns
+        -------
+        ndarray, float64
+            (...), or (..., K) with ``per_user``; linear, in units of ``|digital|^2``.
+
+        Raises
+        ------
+        ValueError
+            If a shape does not match the surface, an amplitude is outside [0, 1], or a
+            direction is not of unit length.
+
+        Notes
+        -----
+        Paper B (arXiv 2502.17408).
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> surface = Surface(shape=(8, 8), feeds=1)
+        >>> amplitudes = np.clip(0.5 + 0.5 * surface.phase[:, 0].real, 0, 1)
+        >>> surface.pattern(amplitudes, np.ones((1, 1)), direction([0.0, 1.0], 0.0)).round(0)
+        array([157.,  21.])
+        """
+        chosen = as_array("amplitudes", amplitudes, (self.elements,), "(elements,)", float)
+        if chosen.min() < 0 or chosen.max() > 1:
+            raise ValueError(
+                f"amplitudes: expected values in [0, 1], got [{chosen.min()}, {chosen.max()}]"
+            )
+        beamformer = np.asarray(digital, dtype=np.complex128)
+        if beamformer.ndim != 2 or len(beamformer) != self.feed_count:
+            raise ValueError(
+                f"digital: expected (feeds, users) with {self.feed_count} feeds, "
+                f"got {beamformer.shape}"
+            )
+        users = beamformer.shape[1]
+        nx, ny = self.shape
+        excitation = (chosen[:, None] * self.phase) @ beamformer
+        along_x, along_y = self.steering_factors(directions)
+        # Summing one axis of the grid at a time costs N + Ny operations a direction, and
+        # never forms the (..., N) steering vectors.
+        rows = (along_x @ excitation.reshape(nx, ny * users)).reshape(*along_y.shape, users)
+        field = np.einsum("...y,...yk->...k", along_y, rows)
+        power: Real = np.abs(field) ** 2
+        return power if per_user else np.asarray(power.sum(axis=-1))
+
+
+def direction(theta: ArrayLike, phi: ArrayLike) -> Real:
+    """Unit vector ``(sin t cos p, sin t sin p, cos t)``; theta is measured from broadside (+z).
+
+    Parameters
+    ----------
+    theta, phi : array_like
+        Polar and azimuth angles in radians, broadcast against each other.
+
+    Returns
+    -------
+    ndarray, float64
+        (..., 3).
+
+    Examples
+    --------
+    >>> direction(0.0, 0.0)
+    array([0., 0., 1.])
+    """
+    polar, azimuth = np.broadcast_arrays(
+        np.asarray(theta, dtype=np.float64), np.asarray(phi, dtype=np.float64)
+    )
+    across = np.sin(polar)
+    return np.stack([across * np.cos(azimuth), across * np.sin(azimuth), np.cos(polar)], axis=-1)
+
+
+def as_count(name: str, value: Any) -> int:
+    """Return ``value`` as an int of at least 1, or raise an error that names the argument."""
+    try:
+        count = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected a positive integer, got {value!r}") from None
+    if count < 1:
+        raise ValueError(f"{name}: expected a positive integer, got {count}")
+    return count
+
+
+def as_shape(name: str, value: Any) -> tuple[int, int]:
+    """Return ``value`` as two positive ints, or raise an error that names the argument."""
+    try:
+        nx, ny = value
+    except (TypeError, ValueError):
+        raise ValueError(f"{name}: expected (Nx, Ny), got {value!r}") from None
+    return as_count(name, nx), as_count(name, ny)
+
+
+def as_nonnegative(name: str, value: Any) -> float:
+    """Return ``value`` as a finite float >= 0, or raise an error that names the argument."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a real number, got {value!r}") from None
+    if not 0 <= number < math.inf:
+        raise ValueError(f"{name}: expected a finite number >= 0, got {number}")
+    return number
+
+
+def as_positive(name: str, value: Any) -> float:
+    """Return ``value`` as a finite float > 0, or raise an error that names the argument."""
+    number = as_nonnegative(name, value)
+    if number == 0:
+        raise ValueError(f"{name}: expected a number > 0, got {number}")
+    return number
+
+
+def as_array(
+    name: str, value: Any, shape: tuple[int, ...], meaning: str, kind: type
+) -> NDArray[Any]:
+    """Return a new, finite array of that shape, or raise an error that names the argument."""
+    try:
+        array: NDArray[Any] = np.array(value, dtype=kind, order="C")
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected {kind.__name__} numbers: {error}") from None
+    if array.shape != shape:
+        raise ValueError(f"{name}: expected {shape} = {meaning}, got {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name}: expected finite values")
+    return array
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    array.flags.writeable = False
+    return array
+
+
+def _line(count: int, spacing: float) -> Real:
+    return np.asarray((np.arange(count) - (count - 1) / 2) * spacing, dtype=np.float64)
+
+
+def _grid(shape: tuple[int, int], spacing: float) -> Real:
+    nx, ny = shape
+    x, y = np.repeat(_line(nx, spacing), ny), np.tile(_line(ny, spacing), nx)
+    return np.stack([x, y, np.zeros(nx * ny)], axis=-1)
+
+
+def _feed_positions(feeds: Any, shape: tuple[int, int], spacing: float) -> Real:
+    width, height = shape[0] * spacing, shape[1] * spacing
+    if isinstance(feeds, str):
+        name, _, count = feeds.partition(":")
+        if name != "edge" or not count.isdecimal():
+            raise ValueError(
+                f'feeds: expected a count, "edge:<count>" or coordinates, got {feeds!r}'
+            )
+        total = as_count("feeds", int(count))
+        y = _line(total, height / total)
+        return np.stack([np.full(total, -(width + spacing) / 2), y, np.zeros(total)], axis=-1)
+    if np.ndim(feeds) == 0:
+        total = as_count("feeds", feeds)
+        rows = math.isqrt(total)
+        columns = -(-total // rows)
+        x = np.tile(_line(columns, width / columns), rows)
+        y = np.repeat(_line(rows, height / rows), columns)
+        return np.stack([x, y, np.zeros(rows * columns)], axis=-1)[:total]
+    given = np.shape(feeds)
+    if len(given) != 2 or given[0] < 1 or given[1] not in (2, 3):
+        raise ValueError(f"feeds: expected coordinates (L, 2) or (L, 3), got {given}")
+    coordinates = as_array("feeds", feeds, given, "(feeds, axes)", float)
+    return np.pad(coordinates, ((0, 0), (0, 3 - given[1])))
+
+
+def _reference_wave(
+    positions: Real,
+    feed_positions: Real,
+    wavenumber: float,
+    attenuation: float,
+    efficiency: float | str,
+    spreading: bool,
+) -> Complex:
+    distance = np.linalg.norm(positions[:, None] - feed_positions, axis=-1)
+    wave: Complex = np.exp(-(attenuation + 1j * wavenumber) * distance)
+    if spreading:
+        element, feed = np.unravel_index(distance.argmin(), distance.shape)
+        if distance[element, feed] * wavenumber < 1e-9:
+            raise ValueError(
+                f"spreading: 1/sqrt(r) diverges, as feed {feed} lies on element {element}"
+            )
+        wave /= np.sqrt(distance)
+    if efficiency == "passive":
+        return wave / float(np.linalg.norm(wave, 2))
+    if efficiency == "unit-energy":
+        return wave / math.sqrt(len(positions))
+    if isinstance(efficiency, str):
+        raise ValueError(
+            f'efficiency: expected a number, "unit-energy" or "passive", got {efficiency!r}'
+        )
+    return wave * math.sqrt(as_positive("efficiency", efficiency))

@@ -1,0 +1,54 @@
+"""Backends and hypothesis profiles of the test suite."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from hmimo_fast import kernels
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let a failing property be reported where libcst is installed.
+
+    Hypothesis imports it then, and the warning of its dependency would be an error inside pytest.
+    """
+    config.addinivalue_line(
+        "filterwarnings", "ignore:mypy_extensions.TypedDict is deprecated:DeprecationWarning"
+    )
+
+
+def _available() -> list[str]:
+    """Backends that import here; only ``native`` may be missing (it needs a compiler)."""
+    names = ["numpy", "numba"]
+    try:
+        with kernels.backend("native"):
+            names.append("native")
+    except ImportError:
+        pass
+    return names
+
+
+BACKENDS = _available()
+
+# The backend fixture is function-scoped on purpose: it is the same for all examples.
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+settings.register_profile("ci", derandomize=True, max_examples=15, **_COMMON)
+settings.register_profile("thorough", max_examples=300, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run the test once on every backend; its value is the backend's name."""
+    with kernels.backend(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=[name for name in BACKENDS if name != "numpy"])
+def compiled(request: pytest.FixtureRequest) -> str:
+    """Name of a backend to hold against NumPy's."""
+    return request.param

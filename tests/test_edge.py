@@ -1,0 +1,656 @@
+"""The public edge of the kernels: what it accepts, what it refuses, and where the work runs."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from hmimo_fast import kernels
+from hmimo_fast.kernels import backends, edge
+from hmimo_fast.kernels.threads import run_slices
+
+CORES = {
+    "channel": "KN",
+    "effective_channel": "KM",
+    "amplitudes": "N",
+    "phase": "NL",
+    "digital": "LK",
+    "precoder": "NK",
+    "power": "",
+    "noise_power": "",
+    "weights": "K",
+    "min_rate": "K",
+    "cost": "K",
+}
+COMPLEX = {"channel", "effective_channel", "phase", "digital", "precoder"}
+LINK = ["channel", "amplitudes", "phase", "digital", "noise_power"]
+KERNELS = {
+    "effective_channel": ["channel", "amplitudes", "phase"],
+    "sinr": LINK,
+    "sum_rate": [*LINK, "weights"],
+    "sum_rate_gradient": [*LINK, "weights"],
+    "zero_forcing": ["effective_channel", "power"],
+    "wmmse": ["effective_channel", "power", "noise_power", "weights"],
+    "water_filling": ["cost", "power", "noise_power", "weights", "min_rate"],
+    "project": ["amplitudes", "phase", "precoder", "power"],
+}
+RESULTS = {  # core dimensions and kind of each result
+    "effective_channel": [("KL", "c")],
+    "sinr": [("K", "r")],
+    "sum_rate": [("", "r")],
+    "sum_rate_gradient": [("", "r"), ("N", "r"), ("LK", "c")],
+    "zero_forcing": [("MK", "c"), ("", "i")],
+    "wmmse": [("MK", "c")],
+    "water_filling": [("K", "d"), ("", "b")],
+    "project": [("LK", "c")],
+}
+SIZES = {"K": 3, "N": 7, "L": 4, "M": 5}
+ARGUMENTS = [(name, argument) for name, arguments in KERNELS.items() for argument in arguments]
+
+each_kernel = pytest.mark.parametrize("name", KERNELS)
+each_argument = pytest.mark.parametrize(("name", "argument"), ARGUMENTS)
+
+
+@pytest.fixture
+def always_split(monkeypatch):
+    monkeypatch.setattr(edge, "_SLICE", 1e-9)
+
+
+def core(argument):
+    return tuple(SIZES[letter] for letter in CORES[argument])
+
+
+def draw(argument, lead=(), seed=0):
+    rng = np.random.default_rng([seed, *map(ord, argument)])
+    shape = lead + core(argument)
+    if argument in COMPLEX:
+        return rng.normal(size=shape) + 1j * rng.normal(size=shape)
+    return rng.uniform(0.1, 0.9, shape)
+
+
+def arguments_of(name, lead=()):
+    return {argument: draw(argument, lead) for argument in KERNELS[name]}
+
+
+def run(name, arguments, **options):
+    """Results as a list, with every result of the operator."""
+    if name == "zero_forcing":
+        options.setdefault("return_rank", True)
+    results = getattr(kernels, name)(**arguments, **options)
+    return list(results) if isinstance(results, tuple) else [results]
+
+
+def assert_same_bits(results, expected):
+    assert len(results) == len(expected)
+    for result, other in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(result, other, strict=True)
+
+
+def assert_close(result, expected, rtol=1e-9):
+    scale = np.max(np.abs(expected), initial=1e-300)
+    np.testing.assert_allclose(result, expected, rtol=0, atol=rtol * scale)
+
+
+# ------------------------------------------------------------------ results
+
+
+@pytest.mark.parametrize("single", [False, True])
+@pytest.mark.parametrize("lead", [(), (1,), (3,), (2, 3), (0,), (2, 0)])
+@each_kernel
+def test_results_have_the_shapes_and_types_of_the_table(backend, name, lead, single):
+    arguments = arguments_of(name, lead)
+    if single:
+        arguments = {a: v.astype(np.complex64) if a in COMPLEX else v for a, v in arguments.items()}
+    complex_, real = (np.complex64, np.float32) if single else (np.complex128, np.float64)
+    types = {"c": complex_, "r": real, "d": np.float64, "i": np.int64, "b": np.bool_}
+    results = run(name, arguments)
+    assert len(results) == len(RESULTS[name])
+    for result, (letters, kind) in zip(results, RESULTS[name], strict=True):
+        assert result.shape == lead + tuple(SIZES[letter] for letter in letters)
+        assert result.dtype == types[kind]
+        assert result.flags.c_contiguous
+        assert np.all(np.isfinite(result))
+        assert not any(np.may_share_memory(result, value) for value in arguments.values())
+
+
+@each_kernel
+def test_leading_dimensions_broadcast(backend, name):
+    leads = [(2, 1), (3,), (), (2, 3), (1, 3), (1, 1)]
+    arguments = {a: draw(a, leads[i % 6]) for i, a in enumerate(KERNELS[name])}
+    shape = np.broadcast_shapes(*(leads[i % 6] for i in range(len(arguments))))
+    whole = {a: np.broadcast_to(v, shape + core(a)) for a, v in arguments.items()}
+    results = run(name, arguments)
+    for index in np.ndindex(shape):
+        item = run(name, {a: v[index] for a, v in whole.items()})
+        for result, expected in zip(results, item, strict=True):
+            assert_close(result[index], expected)
+
+
+@each_kernel
+def test_a_nan_spoils_its_own_item_only(backend, name):
+    clean = arguments_of(name, (4,))
+    spoiled = {a: v.copy() for a, v in clean.items()}
+    first = KERNELS[name][0]
+    spoiled[first][2].flat[1] = np.nan
+    others = [0, 1, 3]
+    results = run(name, spoiled)
+    for result, expected in zip(results, run(name, clean), strict=True):
+        np.testing.assert_array_equal(result[others], expected[others])
+    assert np.any(np.isnan(results[0][2]))
+
+
+@each_kernel
+def test_defaults_are_unit_weights_and_no_floor(backend, name):
+    arguments = arguments_of(name)
+    left_out = {"weights": np.ones(3), "min_rate": np.zeros(3)}
+    if not left_out.keys() & arguments.keys():
+        pytest.skip("no argument may be left out")
+    without = {a: v for a, v in arguments.items() if a not in left_out}
+    spelled = {a: left_out.get(a, v) for a, v in arguments.items()}
+    assert_same_bits(run(name, without), run(name, spelled))
+
+
+# ------------------------------------------------------------------ what is accepted
+
+
+def strided(array):
+    wide = np.zeros(tuple(2 * n for n in array.shape), array.dtype)
+    view = wide[tuple(slice(None, None, 2) for _ in array.shape)]
+    view[...] = array
+    return view
+
+
+def backward(array):
+    return array[::-1].copy()[::-1]
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def misaligned(array):
+    buffer = np.zeros(array.nbytes + 1, np.uint8)
+    view = buffer[1:].view(array.dtype).reshape(array.shape)
+    view[...] = array
+    return view
+
+
+def tensor(array):
+    return pytest.importorskip("torch").tensor(array)
+
+
+def gradient_tensor(array):
+    return tensor(array).requires_grad_()
+
+
+def lazy_conjugate(array):
+    return tensor(array.conj()).conj()
+
+
+def lazy_negative(array):
+    torch = pytest.importorskip("torch")
+    if np.iscomplexobj(array):
+        return tensor(array)
+    return (
+        torch.complex(torch.zeros(array.shape, dtype=torch.float64), tensor(array)).conj().imag * -1
+    )
+
+
+LAYOUTS = [
+    strided,
+    backward,
+    read_only,
+    misaligned,
+    np.asfortranarray,
+    lambda array: array.astype(array.dtype.newbyteorder(">")),
+    lambda array: array.tolist(),
+    lambda array: np.ma.asarray(array),
+    tensor,
+    gradient_tensor,
+    lazy_conjugate,
+    lazy_negative,
+]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@each_kernel
+def test_layouts_change_no_bit(backend, name, layout):
+    arguments = arguments_of(name, (3,))
+    expected = run(name, arguments)
+    assert_same_bits(run(name, {a: layout(v) for a, v in arguments.items()}), expected)
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.int64, np.bool_, np.clongdouble])
+def test_other_numbers_compute_in_double(backend, kind):
+    channel = np.eye(3, 7).astype(kind)
+    arguments = arguments_of("sum_rate") | {"channel": channel}
+    expected = run("sum_rate", arguments | {"channel": channel.astype(complex)})
+    assert_same_bits(run("sum_rate", arguments), expected)
+
+
+@pytest.mark.parametrize("number", [1, 1.0, True, np.float32(1), np.int8(1), np.ones(())])
+def test_any_number_is_a_power(backend, number):
+    effective = draw("effective_channel")
+    expected = kernels.zero_forcing(effective, np.ones(()))
+    assert_same_bits([kernels.zero_forcing(effective, number)], [expected])
+
+
+# ------------------------------------------------------------------ what is refused
+
+
+def refused(name, argument, value, error, match, **others):
+    arguments = arguments_of(name) | others | {argument: value}
+    with kernels.backend("numpy"), pytest.raises(error, match=f"^{argument}: expected .*{match}"):
+        run(name, arguments)
+
+
+@each_argument
+def test_what_is_no_array_of_numbers(name, argument):
+    refused(name, argument, "text", TypeError, "numbers, got dtype <U4")
+    refused(name, argument, [[1.0], [1.0, 2.0]], ValueError, "numbers")
+    refused(name, argument, np.full(core(argument), None), TypeError, "numbers, got dtype object")
+    if argument not in ("weights", "min_rate"):
+        refused(name, argument, None, TypeError, "numbers, got dtype object")
+    if argument not in COMPLEX:
+        value = draw(argument) + 0j
+        refused(name, argument, value, TypeError, "real numbers, got dtype complex128")
+
+
+@each_argument
+def test_too_few_dimensions(name, argument):
+    if CORES[argument]:
+        value = draw(argument)[0]
+        refused(name, argument, value, ValueError, rf"\(\.\.\., .*got \({str(value.shape)[1:-1]}")
+
+
+@each_argument
+def test_core_dimensions_must_match(name, argument):
+    """The one argument that may differ is the first to have a dimension: then another is named."""
+    for axis, letter in enumerate(CORES[argument]):
+        owners = [a for a in KERNELS[name] if letter in CORES[a]]
+        if len(owners) == 1:
+            continue
+        shape = list(core(argument))
+        shape[axis] += 1
+        arguments = arguments_of(name) | {argument: np.full(shape, 0.5)}
+        named, other = (owners[1], argument) if argument == owners[0] else (argument, owners[0])
+        size = shape[axis] if argument == owners[0] else SIZES[letter]
+        with pytest.raises(ValueError, match=f"^{named}: .* {letter} = {size} to match {other}"):
+            run(name, arguments)
+
+
+@each_argument
+def test_core_dimensions_must_not_vanish(name, argument):
+    for axis, letter in enumerate(CORES[argument]):
+        shape = list(core(argument))
+        shape[axis] = 0
+        refused(name, argument, np.zeros(shape), ValueError, "at least 1|to match")
+        if argument == KERNELS[name][0]:
+            refused(name, argument, np.zeros(shape), ValueError, f"{letter} at least 1")
+
+
+@each_argument
+def test_leading_dimensions_must_broadcast(name, argument):
+    first = KERNELS[name][0]
+    if argument != first:
+        value = np.full((2, *core(argument)), 0.5)
+        others = {first: draw(first, (3,))}
+        refused(name, argument, value, ValueError, r"broadcast with \(3,\), got \(2", **others)
+
+
+def exactly(message):
+    return f"^{re.escape(message)}$"
+
+
+LIMITS = {
+    "amplitudes": ([-0.1, 1.1, -np.inf, np.inf], "in [0, 1]"),
+    "power": ([-1.0, 0.0, np.nan, np.inf], "positive and finite"),
+    "noise_power": ([-1.0, 0.0, np.nan, np.inf], "positive and finite"),
+    "weights": ([-1.0, np.nan, np.inf], "finite and at least 0"),
+    "min_rate": ([-1.0, np.nan, np.inf], "finite and at least 0"),
+    "cost": ([-1.0, -np.inf], "at least 0"),
+}
+
+
+@each_argument
+def test_values_out_of_range_are_named_with_their_place(backend, name, argument):
+    values, expected = LIMITS.get(argument, ([], ""))
+    for value in values:
+        array = draw(argument, (2,))
+        where = (1, *(0 for _ in core(argument)))
+        array[where] = value
+        message = f"{argument}: expected values {expected}, got {value} at index {where}"
+        with pytest.raises(ValueError, match=exactly(message)):
+            run(name, arguments_of(name) | {argument: array})
+        if argument.endswith("power"):
+            message = f"{argument}: expected a value {expected}, got {value}"
+            with pytest.raises(ValueError, match=exactly(message)):
+                run(name, arguments_of(name) | {argument: value})
+
+
+def test_an_integer_beyond_floats_is_no_power():
+    refused("zero_forcing", "power", 10**400, ValueError, "positive and finite")
+
+
+def test_limits_are_allowed(backend):
+    arguments = arguments_of("sum_rate")
+    arguments["amplitudes"][:2] = 0.0, 1.0
+    assert kernels.sum_rate(**arguments | {"weights": np.zeros(3)}) == 0.0
+    arguments["amplitudes"][0] = np.nan
+    assert np.isnan(kernels.sum_rate(**arguments))
+
+
+def test_zero_forcing_needs_no_more_users_than_feeds():
+    match = r"^effective_channel: expected .* K <= M .*, got \(5, 3\)"
+    with pytest.raises(ValueError, match=match):
+        kernels.zero_forcing(np.ones((5, 3)), 1.0)
+
+
+@pytest.mark.parametrize("constraint", ["total", None, 1, True])
+def test_unknown_constraint(constraint):
+    with pytest.raises(ValueError, match=r"^constraint: expected 'radiated' or 'digital', got"):
+        kernels.project(**arguments_of("project"), constraint=constraint)
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [(-1, ValueError), (2**31, ValueError), (1.0, TypeError), ("1", TypeError)]
+)
+@pytest.mark.parametrize("argument", ["iterations", "threads"])
+def test_counts_are_integers_in_range(argument, value, error):
+    with pytest.raises(error, match=f"^{argument}: expected an integer"):
+        kernels.wmmse(**arguments_of("wmmse"), **{argument: value})
+
+
+def test_a_call_needs_a_thread():
+    with pytest.raises(ValueError, match=r"^threads: expected an integer from 1"):
+        kernels.wmmse(**arguments_of("wmmse"), threads=0)
+
+
+def test_solvers_take_one_phase_or_one_a_channel():
+    channel, phase = draw("channel", (2,)), draw("phase", (3,))
+    with pytest.raises(ValueError, match=r"^phase: .* G = 2 to match channel, got"):
+        edge.call(
+            "alternating",
+            (channel, draw("amplitudes"), phase, 1.0, 0.1, None),
+            (True, 0.1, 1, 1e-4, 2),
+        )
+
+
+@pytest.mark.parametrize("phases", [1, 2])
+def test_solvers_record_a_history(phases):
+    inputs = (draw("channel", (5, 2)), draw("amplitudes"), draw("phase", (phases,)), 1.0, 0.1, None)
+    with kernels.backend("numpy"):
+        stepped = edge.call("alternating", inputs, (False, 0.1, 1, 0.0, 2))
+        projected = edge.call("variable_projection", inputs, (False, 2, 3, 2, 1e-9))
+    for results, recorded in ((stepped, 3), (projected, 7)):
+        shapes = [(5, 7), (5, 2, 4, 3), (5,), (5,), (5,), (5, recorded)]
+        assert [result.shape for result in results] == shapes
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ((True, -0.1, 1, 0.1, 2), ValueError, "^step: expected a value finite and at least 0"),
+        ((True, "a", 1, 0.1, 2), TypeError, "^step: expected a real number"),
+        ((True, 0.1, 1, np.nan, 2), ValueError, "^tolerance: expected a value finite"),
+        ((True, 0.1, -1, 0.1, 2), ValueError, "^inner: expected an integer from 0"),
+    ],
+)
+def test_options_of_solvers(options, error, match):
+    inputs = (draw("channel", (2,)), draw("amplitudes"), draw("phase", (1,)), 1.0, 0.1, None)
+    with pytest.raises(error, match=match):
+        edge.call("alternating", inputs, options)
+
+
+# ------------------------------------------------------------------ out
+
+
+@pytest.mark.parametrize("lead", [(), (3,), (2, 3), (0,)])
+@each_kernel
+def test_out_is_filled_and_returned(backend, name, lead):
+    arguments = arguments_of(name, lead)
+    expected = run(name, arguments)
+    out = tuple(np.empty_like(result) for result in expected)
+    results = run(name, arguments, out=out if len(out) > 1 else out[0])
+    assert all(result is array for result, array in zip(results, out, strict=True))
+    assert_same_bits(out, [np.asarray(result) for result in expected])
+
+
+def test_some_of_the_results_may_be_given(backend):
+    arguments = arguments_of("sum_rate_gradient", (3,))
+    expected = kernels.sum_rate_gradient(**arguments)
+    given = np.empty((3, 7))
+    results = kernels.sum_rate_gradient(**arguments, out=(None, given, None))
+    assert results[1] is given
+    assert_same_bits(results, expected)
+
+
+def test_out_may_be_an_input(backend):
+    square = draw("channel")[:, :3].copy()
+    expected = kernels.zero_forcing(square, 1.0)
+    assert kernels.zero_forcing(square, 1.0, out=square) is square
+    assert_same_bits([square], [expected])
+
+
+@pytest.mark.parametrize(
+    ("out", "error"),
+    [
+        (np.empty((2, 3)), ValueError),
+        (np.empty((3, 3)), ValueError),
+        (np.empty((2, 3), np.complex64), ValueError),
+        (np.empty((2, 3), ">c16"), ValueError),
+        (np.empty((3, 2), complex).T, ValueError),
+        (read_only(np.empty((2, 3), complex)), ValueError),
+        ([[0j] * 3] * 2, TypeError),
+        ((np.empty((2, 3), complex),) * 2, TypeError),
+    ],
+)
+def test_out_of_another_kind(out, error):
+    with pytest.raises(error, match=r"^out: expected"):
+        kernels.effective_channel(np.ones((2, 7)), np.ones(7), np.ones((7, 3)), out=out)
+
+
+# ------------------------------------------------------------------ backends
+
+
+def test_a_backend_is_chosen_for_a_block_or_for_the_process():
+    before = kernels.get_backend()
+    with kernels.backend("numpy"):
+        assert kernels.get_backend() == "numpy"
+        with kernels.backend("numba"):
+            assert kernels.get_backend() == "numba"
+        assert kernels.get_backend() == "numpy"
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(kernels.get_backend).result() == before
+    assert kernels.get_backend() == before
+    try:
+        kernels.set_backend("numpy")
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(kernels.get_backend).result() == "numpy"
+    finally:
+        kernels.set_backend(before)
+
+
+def test_each_thread_has_its_own_block():
+    meet = threading.Barrier(2, timeout=10)
+
+    def inside(name):
+        with kernels.backend(name):
+            meet.wait()
+            return kernels.get_backend()
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(inside, ["numpy", "numba"])) == ["numpy", "numba"]
+
+
+def test_the_chosen_backend_does_the_work(monkeypatch):
+    used = []
+    original = backends._interpreted
+
+    def spy(reference, operator):
+        used.append(operator)
+        return original(reference, operator)
+
+    monkeypatch.setattr(backends, "_interpreted", spy)
+    edge._plan.cache_clear()
+    with kernels.backend("numba"):
+        kernels.sinr(**arguments_of("sinr"))
+    assert used == []
+    with kernels.backend("numpy"):
+        kernels.sinr(**arguments_of("sinr"))
+    assert used == ["sinr"]
+
+
+def test_unknown_backend():
+    for choose in (kernels.set_backend, lambda name: kernels.backend(name).__enter__()):
+        with pytest.raises(ValueError, match=r"^name: expected one of 'native', .* got 'cuda'"):
+            choose("cuda")
+
+
+def python(code, **environment):
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_environment_picks_the_first_backend():
+    code = "from hmimo_fast import kernels; print(kernels.get_backend())"
+    assert python(code, HMIMO_BACKEND="numpy").stdout == "numpy\n"
+    assert "HMIMO_BACKEND: expected one of" in python(code, HMIMO_BACKEND="cuda").stderr
+
+
+def test_environment_sets_the_threads():
+    code = "from hmimo_fast.kernels import threads; print(threads.default_threads())"
+    assert python(code, HMIMO_NUM_THREADS="3").stdout == "3\n"
+    assert int(python(code).stdout) == len(os.sched_getaffinity(0))
+    for text in ("0", "-1", "many", ""):
+        stderr = python(code, HMIMO_NUM_THREADS=text).stderr
+        assert f"HMIMO_NUM_THREADS: expected a positive integer, got {text!r}" in stderr
+
+
+# ------------------------------------------------------------------ threads
+
+
+@each_kernel
+def test_threads_change_no_bit(backend, name, always_split):
+    arguments = arguments_of(name, (13,))
+    expected = run(name, arguments, threads=1)
+    for threads in (2, 5, 40):
+        assert_same_bits(run(name, arguments, threads=threads), expected)
+
+
+def test_calls_from_many_threads(backend, always_split):
+    cases = [arguments_of("sum_rate_gradient", (size,)) for size in range(1, 9)]
+    expected = [run("sum_rate_gradient", case, threads=1) for case in cases]
+
+    def hammer(index):
+        with kernels.backend(backend):
+            return index % 8, run("sum_rate_gradient", cases[index % 8], threads=3)
+
+    with ThreadPoolExecutor(8) as pool:
+        for index, results in pool.map(hammer, range(200)):
+            assert_same_bits(results, expected[index])
+
+
+def test_slices_cover_the_range_once():
+    counts = np.zeros(11, int)
+
+    def count(start, stop):
+        counts[start:stop] += 1
+
+    for slices in (1, 2, 5, 11):
+        counts[:] = 0
+        run_slices(count, 11, slices)
+        assert np.all(counts == 1)
+
+
+def test_slices_within_slices_do_not_wait_for_ever():
+    done = []
+
+    def inner(start, stop):
+        done.extend(range(start, stop))
+
+    run_slices(lambda start, stop: run_slices(inner, 4, 4), 64, 64)
+    assert sorted(done) == sorted([0, 1, 2, 3] * 64)
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_an_error_in_a_slice_is_raised_once_all_have_ended(bad):
+    ended = []
+
+    def fail(start, stop):
+        if start == bad:
+            raise RuntimeError("bad slice")
+        ended.append(start)
+
+    with pytest.raises(RuntimeError, match="bad slice"):
+        run_slices(fail, 4, 4)
+    assert sorted(ended) == [start for start in range(4) if start != bad]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_the_pool_survives_a_fork(backend, always_split):
+    arguments = arguments_of("sinr", (8,))
+    expected = run("sinr", arguments, threads=2)
+
+    def child(queue):
+        with kernels.backend(backend):
+            queue.put(run("sinr", arguments, threads=2))
+
+    context = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    try:
+        assert_same_bits(queue.get(timeout=30), expected)
+    finally:
+        process.join(10)
+        process.kill()
+    assert_same_bits(run("sinr", arguments, threads=2), expected)
+
+
+# ------------------------------------------------------------------ Numba
+
+
+def test_numba_compiles_once_for_all_processes(tmp_path):
+    code = """
+import numpy as np
+from hmimo_fast import kernels
+from hmimo_fast.kernels import jit
+with kernels.backend("numba"):
+    kernels.effective_channel(np.ones((1, 1)), [1.0], np.ones((1, 1)))
+print(*(sum(jit._BATCHES["effective_channel"].stats.cache_hits.values()),))
+"""
+    assert [python(code, NUMBA_CACHE_DIR=str(tmp_path)).stdout for _ in range(2)] == ["0\n", "1\n"]
+
+
+def test_numba_functions_run_inside_others():
+    import numba
+
+    from hmimo_fast.kernels import jit
+
+    @numba.njit(parallel=True)
+    def rates(channels, amplitudes, phase, digital, noise_power, weights):
+        result = np.empty(len(channels))
+        for i in numba.prange(len(channels)):
+            result[i] = jit.sum_rate(channels[i], amplitudes, phase, digital, noise_power, weights)
+        return result
+
+    arguments = arguments_of("sum_rate") | {"channel": draw("channel", (6,)), "noise_power": 0.3}
+    assert_close(rates(*arguments.values()), kernels.sum_rate(**arguments))
