@@ -124,7 +124,7 @@ def call(
             if value is None and argument in _DEFAULTS:
                 signature.append("absent")
                 continue
-            operands[position] = value = _array(argument, value)
+            operands[position] = value = as_array(argument, value)
         signature.append((value.shape, value.dtype))
     recorded = 0
     if options:
@@ -190,7 +190,7 @@ def _constant(shape: tuple[int, ...], value: float) -> ndarray:
     return array
 
 
-def _array(argument: str, value: Any) -> ndarray:
+def as_array(argument: str, value: Any) -> ndarray:
     """Anything array-like as an ndarray; PyTorch tensors without importing PyTorch."""
     try:
         if hasattr(value, "resolve_conj"):
@@ -239,7 +239,7 @@ def _options(name: str, options: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]
 def _bad_value(name: str, position: int, value: Any) -> ValueError:
     """The error for the first value of an argument that is not allowed."""
     argument = _INPUTS[name][position]
-    array = _array(argument, value).astype(np.float64)
+    array = as_array(argument, value).astype(np.float64)
     valid, expected = _VALUES[argument]
     where = tuple(np.argwhere(~valid(array))[0].tolist())
     return ValueError(

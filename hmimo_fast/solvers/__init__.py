@@ -1,0 +1,310 @@
+"""From a channel to amplitudes and beams: `solve`, one module an algorithm.
+
+Each solver runs from given starting amplitudes; `solve` draws the starts, keeps the best,
+rates it and marks what is feasible.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..kernels import sinr
+from ..kernels.edge import as_array
+from .alternating import alternating, random
+from .floors import floored_zero_forcing
+from .fully_digital import fully_digital
+from .problem import Found, Problem, Solution
+from .variable_projection import joint, zf
+
+__all__ = ["METHODS", "Solution", "solve"]
+
+#: Solvers by name, and whether their first start is random (all elements on otherwise).
+METHODS: dict[str, tuple[Callable[..., Found], bool]] = {
+    "random": (random, True),
+    "alternating": (alternating, True),
+    "zf": (zf, False),
+    "joint": (joint, False),
+    "fully_digital": (fully_digital, False),
+}
+#: A minimum rate counts as met within this, in bit/s/Hz.
+SLACK = 1e-9
+
+
+def solve(
+    channel: ArrayLike,
+    phase: ArrayLike,
+    power: ArrayLike = 1.0,
+    noise_power: ArrayLike = 0.1,
+    method: str = "joint",
+    constraint: str = "radiated",
+    weights: ArrayLike | None = None,
+    min_rate: ArrayLike | None = None,
+    starts: int = 1,
+    start: ArrayLike | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    *,
+    shared: bool = False,
+    check_finite: bool = False,
+    **options: Any,
+) -> Solution:
+    """Choose amplitudes and digital beams for the highest weighted sum rate.
+
+    Parameters
+    ----------
+    channel : (..., K, N) complex
+        Channels as they act, one row a user.  With ``shared`` or a phase of three dimensions,
+        (..., F, K, N): one amplitude vector for F channels, whose rates add up and each of
+        which has the power to itself.
+    phase : (N, L) or (F, N, L) complex
+        Reference wave of each feed at each element.
+    power, noise_power : (...) real
+        Transmit and noise power, linear, in the same unit.
+    method : str
+        ``"joint"`` (variable projection, ours, the default), ``"zf"`` (its first stage alone),
+        ``"alternating"`` (paper B, Algorithm 1), ``"random"`` (paper B's benchmark) or
+        ``"fully_digital"`` (N RF chains, the yardstick above all).
+    constraint : {"radiated", "digital"}
+        Power of diag(m) Phi V (paper A, eq. 4d) or of V (paper B, eq. 10); results under the
+        two are not comparable.
+    weights : (..., K) real, optional
+        Weights of the users' rates, 1 by default.
+    min_rate : scalar or (..., K) real, optional
+        Minimum rate of each user in bit/s/Hz, unweighted.  An item that misses one is given
+        zero forcing with floored water-filling at the same amplitudes where the power allows
+        it (K <= L, one channel); otherwise it comes back with ``feasible`` False.
+    starts : int
+        Runs from this many starts, the best of which is kept; all but the first are random.
+    start : (..., N) real, optional
+        The first start, for example the amplitudes of the channel a moment ago; by default all
+        elements on, or random for ``random`` and ``alternating`` as published.
+    seed : int
+        Seed of the random starts; an item's depends on its index in the batch alone.
+    threads : int, optional
+        Most threads to use.
+    shared : bool
+        Whether the channel has a dimension F.
+    check_finite : bool
+        Raise if a channel holds a NaN or an infinity; by default such items are marked
+        (NaN rate, ``feasible`` and ``converged`` False).
+    **options
+        Of the method: ``iterations`` and ``tolerance`` (all but random), ``zf_iterations``,
+        ``sweeps`` (joint), ``step``, ``inner`` (alternating).
+
+    Returns
+    -------
+    Solution
+        Amplitudes, beams, SINR, rates and marks of every item, in the channel's precision.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a parameter is out of range, a method or constraint is unknown, or
+        a zero-forcing method has more users than feeds.
+    TypeError
+        If an argument does not hold numbers or an option is not the method's.
+
+    Examples
+    --------
+    >>> import hmimo_fast as hf
+    >>> surface = hf.Surface(shape=(6, 6), feeds=4)
+    >>> channel = hf.channels.sparse_mmwave(surface, users=4, size=10, seed=1)
+    >>> ours = hf.solve(channel, surface.phase, power=1.0, noise_power=0.1)
+    >>> theirs = hf.solve(channel, surface.phase, 1.0, 0.1, method="alternating")
+    >>> bool((ours.sum_rate > theirs.sum_rate).all())
+    True
+    """
+    run, random_first = _method(method, options)
+    starts = _count("starts", starts)
+    several = shared or np.ndim(phase) == 3
+    problem = _problem(
+        channel, phase, power, noise_power, weights, constraint, several, threads
+    )
+    if check_finite:
+        _require_finite(problem.channel)
+    floor = None if min_rate is None else _min_rate(problem, min_rate)
+
+    best: Solution | None = None
+    for index in range(starts):
+        if index == 0 and start is not None:
+            amplitudes = _given_start(problem, start)
+        elif index == 0 and not random_first:
+            amplitudes = np.ones(problem.channel.shape[-1])
+        else:
+            amplitudes = _random_start(problem, seed, index)
+        solution = _rated(problem, run(problem, amplitudes, **options), floor, method, constraint)
+        best = solution if best is None else _better(best, solution)
+    assert best is not None
+    if several:
+        return best
+    return replace(best, digital=best.digital[..., 0, :, :], sinr=best.sinr[..., 0, :],
+                   rates=best.rates[..., 0, :])
+
+
+def _method(name: str, options: dict[str, Any]) -> tuple[Callable[..., Found], bool]:
+    if name not in METHODS:
+        raise ValueError(f"method: expected one of {', '.join(map(repr, METHODS))}, got {name!r}")
+    parameters = inspect.signature(METHODS[name][0]).parameters.values()
+    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    for option in options:
+        if option not in known:
+            expected = ", ".join(known) or "none"
+            raise TypeError(f"{option}: expected an option of method {name!r} ({expected})")
+    return METHODS[name]
+
+
+def _count(argument: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{argument}: expected an integer, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{argument}: expected at least 1, got {value!r}")
+    return int(value)
+
+
+def _problem(
+    channel: ArrayLike,
+    phase: ArrayLike,
+    power: ArrayLike,
+    noise_power: ArrayLike,
+    weights: ArrayLike | None,
+    constraint: str,
+    several: bool,
+    threads: int | None,
+) -> Problem:
+    if constraint not in ("radiated", "digital"):
+        raise ValueError(f"constraint: expected 'radiated' or 'digital', got {constraint!r}")
+    h, waves = as_array("channel", channel), as_array("phase", phase)
+    if waves.ndim not in (2, 3):
+        raise ValueError(f"phase: expected (N, L) or (F, N, L), got {waves.shape}")
+    if h.ndim < 2 + several:
+        expected = "(..., F, K, N)" if several else "(..., K, N)"
+        raise ValueError(f"channel: expected {expected}, got {h.shape}")
+    h = h if several else h[..., None, :, :]
+    waves = waves if waves.ndim == 3 else waves[None]
+    leading = {
+        "channel": h.shape[:-3],
+        "power": np.shape(power),
+        "noise_power": np.shape(noise_power),
+        "weights": np.shape(weights)[:-1] if weights is not None else (),
+    }
+    batch: tuple[int, ...] = ()
+    for argument, shape in leading.items():
+        batch = _broadcast(argument, batch, shape)
+    return Problem(h, waves, power, noise_power, weights, constraint == "radiated", batch, threads)
+
+
+def _broadcast(
+    argument: str, batch: tuple[int, ...], shape: tuple[int, ...]
+) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(batch, shape)
+    except ValueError:
+        raise ValueError(
+            f"{argument}: expected leading dimensions that broadcast with {batch}, got {shape}"
+        ) from None
+
+
+def _require_finite(channel: np.ndarray) -> None:
+    bad = np.argwhere(~np.isfinite(channel))
+    if len(bad):
+        where = tuple(bad[0].tolist())
+        raise ValueError(f"channel: expected finite values, got {channel[where]} at index {where}")
+
+
+def _min_rate(problem: Problem, value: ArrayLike) -> np.ndarray:
+    floor = as_array("min_rate", value).astype(float)
+    if not ((floor >= 0.0) & (floor < np.inf)).all():
+        raise ValueError(f"min_rate: expected values finite and at least 0, got {value!r}")
+    if floor.ndim and floor.shape[-1] != problem.users:
+        raise ValueError(
+            f"min_rate: expected a scalar or (..., K) with K = {problem.users}, got {floor.shape}"
+        )
+    if floor.ndim:
+        _broadcast("min_rate", problem.batch, floor.shape[:-1])
+    return floor
+
+
+def _given_start(problem: Problem, start: ArrayLike) -> np.ndarray:
+    amplitudes = as_array("start", start)
+    elements = problem.channel.shape[-1]
+    if not amplitudes.ndim or amplitudes.shape[-1] != elements:
+        raise ValueError(f"start: expected (..., N) with N = {elements}, got {amplitudes.shape}")
+    if ((amplitudes < 0.0) | (amplitudes > 1.0)).any():
+        raise ValueError("start: expected values in [0, 1], got values outside")
+    _broadcast("start", problem.batch, amplitudes.shape[:-1])
+    return amplitudes
+
+
+def _random_start(problem: Problem, seed: int, index: int) -> np.ndarray:
+    """Uniform amplitudes; row i of the stream is item i's, whatever the batch."""
+    shape = (*problem.batch, problem.channel.shape[-1])
+    return np.random.default_rng([seed, index]).random(shape)
+
+
+def _rated(
+    problem: Problem, found: Found, floor: np.ndarray | None, method: str, constraint: str
+) -> Solution:
+    """What was found with its rates; minimum rates that were missed are tried by floored ZF."""
+    ratio, rates, feasible = _rates(problem, found, floor)
+    if floor is not None and _floors_apply(problem, method) and not feasible.all():
+        digital = floored_zero_forcing(problem, found, floor)
+        saved = replace(found, digital=digital)
+        _, _, saved_feasible = _rates(problem, saved, floor)
+        rescued = (saved_feasible & ~feasible)[..., None, None, None]
+        found = replace(found, digital=np.where(rescued, digital, found.digital))
+        ratio, rates, feasible = _rates(problem, found, floor)
+    weights = 1.0 if problem.weights is None else np.asarray(problem.weights)[..., None, :]
+    return Solution(
+        amplitudes=found.amplitudes,
+        digital=found.digital,
+        sinr=ratio,
+        rates=rates,
+        sum_rate=np.asarray(np.sum(weights * rates, axis=(-2, -1), dtype=float)),
+        feasible=feasible,
+        iterations=np.asarray(found.iterations),
+        converged=np.asarray(found.converged) & np.isfinite(ratio).all(axis=(-2, -1)),
+        history=found.history,
+        method=method,
+        constraint=constraint,
+    )
+
+
+def _floors_apply(problem: Problem, method: str) -> bool:
+    one_channel = problem.channel.shape[-3] == 1
+    return method != "fully_digital" and one_channel and problem.users <= problem.feeds
+
+
+def _rates(
+    problem: Problem, found: Found, floor: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """SINR and rates (..., F, K), and whether all are finite and at their minimum."""
+    p, digital = problem, found.digital
+    channel, amplitudes, phase = p.channel, found.amplitudes[..., None, :], p.phase
+    if digital.shape[-2] != p.feeds or found.history.shape[-1] == 0:
+        raise AssertionError
+    noise_power = np.asarray(p.noise_power)[..., None]
+    ratio = sinr(channel, amplitudes, phase, digital, noise_power, threads=p.threads)
+    rates = np.log1p(ratio) / np.log(2.0).astype(ratio.dtype)
+    feasible = np.isfinite(ratio).all(axis=(-2, -1))
+    if floor is not None:
+        floor = floor[..., None, :] if floor.ndim else floor
+        feasible &= (rates >= floor - SLACK).all(axis=(-2, -1))
+    return ratio, rates, np.asarray(feasible)
+
+
+def _better(one: Solution, other: Solution) -> Solution:
+    """The better of two solutions, item by item: feasible first, then the higher rate."""
+    wins = np.where(
+        one.feasible == other.feasible, other.sum_rate > one.sum_rate, other.feasible
+    )
+    chosen = {}
+    for field in fields(Solution)[:-2]:
+        a, b = getattr(one, field.name), getattr(other, field.name)
+        chosen[field.name] = np.where(wins[(..., *[None] * (b.ndim - wins.ndim))], b, a)
+    return replace(one, **chosen)

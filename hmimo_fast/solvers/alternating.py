@@ -1,0 +1,38 @@
+"""Paper B's Algorithm 1, and its benchmark of random amplitudes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..kernels.edge import call
+from .problem import Found, Problem
+
+
+def alternating(
+    problem: Problem,
+    start: np.ndarray,
+    *,
+    step: float = 0.01,
+    inner: int = 1,
+    tolerance: float = 1e-4,
+    iterations: int = 3000,
+) -> Found:
+    """Zero forcing, then gradient steps on m at fixed beams, in turn ([B] Algorithm 1).
+
+    ``inner`` steps between two zero forcings; 0 reads the paper as running them until the
+    rate changes by less than ``tolerance``.  ``iterations`` bounds the gradients.
+    """
+    problem.require_zero_forcing()
+    p = problem
+    amplitudes, digital, _, *rest = call(
+        "alternating",
+        (p.channel, start, p.phase, p.power, p.noise_power, p.weights),
+        (p.radiated, step, inner, tolerance, iterations),
+        threads=p.threads,
+    )
+    return Found(amplitudes, digital, *rest)
+
+
+def random(problem: Problem, start: np.ndarray) -> Found:
+    """Zero forcing at the random start ([B] section IV, benchmark)."""
+    return alternating(problem, start, iterations=0)

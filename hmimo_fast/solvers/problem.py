@@ -1,0 +1,93 @@
+"""What every solver takes and returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Channels that share one amplitude vector, and what limits the beams over them."""
+
+    channel: np.ndarray  # (..., F, K, N)
+    phase: np.ndarray  # (1 or F, N, L)
+    power: Any  # (...)
+    noise_power: Any  # (...)
+    weights: Any  # (..., K) or None
+    radiated: bool  # whether the power is that of diag(m) Phi V, or of V
+    batch: tuple[int, ...]
+    threads: int | None
+
+    @property
+    def users(self) -> int:
+        """K."""
+        return int(self.channel.shape[-2])
+
+    @property
+    def feeds(self) -> int:
+        """L."""
+        return int(self.phase.shape[-1])
+
+    def require_zero_forcing(self) -> None:
+        """Raise if there are more users than feeds."""
+        if self.users > self.feeds:
+            raise ValueError(
+                f"channel: expected at most L = {self.feeds} users for zero forcing, "
+                f"got K = {self.users}"
+            )
+
+
+@dataclass(frozen=True)
+class Found:
+    """Amplitudes and beams of one run from one start, batch first."""
+
+    amplitudes: np.ndarray  # (..., N)
+    digital: np.ndarray  # (..., F, L, K)
+    iterations: np.ndarray  # (...)
+    converged: np.ndarray  # (...)
+    history: np.ndarray  # (..., I)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Amplitudes, beams and what they reach; arrays with the batch's leading dimensions.
+
+    With one m for F channels, ``digital``, ``sinr`` and ``rates`` have a dimension F before
+    their last two or one, and ``sum_rate`` is the sum over the channels too.
+
+    Attributes
+    ----------
+    amplitudes : (..., N) real
+        Radiation amplitudes m in [0, 1].
+    digital : (..., L, K) complex
+        Digital beamformer V at the power; (..., N, K) for ``fully_digital``.
+    sinr, rates : (..., K) real
+        SINR (linear) and unweighted rate in bit/s/Hz of every user.
+    sum_rate : (...) real
+        Weighted sum rate in bit/s/Hz; NaN where the channel is not finite.
+    feasible : (...) bool
+        Whether every user has its minimum rate; False where the channel is not finite.
+    iterations : (...) int
+        Iterations (gradients for ``alternating``) made from the winning start.
+    converged : (...) bool
+        Whether the last stage stopped by its own rule before its budget ran out.
+    history : (..., I) real
+        Rate of each iterate, NaN where there was none.
+    method, constraint : str
+        As asked for.
+    """
+
+    amplitudes: np.ndarray
+    digital: np.ndarray
+    sinr: np.ndarray
+    rates: np.ndarray
+    sum_rate: np.ndarray
+    feasible: np.ndarray
+    iterations: np.ndarray
+    converged: np.ndarray
+    history: np.ndarray
+    method: str
+    constraint: str

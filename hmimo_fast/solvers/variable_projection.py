@@ -1,0 +1,40 @@
+"""Gradient over the amplitudes alone, with the optimal beams following: `joint` and `zf`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..kernels.edge import call
+from .problem import Found, Problem
+
+
+def joint(
+    problem: Problem,
+    start: np.ndarray,
+    *,
+    zf_iterations: int = 10,
+    iterations: int = 20,
+    sweeps: int = 2,
+    tolerance: float = 1e-9,
+) -> Found:
+    """ZF variable projection, then general beams by warm WMMSE sweeps (MATH section 4).
+
+    ``zf_iterations`` and ``iterations`` bound the two stages, ``sweeps`` is the WMMSE sweeps
+    an evaluation, ``tolerance`` the rate in bit/s/Hz that a step must promise.
+    """
+    p = problem
+    amplitudes, digital, _, *rest = call(
+        "variable_projection",
+        (p.channel, start, p.phase, p.power, p.noise_power, p.weights),
+        (p.radiated, zf_iterations, iterations, sweeps, tolerance),
+        threads=p.threads,
+    )
+    return Found(amplitudes, digital, *rest)
+
+
+def zf(
+    problem: Problem, start: np.ndarray, *, iterations: int = 60, tolerance: float = 1e-9
+) -> Found:
+    """The best zero forcing with water-filled powers over the amplitudes."""
+    problem.require_zero_forcing()
+    return joint(problem, start, zf_iterations=iterations, iterations=0, tolerance=tolerance)
