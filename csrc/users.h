@@ -106,7 +106,7 @@ static void wmmse_sweep(idx users, idx ld, const double *gram, double *psi, doub
         }
         RE(work.system, k, ld)[k] += ridge;
         if (at.signal[k] > 0) {
-            const double root = sqrt(weights[k] * (1 + at.ratio[k]) / at.signal[k]);
+            const double root = sqrt(weights[k] * (1 + at.ratio[k])) / sqrt(at.signal[k]);
             RE(psi, k, ld)[k] = root * RE(work.received, k, ld)[k];
             IM(psi, k, ld)[k] = root * IM(work.received, k, ld)[k];
         }

@@ -1,0 +1,60 @@
+"""Fast beamforming kernels, solvers and scheduling for reconfigurable holographic surfaces."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from . import channels
+from .kernels import (
+    backend,
+    effective_channel,
+    get_backend,
+    project,
+    set_backend,
+    sinr,
+    sum_rate,
+    sum_rate_gradient,
+    water_filling,
+    wmmse,
+    zero_forcing,
+)
+from .solvers import Solution, solve
+from .surface import Surface
+
+try:
+    __version__ = version("hmimo_fast")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"
+
+
+def get_include() -> str:
+    """Folder of ``hmimo_fast.h``, for C and Cython code that calls the kernels.
+
+    Examples
+    --------
+    >>> import hmimo_fast as hf
+    >>> hf.get_include().endswith("include")
+    True
+    """
+    return str(Path(__file__).parent / "include")
+
+
+__all__ = [
+    "Solution",
+    "Surface",
+    "backend",
+    "channels",
+    "effective_channel",
+    "get_backend",
+    "get_include",
+    "project",
+    "set_backend",
+    "sinr",
+    "solve",
+    "sum_rate",
+    "sum_rate_gradient",
+    "water_filling",
+    "wmmse",
+    "zero_forcing",
+]

@@ -252,7 +252,7 @@ def _rated(
 ) -> Solution:
     """What was found with its rates; minimum rates that were missed are tried by floored ZF."""
     ratio, rates, feasible = _rates(problem, found, floor)
-    if floor is not None and _floors_apply(problem, method) and not feasible.all():
+    if floor is not None and _floors_apply(problem, found) and not feasible.all():
         digital = floored_zero_forcing(problem, found, floor)
         saved = replace(found, digital=digital)
         _, _, saved_feasible = _rates(problem, saved, floor)
@@ -275,9 +275,9 @@ def _rated(
     )
 
 
-def _floors_apply(problem: Problem, method: str) -> bool:
+def _floors_apply(problem: Problem, found: Found) -> bool:
     one_channel = problem.channel.shape[-3] == 1
-    return method != "fully_digital" and one_channel and problem.users <= problem.feeds
+    return one_channel and problem.users <= problem.feeds and not found.fully_digital
 
 
 def _rates(
@@ -286,8 +286,10 @@ def _rates(
     """SINR and rates (..., F, K), and whether all are finite and at their minimum."""
     p, digital = problem, found.digital
     channel, amplitudes, phase = p.channel, found.amplitudes[..., None, :], p.phase
-    if digital.shape[-2] != p.feeds or found.history.shape[-1] == 0:
-        raise AssertionError
+    if found.fully_digital:  # H W is its own effective channel
+        channel = channel @ digital
+        amplitudes, phase = np.ones(p.users), np.eye(p.users, dtype=channel.dtype)
+        digital = phase
     noise_power = np.asarray(p.noise_power)[..., None]
     ratio = sinr(channel, amplitudes, phase, digital, noise_power, threads=p.threads)
     rates = np.log1p(ratio) / np.log(2.0).astype(ratio.dtype)

@@ -22,4 +22,5 @@ def fully_digital(problem: Problem, start: np.ndarray, *, iterations: int = 300)
         np.full(p.batch, iterations),
         np.zeros(p.batch, bool),
         np.full((*p.batch, 1), np.nan),
+        fully_digital=True,
     )

@@ -49,6 +49,7 @@ class Found:
     iterations: np.ndarray  # (...)
     converged: np.ndarray  # (...)
     history: np.ndarray  # (..., I)
+    fully_digital: bool = False  # digital is (..., F, N, K), without a surface
 
 
 @dataclass(frozen=True)
