@@ -301,7 +301,7 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
     arrays = {argument: entry for argument, entry in given.items() if not isinstance(entry, str)}
     shapes = {argument: shape for argument, (shape, _) in arrays.items()}
     first = next((argument for argument in op.inputs if KINDS[argument] == "c"), None)
-    single = first is not None and arrays[first][1] == np.complex64
+    single = first is not None and arrays[first][1].newbyteorder("=") == np.complex64
     dtypes = _dtypes(single)
     for argument, (_, dtype) in arrays.items():
         _check_dtype(argument, dtype, complex_=KINDS[argument] == "c")

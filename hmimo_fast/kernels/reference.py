@@ -267,7 +267,9 @@ def _general_terms(gram, psi, power, noise_power, weights, sweeps):
     )
 
 
-def _evaluate(stage, channel, phase, amplitudes, psi, power, noise_power, weights, radiated, sweeps):
+def _evaluate(
+    stage, channel, phase, amplitudes, psi, power, noise_power, weights, radiated, sweeps
+):
     """Rate over all F channels, its gradient in m, and the Psi that reach it (F, K, K).
 
     dR = Re sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) - m_n Phi_n [Y Lambda Y^H] Phi_n^H,

@@ -123,9 +123,7 @@ def solve(
     run, random_first = _method(method, options)
     starts = _count("starts", starts)
     several = shared or np.ndim(phase) == 3
-    problem = _problem(
-        channel, phase, power, noise_power, weights, constraint, several, threads
-    )
+    problem = _problem(channel, phase, power, noise_power, weights, constraint, several, threads)
     if check_finite:
         _require_finite(problem.channel)
     floor = None if min_rate is None else _min_rate(problem, min_rate)
@@ -143,8 +141,12 @@ def solve(
     assert best is not None
     if several:
         return best
-    return replace(best, digital=best.digital[..., 0, :, :], sinr=best.sinr[..., 0, :],
-                   rates=best.rates[..., 0, :])
+    return replace(
+        best,
+        digital=best.digital[..., 0, :, :],
+        sinr=best.sinr[..., 0, :],
+        rates=best.rates[..., 0, :],
+    )
 
 
 def _method(name: str, options: dict[str, Any]) -> tuple[Callable[..., Found], bool]:
@@ -199,9 +201,7 @@ def _problem(
     return Problem(h, waves, power, noise_power, weights, constraint == "radiated", batch, threads)
 
 
-def _broadcast(
-    argument: str, batch: tuple[int, ...], shape: tuple[int, ...]
-) -> tuple[int, ...]:
+def _broadcast(argument: str, batch: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     try:
         return np.broadcast_shapes(batch, shape)
     except ValueError:
@@ -302,9 +302,7 @@ def _rates(
 
 def _better(one: Solution, other: Solution) -> Solution:
     """The better of two solutions, item by item: feasible first, then the higher rate."""
-    wins = np.where(
-        one.feasible == other.feasible, other.sum_rate > one.sum_rate, other.feasible
-    )
+    wins = np.where(one.feasible == other.feasible, other.sum_rate > one.sum_rate, other.feasible)
     chosen = {}
     for field in fields(Solution)[:-2]:
         a, b = getattr(one, field.name), getattr(other, field.name)
