@@ -12,6 +12,7 @@
 #define TEXT_(a) #a
 #define TEXT(a) TEXT_(a)
 
+/* passes.inc.h and link.inc.h in both precisions, users.h on double between them. */
 #define REAL double
 #define V VD
 #define V_any VD_any
@@ -20,13 +21,15 @@
 #define ODD ODD_D
 #define T(name) name##_d
 #include "passes.inc.h"
-#undef T
-#undef ODD
-#undef EVEN
-#undef W
-#undef V_any
-#undef V
+#include "users.h"
+#include "link.inc.h"
 #undef REAL
+#undef V
+#undef V_any
+#undef W
+#undef EVEN
+#undef ODD
+#undef T
 
 #define REAL float
 #define V VF
@@ -36,32 +39,14 @@
 #define ODD ODD_F
 #define T(name) name##_f
 #include "passes.inc.h"
-#undef T
-#undef REAL
-#undef V
-#undef W
-
-#include "users.h"
-
-#define REAL float
-#define V VF
-#define W WF
-#define T(name) name##_f
 #include "link.inc.h"
-#undef T
 #undef REAL
 #undef V
+#undef V_any
 #undef W
-
-#define REAL double
-#define V VD
-#define W WD
-#define T(name) name##_d
-#include "link.inc.h"
+#undef EVEN
+#undef ODD
 #undef T
-#undef REAL
-#undef V
-#undef W
 
 #include "precode.h"
 #include "solve.h"

@@ -1,19 +1,21 @@
 /* Workspace, and the operators on given beams, once for each precision.
  *
  * Included with REAL, V, W, ... and T(name) defined, after passes.inc.h; hmimo_fast.h says
- * what the operators take.  An item's channel and phase are made planar once.
+ * what the operators take.
  */
 
 /* Workspace of one thread, in one block of memory. */
 typedef struct {
     idx K, N, L;         /* users, elements, feeds */
-    idx ldn, ldk, ldl;   /* padded: elements in REAL, users and feeds in double */
-    REAL *channel;       /* F x K planar rows */
-    REAL *phase;         /* phases x L planar rows */
-    REAL *surface;       /* L planar rows of diag(m) Phi */
-    REAL *amplitudes;    /* ldn */
-    REAL *slope;         /* ldn, a gradient over the elements */
-    REAL *omega;         /* planar, max(K, L) x ldl */
+    idx ld, ldk, ldl;    /* padded: reals of a row over elements, users and feeds in double */
+    REAL *channel;       /* F x K rows of ld, interleaved */
+    REAL *waves;         /* phases x 2 L rows of ld, of the phase's columns */
+    REAL *scaled;        /* max(K, L) rows of ld: what diag(m) does to rows */
+    REAL *twice;         /* ld: every amplitude twice */
+    REAL *slope;         /* ld / 2: a gradient over the elements */
+    REAL *conjugates;    /* 2 K rows of ld: waves of conjugate rows, or of a precoder */
+    REAL *pairs;         /* 2 K rows of T(combine) */
+    REAL *omega;         /* max(K, L) x L pairs */
     V *sums;             /* of T(product) */
     double *effective;   /* G, K x ldl */
     double *feeds;       /* L x ldl: Gram matrix S and its factor, or beam powers */
@@ -44,15 +46,17 @@ INLINE void *T(take)(T(arena) * arena, idx count, size_t size) {
 
 static size_t T(lay_out)(T(work) * w, idx channels, idx phases, char *memory) {
     T(arena) a = {memory, 0};
-    const idx K = w->K, L = w->L, ldn = w->ldn, ldk = w->ldk, ldl = w->ldl;
+    const idx K = w->K, L = w->L, ld = w->ld, ldk = w->ldk, ldl = w->ldl;
     const idx most = K > L ? K : L, ld_most = ldk > ldl ? ldk : ldl;
     w->block = T(take)(&a, 0, 0);
-    w->channel = T(take)(&a, channels * K * 2 * ldn, sizeof(REAL));
-    w->phase = T(take)(&a, phases * L * 2 * ldn, sizeof(REAL));
-    w->surface = T(take)(&a, L * 2 * ldn, sizeof(REAL));
-    w->amplitudes = T(take)(&a, ldn, sizeof(REAL));
-    w->slope = T(take)(&a, ldn, sizeof(REAL));
-    w->omega = T(take)(&a, most * 2 * ldl, sizeof(REAL));
+    w->channel = T(take)(&a, channels * K * ld, sizeof(REAL));
+    w->waves = T(take)(&a, phases * 2 * L * ld, sizeof(REAL));
+    w->scaled = T(take)(&a, most * ld, sizeof(REAL));
+    w->twice = T(take)(&a, ld, sizeof(REAL));
+    w->slope = T(take)(&a, ld / 2, sizeof(REAL));
+    w->omega = T(take)(&a, most * 2 * L, sizeof(REAL));
+    w->conjugates = T(take)(&a, 2 * K * ld, sizeof(REAL));
+    w->pairs = T(take)(&a, 2 * K * round_up(2 * K, WF), sizeof(REAL));
     w->sums = T(take)(&a, most * 2 * ld_most, sizeof(V));
     w->effective = T(take)(&a, K * 2 * ldl, 8);
     w->feeds = T(take)(&a, L * 2 * ldl, 8);
@@ -81,7 +85,7 @@ static int T(open)(T(work) * w, hf_shape s, idx channels, idx phases) {
     w->K = s.users;
     w->N = s.elements;
     w->L = s.feeds;
-    w->ldn = round_up(s.elements, W);
+    w->ld = round_up(2 * s.elements, 2 * W);
     w->ldk = round_up(s.users, WD);
     w->ldl = round_up(s.feeds, WD);
     const size_t bytes = T(lay_out)(w, channels, phases, NULL);
@@ -113,19 +117,6 @@ static void T(widen)(idx rows, idx columns, idx ld, const REAL *restrict from,
     }
 }
 
-/* The same from columns: a planar row for each. */
-static void T(widen_columns)(idx n, idx columns, idx ld, const REAL *restrict from,
-                             double *restrict to) {
-    for (idx c = 0; c < columns; c++, to += 2 * ld) {
-        for (idx i = 0; i < n; i++) {
-            to[i] = from[2 * (i * columns + c)];
-            to[ld + i] = from[2 * (i * columns + c) + 1];
-        }
-        for (idx i = n; i < ld; i++)
-            to[i] = to[ld + i] = 0;
-    }
-}
-
 /* Interleaved REAL from planar double rows. */
 static void T(narrow)(idx rows, idx columns, idx ld, const double *restrict from,
                       REAL *restrict to) {
@@ -136,30 +127,25 @@ static void T(narrow)(idx rows, idx columns, idx ld, const double *restrict from
         }
 }
 
-static void T(load_amplitudes)(T(work) * w, const REAL *from) {
-    memcpy(w->amplitudes, from, (size_t)w->N * sizeof(REAL));
-    for (idx i = w->N; i < w->ldn; i++)
-        w->amplitudes[i] = 0;
-}
-
-/* The item's phase as a planar row a feed, unless the batch shares it and has it already. */
+/* The waves of an item's phase, unless the batch shares it and has it already. */
 static void T(load_phase)(T(work) * w, hf_operand phase, idx b) {
-    if (b > 0 && phase.step == 0)
-        return;
-    const REAL *from = T(item)(phase, b);
-    for (idx l = 0; l < w->L; l++) {
-        REAL *to = w->phase + 2 * l * w->ldn;
-        for (idx n = 0; n < w->ldn; n++) {
-            to[n] = n < w->N ? from[2 * (n * w->L + l)] : 0;
-            to[w->ldn + n] = n < w->N ? from[2 * (n * w->L + l) + 1] : 0;
-        }
-    }
+    if (b == 0 || phase.step)
+        T(make_waves)(w->N, w->L, w->ld, T(item)(phase, b), w->waves);
 }
 
-/* G = H diag(m) Phi from planar channel and phase, into w->effective. */
-static void T(find_effective)(T(work) * w, const REAL *channel, const REAL *phase) {
-    T(scale_rows)(w->L, w->ldn, w->amplitudes, phase, w->surface);
-    T(product)(w->K, w->L, w->ldn, channel, w->surface, 0, 0, w->sums, w->effective, w->ldl);
+/* An item's rows: where they are if they are whole vectors, else a padded copy. */
+INLINE const REAL *T(load_channel)(T(work) * w, hf_operand channel, idx b) {
+    const REAL *rows = T(item)(channel, b);
+    if (w->ld == 2 * w->N)
+        return rows;
+    T(copy_rows)(w->K, w->N, w->ld, rows, w->channel);
+    return w->channel;
+}
+
+/* G = H diag(m) Phi into w->effective, from rows and waves at the amplitudes in w->twice. */
+static void T(find_effective)(T(work) * w, const REAL *channel, const REAL *waves) {
+    T(scale_rows)(w->K, w->ld, w->twice, channel, w->ld, w->scaled);
+    T(product)(w->K, w->L, w->ld, w->scaled, waves, 0, w->sums, w->effective, w->ldl);
 }
 
 static int T(effective_channel)(hf_shape s, hf_operand channel, hf_operand amplitudes,
@@ -170,9 +156,8 @@ static int T(effective_channel)(hf_shape s, hf_operand channel, hf_operand ampli
         return status;
     for (idx b = 0; b < s.batch; b++) {
         T(load_phase)(&w, phase, b);
-        T(load_amplitudes)(&w, T(item)(amplitudes, b));
-        T(split)(w.K, w.N, w.ldn, T(item)(channel, b), w.channel);
-        T(find_effective)(&w, w.channel, w.phase);
+        T(duplicate)(w.N, w.ld, T(item)(amplitudes, b), w.twice);
+        T(find_effective)(&w, T(load_channel)(&w, channel, b), w.waves);
         T(narrow)(w.K, w.L, w.ldl, w.effective, (REAL *)effective + 2 * b * w.K * w.L);
     }
     free(w.block);
@@ -191,9 +176,9 @@ static int T(rates)(hf_shape s, hf_operand channel, hf_operand amplitudes, hf_op
     double *received = w.square[0], *adjoint = w.square[1];
     for (idx b = 0; b < s.batch; b++) {
         T(load_phase)(&w, phase, b);
-        T(load_amplitudes)(&w, T(item)(amplitudes, b));
-        T(split)(K, N, w.ldn, T(item)(channel, b), w.channel);
-        T(find_effective)(&w, w.channel, w.phase);
+        T(duplicate)(N, w.ld, T(item)(amplitudes, b), w.twice);
+        const REAL *rows = T(load_channel)(&w, channel, b);
+        T(find_effective)(&w, rows, w.waves);
         T(widen)(L, K, w.ldk, T(item)(digital, b), w.digital);
         multiply(K, L, w.effective, w.ldl, w.digital, w.ldk, received);
         find_links(K, w.ldk, received, T(number)(noise_power, b), w.links);
@@ -209,7 +194,7 @@ static int T(rates)(hf_shape s, hf_operand channel, hf_operand amplitudes, hf_op
         rate_adjoint(K, w.ldk, received, w.weights, w.links, adjoint);
         dagger(L, K, w.digital, w.ldk, w.beams_out, w.ldl);
         multiply(K, K, adjoint, w.ldk, w.beams_out, w.ldl, w.coupling);
-        T(pull_back)(K, L, w.ldn, w.channel, w.phase, 0, w.coupling, w.ldl, w.omega, w.slope);
+        T(pull_back)(K, L, w.ld, rows, w.ld, w.waves, 0, w.coupling, w.ldl, w.omega, w.slope);
         memcpy(d_amplitudes + b * N, w.slope, (size_t)N * sizeof(REAL));
         multiply_dagger(L, K, w.effective, w.ldl, adjoint, w.ldk, w.digital);
         T(narrow)(L, K, w.ldk, w.digital, d_digital + 2 * b * L * K);
@@ -238,4 +223,37 @@ static int T(sum_rate_gradient)(hf_shape s, hf_operand channel, hf_operand ampli
                                 void *d_digital) {
     return T(rates)(s, channel, amplitudes, phase, digital, noise_power, weights, NULL, rate,
                     d_amplitudes, d_digital);
+}
+
+/* out = E^H Psi, (n, columns) interleaved, from interleaved rows `step` apart and pairs:
+ * for each row (re Psi_0, im Psi_0, ...) then (im Psi_0, -re Psi_0, ...), ld_pairs each. */
+static void T(combine)(idx rows, idx columns, idx n, const REAL *restrict e, idx step,
+                       const REAL *restrict pairs, idx ld_pairs, REAL *restrict out) {
+    const idx width = 2 * columns, total = width * n;
+    for (idx i = 0; i < n; i++)
+        for (idx at = 0; at < width; at += W) {
+            V sum = {0};
+            for (idx r = 0; r < rows; r++) {
+                const REAL *pair = pairs + 2 * r * ld_pairs + at;
+                sum += e[r * step + 2 * i] * *(const V *)pair;
+                sum += e[r * step + 2 * i + 1] * *(const V *)(pair + ld_pairs);
+            }
+            const idx to = i * width + at; /* past the row's end comes the next row */
+            if (to + W <= total)
+                *(V_any *)(out + to) = sum;
+            else
+                memcpy(out + to, &sum, (size_t)(total - to) * sizeof(REAL));
+        }
+}
+
+/* The pairs of T(combine) from a planar matrix. */
+static void T(make_pairs)(idx rows, idx columns, const double *m, idx ld, REAL *restrict pairs,
+                          idx ld_pairs) {
+    memset(pairs, 0, (size_t)(2 * rows * ld_pairs) * sizeof(REAL));
+    for (idx r = 0; r < rows; r++, pairs += 2 * ld_pairs)
+        for (idx c = 0; c < columns; c++) {
+            pairs[2 * c] = (REAL)RE(m, r, ld)[c];
+            pairs[2 * c + 1] = pairs[ld_pairs + 2 * c] = (REAL)IM(m, r, ld)[c];
+            pairs[ld_pairs + 2 * c + 1] = -(REAL)RE(m, r, ld)[c];
+        }
 }

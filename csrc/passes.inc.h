@@ -1,205 +1,203 @@
 /* The passes over the N elements, once for each precision.
  *
- * Included with REAL, V, W, EVEN, ODD, V_any and T(name) defined.  A complex matrix is
- * *planar*: each row is re[ld] then im[ld], ld padded to whole vectors with zeros.
+ * Included with REAL, V, V_any, W, EVEN, ODD and T(name) defined.  Complex products over the
+ * elements are real ones here.  A channel row stays interleaved as it comes,
+ * E = (re_0, im_0, re_1, ...), and each column f of the phase becomes two *waves*
+ *
+ *     F_0 = (re f_0, -im f_0, re f_1, ...)      F_1 = (im f_0, re f_0, im f_1, ...)
+ *
+ * so that sum_n e_n f_n = E . F_0 + j E . F_1, and Re sum_n conj(e_n) o conj(f_n) is the sum
+ * of E * (re o F_0 + im o F_1).  Nothing is split or transposed for a channel, and both passes
+ * are matrix products of full vectors.  Rows have ld = 2 N reals padded with zeros to 2 W.
  */
 
-/* rows x n interleaved -> planar rows. */
-static void T(split)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const REAL *restrict from,
-                     REAL *restrict to) {
-    for (ptrdiff_t r = 0; r < rows; r++, from += 2 * n, to += 2 * ld) {
-        ptrdiff_t i = 0;
-        for (; i + W <= n; i += W) {
-            const V a = *(const V_any *)(from + 2 * i), b = *(const V_any *)(from + 2 * i + W);
-            *(V *)(to + i) = EVEN(a, b);
-            *(V *)(to + ld + i) = ODD(a, b);
-        }
-        for (; i < n; i++) {
-            to[i] = from[2 * i];
-            to[ld + i] = from[2 * i + 1];
-        }
-        for (; i < ld; i++)
-            to[i] = to[ld + i] = 0;
+/* rows x 2 n reals, padded to ld. */
+static void T(copy_rows)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const REAL *restrict from,
+                         REAL *restrict to) {
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        memcpy(to + r * ld, from + r * 2 * n, (size_t)(2 * n) * sizeof(REAL));
+        memset(to + r * ld + 2 * n, 0, (size_t)(ld - 2 * n) * sizeof(REAL));
     }
 }
 
-/* to = diag(scale) from on planar rows; scale is padded to ld. */
-static void T(scale_rows)(ptrdiff_t rows, ptrdiff_t ld, const REAL *restrict scale,
+/* Waves, two rows of ld for each of the columns of an n x columns interleaved matrix. */
+static void T(make_waves)(ptrdiff_t n, ptrdiff_t columns, ptrdiff_t ld,
                           const REAL *restrict from, REAL *restrict to) {
-    for (ptrdiff_t r = 0; r < 2 * rows; r++)
-        for (ptrdiff_t i = 0; i < ld; i += W)
-            *(V *)(to + r * ld + i) = *(const V *)(scale + i) * *(const V *)(from + r * ld + i);
+    for (ptrdiff_t c = 0; c < columns; c++, to += 2 * ld) {
+        for (ptrdiff_t i = 0; i < n; i++) {
+            const REAL re = from[2 * (i * columns + c)], im = from[2 * (i * columns + c) + 1];
+            to[2 * i] = to[ld + 2 * i + 1] = re;
+            to[2 * i + 1] = -im;
+            to[ld + 2 * i] = im;
+        }
+        memset(to + 2 * n, 0, (size_t)(ld - 2 * n) * sizeof(REAL));
+        memset(to + ld + 2 * n, 0, (size_t)(ld - 2 * n) * sizeof(REAL));
+    }
 }
 
-/* sums[r][c] += sum_n E_r[n] F_c[n], or conj(E_r[n]) F_c[n]: a vector of partial sums each.
- * rows and columns are compile-time constants of at most BLOCK, so all sums stay in registers. */
-INLINE void T(product_block)(const int rows, const int columns, const int conjugate,
-                             ptrdiff_t from, ptrdiff_t to, ptrdiff_t ld, const REAL *restrict e,
-                             const REAL *restrict f, V *restrict sums, ptrdiff_t ld_sums) {
-    V re[BLOCK][BLOCK], im[BLOCK][BLOCK];
+/* (m_0, m_0, m_1, m_1, ...), padded to ld. */
+static void T(duplicate)(ptrdiff_t n, ptrdiff_t ld, const REAL *restrict m, REAL *restrict to) {
+    for (ptrdiff_t i = 0; i < n; i++)
+        to[2 * i] = to[2 * i + 1] = m[i];
+    memset(to + 2 * n, 0, (size_t)(ld - 2 * n) * sizeof(REAL));
+}
+
+/* to_r = scale * from_r; from's rows are `step` apart and may be to's. */
+static void T(scale_rows)(ptrdiff_t rows, ptrdiff_t ld, const REAL *restrict scale,
+                          const REAL *from, ptrdiff_t step, REAL *to) {
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t i = 0; i < ld; i += W)
+            *(V *)(to + r * ld + i) =
+                *(const V *)(scale + i) * *(const V_any *)(from + r * step + i);
+}
+
+/* sums[r][j] = (0 at from = 0) + sum_i E_r[i] F_j[i] as vectors of partial sums; rows and
+ * waves are constants whose sums all stay in registers. */
+INLINE void T(product_block)(const int rows, const int waves, ptrdiff_t from, ptrdiff_t to,
+                             ptrdiff_t ld, const REAL *restrict e, const REAL *restrict f,
+                             V *restrict sums, ptrdiff_t ld_sums) {
+    V sum[MOST_ROWS][4];
     for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns; c++) {
-            re[r][c] = sums[2 * r * ld_sums + c];
-            im[r][c] = sums[(2 * r + 1) * ld_sums + c];
-        }
+        for (int j = 0; j < waves; j++)
+            sum[r][j] = from ? sums[(2 * r + (j & 1)) * ld_sums + j / 2] : (V){0};
     for (ptrdiff_t i = from; i < to; i += W) {
-        V f_re[BLOCK], f_im[BLOCK];
-        for (int c = 0; c < columns; c++) {
-            f_re[c] = *(const V *)(f + 2 * c * ld + i);
-            f_im[c] = *(const V *)(f + (2 * c + 1) * ld + i);
-        }
+        V wave[4];
+        for (int j = 0; j < waves; j++)
+            wave[j] = *(const V *)(f + j * ld + i);
         for (int r = 0; r < rows; r++) {
-            const V e_re = *(const V *)(e + 2 * r * ld + i);
-            const V e_im = *(const V *)(e + (2 * r + 1) * ld + i);
-            for (int c = 0; c < columns; c++) {
-                re[r][c] += e_re * f_re[c];
-                im[r][c] += e_re * f_im[c];
-                if (conjugate) {
-                    re[r][c] += e_im * f_im[c];
-                    im[r][c] -= e_im * f_re[c];
-                } else {
-                    re[r][c] -= e_im * f_im[c];
-                    im[r][c] += e_im * f_re[c];
-                }
-            }
+            const V row = *(const V *)(e + r * ld + i);
+            for (int j = 0; j < waves; j++)
+                sum[r][j] += row * wave[j];
         }
     }
     for (int r = 0; r < rows; r++)
-        for (int c = 0; c < columns; c++) {
-            sums[2 * r * ld_sums + c] = re[r][c];
-            sums[(2 * r + 1) * ld_sums + c] = im[r][c];
-        }
+        for (int j = 0; j < waves; j++)
+            sums[(2 * r + (j & 1)) * ld_sums + j / 2] = sum[r][j];
 }
 
-/* Adds up neighbouring lanes of 2^depth vectors into one. */
-INLINE V T(add_lanes)(const V *sums, const int width) {
-    if (width == 1)
-        return sums[0];
-    V half[W];
-    for (int i = 0; i < width / 2; i++)
-        half[i] = EVEN(sums[2 * i], sums[2 * i + 1]) + ODD(sums[2 * i], sums[2 * i + 1]);
-    V quarter[W];
-    for (int i = 0; i < width / 4; i++)
-        quarter[i] = EVEN(half[2 * i], half[2 * i + 1]) + ODD(half[2 * i], half[2 * i + 1]);
-    if (width == 2)
-        return half[0];
-    V eighth[W];
-    for (int i = 0; i < width / 8; i++)
-        eighth[i] =
-            EVEN(quarter[2 * i], quarter[2 * i + 1]) + ODD(quarter[2 * i], quarter[2 * i + 1]);
-    if (width == 4)
-        return quarter[0];
-    if (width == 8)
-        return eighth[0];
-    return EVEN(eighth[0], eighth[1]) + ODD(eighth[0], eighth[1]);
+/* One vector with the sum over the lanes of each of W vectors. */
+INLINE V T(add_lanes)(const V *sums) {
+    V level[W];
+    for (int i = 0; i < W; i++)
+        level[i] = sums[i];
+    for (int width = W / 2; width >= 1; width /= 2)
+        for (int i = 0; i < width; i++)
+            level[i] = EVEN(level[2 * i], level[2 * i + 1]) + ODD(level[2 * i], level[2 * i + 1]);
+    return level[0];
 }
 
-/* Calls block(rows, columns) with both as constants. */
-#if BLOCK == 3
-#define CONSTANT_SIZES(rows, columns, CALL)        \
-    switch (rows * 4 + columns) {                  \
-    case 15: CALL(3, 3); break;                    \
-    case 14: CALL(3, 2); break;                    \
-    case 13: CALL(3, 1); break;                    \
-    case 11: CALL(2, 3); break;                    \
-    case 10: CALL(2, 2); break;                    \
-    case 9: CALL(2, 1); break;                     \
-    case 7: CALL(1, 3); break;                     \
-    case 6: CALL(1, 2); break;                     \
-    default: CALL(1, 1); break;                    \
+/* Calls CALL(rows) with rows as a constant of at most MOST_ROWS. */
+#if MOST_ROWS == 6
+#define CONSTANT_ROWS(rows, CALL) \
+    switch (rows) {               \
+    case 6: CALL(6); break;       \
+    case 5: CALL(5); break;       \
+    case 4: CALL(4); break;       \
+    case 3: CALL(3); break;       \
+    case 2: CALL(2); break;       \
+    default: CALL(1); break;      \
     }
 #else
-#define CONSTANT_SIZES(rows, columns, CALL)        \
-    switch (rows * 4 + columns) {                  \
-    case 10: CALL(2, 2); break;                    \
-    case 9: CALL(2, 1); break;                     \
-    case 6: CALL(1, 2); break;                     \
-    default: CALL(1, 1); break;                    \
+#define CONSTANT_ROWS(rows, CALL) \
+    switch (rows) {               \
+    case 3: CALL(3); break;       \
+    case 2: CALL(2); break;       \
+    default: CALL(1); break;      \
     }
 #endif
 
-/* Elements a strip: its rows of a few users and feeds stay in the first-level cache. */
-#define STRIP (2048 / (ptrdiff_t)sizeof(REAL))
+/* Reals of a strip: a block's rows stay in the first-level cache while its waves pass. */
+#define STRIP 256
 
-/* out = E F^T (or conj(E) F^T), planar double rows of ld_out, from planar rows of n elements.
- * lower: only what blocks on and below the diagonal need (a Hermitian result's lower half).
+/* out_rc = sum_n e_r f_c, planar double rows of ld_out, from `rows` rows and the waves of
+ * `columns` columns.  lower: only what the lower half of a Hermitian result needs.
  * sums: workspace of 2 rows * ld_out vectors. */
 static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const REAL *restrict e,
-                       const REAL *restrict f, const int conjugate, const int lower,
-                       V *restrict sums, double *restrict out, ptrdiff_t ld_out) {
-    memset(sums, 0, (size_t)(2 * rows * ld_out) * sizeof(V));
+                       const REAL *restrict f, const int lower, V *restrict sums,
+                       double *restrict out, ptrdiff_t ld_out) {
+    const ptrdiff_t blocks = (rows + MOST_ROWS - 1) / MOST_ROWS;
+    const ptrdiff_t height = (rows + blocks - 1) / blocks;
     for (ptrdiff_t from = 0; from < ld; from += STRIP) {
         const ptrdiff_t to = from + STRIP < ld ? from + STRIP : ld;
-        for (ptrdiff_t r = 0; r < rows; r += BLOCK)
-            for (ptrdiff_t c = 0; c < (lower ? r + 1 : columns); c += BLOCK) {
-                const int height = rows - r < BLOCK ? (int)(rows - r) : BLOCK;
-                const int width = columns - c < BLOCK ? (int)(columns - c) : BLOCK;
+        for (ptrdiff_t r = 0; r < rows; r += height) {
+            const ptrdiff_t these = rows - r < height ? rows - r : height;
+            const ptrdiff_t end = lower && r + these < columns ? r + these : columns;
+            const REAL *e_r = e + r * ld;
+            for (ptrdiff_t c = 0; c < end; c += 2) {
+                const REAL *f_c = f + 2 * c * ld;
                 V *part = sums + 2 * r * ld_out + c;
-                const REAL *e_r = e + 2 * r * ld, *f_c = f + 2 * c * ld;
-#define CALL(a, b) T(product_block)(a, b, conjugate, from, to, ld, e_r, f_c, part, ld_out)
-                CONSTANT_SIZES(height, width, CALL)
+#define CALL(constant) T(product_block)(constant, 4, from, to, ld, e_r, f_c, part, ld_out)
+                if (c + 1 < columns)
+                    CONSTANT_ROWS(these, CALL)
+#undef CALL
+#define CALL(constant) T(product_block)(constant, 2, from, to, ld, e_r, f_c, part, ld_out)
+                else
+                    CONSTANT_ROWS(these, CALL)
 #undef CALL
             }
+            for (ptrdiff_t i = 2 * r; i < 2 * (r + these); i++)
+                for (ptrdiff_t c = round_up(end, 2) < columns ? round_up(end, 2) : columns;
+                     c < ld_out; c++)
+                    sums[i * ld_out + c] = (V){0};
+        }
     }
     for (ptrdiff_t i = 0; i < 2 * rows * ld_out; i += W) {
-        typedef double V_double __attribute__((vector_size(W * 8), aligned(VBYTES)));
-        *(V_double *)(out + i) = __builtin_convertvector(T(add_lanes)(sums + i, W), V_double);
+        typedef double V_double __attribute__((vector_size(W * 8), aligned(VBYTES), may_alias));
+        *(V_double *)(out + i) = __builtin_convertvector(T(add_lanes)(sums + i), V_double);
     }
 }
 
-/* gradient[n] += Re sum_r conj(E_r[n]) sum_c Omega_rc conj(F_c[n]), or with E_r in place of
- * conj(E_r). */
-INLINE void T(pull_back_block)(const int rows, const double sign, ptrdiff_t columns, ptrdiff_t ld,
-                               const REAL *restrict e, const REAL *restrict f,
+/* gradient[n] += Re sum_r conj(e_r) sum_c Omega_rc conj(f_c) at each element n, Omega as
+ * (re, im) pairs of the columns; `rows` is a constant. */
+INLINE void T(pull_back_block)(const int rows, ptrdiff_t waves, ptrdiff_t ld,
+                               const REAL *restrict e, ptrdiff_t step, const REAL *restrict f,
                                const REAL *restrict omega, ptrdiff_t ld_omega,
                                REAL *restrict gradient) {
-    for (ptrdiff_t i = 0; i < ld; i += W) {
-        V re[BLOCK], im[BLOCK];
+    for (ptrdiff_t i = 0; i < ld; i += 2 * W) {
+        V low[MOST_ROWS], high[MOST_ROWS];
         for (int r = 0; r < rows; r++)
-            re[r] = im[r] = (V){0};
-        for (ptrdiff_t c = 0; c < columns; c++) {
-            const V f_re = *(const V *)(f + 2 * c * ld + i);
-            const V f_im = *(const V *)(f + (2 * c + 1) * ld + i);
+            low[r] = high[r] = (V){0};
+        for (ptrdiff_t j = 0; j < waves; j++) {
+            const V wave_low = *(const V *)(f + j * ld + i);
+            const V wave_high = *(const V *)(f + j * ld + i + W);
             for (int r = 0; r < rows; r++) {
-                const REAL o_re = omega[2 * r * ld_omega + c];
-                const REAL o_im = omega[(2 * r + 1) * ld_omega + c];
-                re[r] += o_re * f_re;
-                im[r] += o_im * f_re;
-                re[r] += o_im * f_im;
-                im[r] -= o_re * f_im;
+                low[r] += omega[r * ld_omega + j] * wave_low;
+                high[r] += omega[r * ld_omega + j] * wave_high;
             }
         }
-        V sum = *(V *)(gradient + i);
+        V sum_low = {0}, sum_high = {0};
         for (int r = 0; r < rows; r++) {
-            sum += *(const V *)(e + 2 * r * ld + i) * re[r];
-            sum += (REAL)sign * *(const V *)(e + (2 * r + 1) * ld + i) * im[r];
+            sum_low += *(const V_any *)(e + r * step + i) * low[r];
+            sum_high += *(const V_any *)(e + r * step + i + W) * high[r];
         }
-        *(V *)(gradient + i) = sum;
+        *(V *)(gradient + i / 2) += EVEN(sum_low, sum_high) + ODD(sum_low, sum_high);
     }
 }
 
-/* The pull-back of all rows; lower: Omega is zero above the diagonal, and E is taken without
- * the conjugate, which makes a Hermitian form of E = F. */
+/* The pull-back of all rows, `step` apart, into gradient (ld / 2); coupling is Omega in planar
+ * double rows of ld_coupling.  lower: Omega is zero above the diagonal. */
 static void T(pull_back)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const REAL *restrict e,
-                         const REAL *restrict f, const int lower, const double *restrict coupling,
-                         ptrdiff_t ld_omega, REAL *restrict omega, REAL *restrict gradient) {
-    for (ptrdiff_t i = 0; i < 2 * rows * ld_omega; i++)
-        omega[i] = (REAL)coupling[i];
-    memset(gradient, 0, (size_t)ld * sizeof(REAL));
-    for (ptrdiff_t r = 0; r < rows; r += BLOCK) {
-        const int height = rows - r < BLOCK ? (int)(rows - r) : BLOCK;
-        const ptrdiff_t width = lower ? r + height : columns;
-        const REAL *e_r = e + 2 * r * ld, *o_r = omega + 2 * r * ld_omega;
-#define CALL(a) T(pull_back_block)(a, sign, width, ld, e_r, f, o_r, ld_omega, gradient)
-        const double sign = lower ? -1 : 1;
-        if (height == 1)
-            CALL(1);
-        else if (height == 2)
-            CALL(2);
-        else
-            CALL(BLOCK);
+                         ptrdiff_t step, const REAL *restrict f, const int lower,
+                         const double *restrict coupling, ptrdiff_t ld_coupling,
+                         REAL *restrict omega, REAL *restrict gradient) {
+    for (ptrdiff_t r = 0; r < rows; r++)
+        for (ptrdiff_t c = 0; c < columns; c++) {
+            omega[2 * (r * columns + c)] = (REAL)coupling[2 * r * ld_coupling + c];
+            omega[2 * (r * columns + c) + 1] = (REAL)coupling[(2 * r + 1) * ld_coupling + c];
+        }
+    memset(gradient, 0, (size_t)(ld / 2) * sizeof(REAL));
+    const ptrdiff_t blocks = (rows + MOST_ROWS - 1) / MOST_ROWS;
+    const ptrdiff_t height = (rows + blocks - 1) / blocks;
+    for (ptrdiff_t r = 0; r < rows; r += height) {
+        const ptrdiff_t these = rows - r < height ? rows - r : height;
+        const ptrdiff_t waves = 2 * (lower ? r + these : columns);
+        const REAL *e_r = e + r * step, *o_r = omega + 2 * r * columns;
+#define CALL(constant) \
+    T(pull_back_block)(constant, waves, ld, e_r, step, f, o_r, 2 * columns, gradient)
+        CONSTANT_ROWS(these, CALL)
 #undef CALL
     }
 }
 
 #undef STRIP
+#undef CONSTANT_ROWS

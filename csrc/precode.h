@@ -6,24 +6,35 @@
 
 #include "users.h"
 
-/* Arrays of either precision to planar double rows and back. */
+/* Arrays of either precision to double and back. */
 static void read_rows(int single, idx rows, idx n, idx ld, const void *from, double *to) {
-    if (single)
-        widen_f(rows, n, ld, from, to);
-    else
-        split_d(rows, n, ld, from, to);
+    if (!single) {
+        copy_rows_d(rows, n, ld, from, to);
+        return;
+    }
+    for (idx r = 0; r < rows; r++)
+        for (idx i = 0; i < ld; i++)
+            to[r * ld + i] = i < 2 * n ? ((const float *)from)[r * 2 * n + i] : 0;
 }
 
-static void read_columns(int single, idx n, idx columns, idx ld, const void *from, double *to) {
-    if (single)
-        widen_columns_f(n, columns, ld, from, to);
-    else
-        widen_columns_d(n, columns, ld, from, to);
+INLINE double read_one(int single, const void *from, idx i) {
+    return single ? ((const float *)from)[i] : ((const double *)from)[i];
+}
+
+/* Waves of the columns of an n x columns matrix (passes.inc.h). */
+static void read_waves(int single, idx n, idx columns, idx ld, const void *from, double *to) {
+    memset(to, 0, (size_t)(2 * columns * ld) * 8);
+    for (idx c = 0; c < columns; c++, to += 2 * ld)
+        for (idx i = 0; i < n; i++) {
+            to[2 * i] = to[ld + 2 * i + 1] = read_one(single, from, 2 * (i * columns + c));
+            to[ld + 2 * i] = read_one(single, from, 2 * (i * columns + c) + 1);
+            to[2 * i + 1] = -to[ld + 2 * i];
+        }
 }
 
 static void read_reals(int single, idx n, idx ld, const void *from, double *to) {
     for (idx i = 0; i < ld; i++)
-        to[i] = i >= n ? 0 : single ? ((const float *)from)[i] : ((const double *)from)[i];
+        to[i] = i < n ? read_one(single, from, i) : 0;
 }
 
 static void write_rows(int single, idx rows, idx columns, idx ld, const double *from, void *to,
@@ -51,13 +62,20 @@ static double rank_tolerance(int single, idx rows, idx columns) {
 /* A factor's smallest over largest pivot above this leaves eight digits; below, Jacobi. */
 #define REGULAR 1e-8
 
-/* Gram matrix E E^H of planar rows, the transpose of the product conj(E) E^T. */
+/* X = E E^H of the rows in w->channel, through the waves of their conjugates:
+ * F_0 is the row, F_1 = (-im, re, ...). */
 static void find_gram(work_d *w, double *gram) {
-    product_d(w->K, w->K, w->ldn, w->channel, w->channel, 1, 1, w->sums, gram, w->ldk);
+    for (idx k = 0; k < w->K; k++) {
+        const double *row = w->channel + k * w->ld;
+        double *wave = w->conjugates + 2 * k * w->ld;
+        memcpy(wave, row, (size_t)w->ld * 8);
+        for (idx i = 0; i < w->ld; i += 2) {
+            wave[w->ld + i] = -row[i + 1];
+            wave[w->ld + i + 1] = row[i];
+        }
+    }
+    product_d(w->K, w->K, w->ld, w->channel, w->conjugates, 1, w->sums, gram, w->ldk);
     mirror(w->K, w->ldk, gram);
-    for (idx k = 0; k < w->K; k++)
-        for (idx i = 0; i < w->ldk; i += WD)
-            store(IM(gram, k, w->ldk) + i, -load(IM(gram, k, w->ldk) + i));
 }
 
 static double trace(idx n, idx ld, const double *a) {
@@ -67,44 +85,57 @@ static double trace(idx n, idx ld, const double *a) {
     return sum;
 }
 
-/* out = E^H M, (n, columns) interleaved: out_nc = sum_r conj(E_r[n]) M_rc. */
-static void write_combination(int single, idx rows, idx columns, idx n, idx ld,
-                              const double *restrict e, const double *restrict m, idx ld_m,
-                              void *restrict out, idx at) {
-    for (idx i = 0; i < n; i += WD) {
-        const idx lanes = n - i < WD ? n - i : WD;
-        for (idx c = 0; c < columns; c++) {
-            VD re = {0}, im = {0};
-            for (idx r = 0; r < rows; r++) {
-                const VD e_re = load(RE(e, r, ld) + i), e_im = load(IM(e, r, ld) + i);
-                const double m_re = RE(m, r, ld_m)[c], m_im = IM(m, r, ld_m)[c];
-                re += m_re * e_re;
-                im += m_im * e_re;
-                re += m_im * e_im;
-                im -= m_re * e_im;
-            }
-            for (idx j = 0; j < lanes; j++) {
-                const idx to = at + 2 * ((i + j) * columns + c);
-                if (single) {
-                    ((float *)out)[to] = (float)re[j];
-                    ((float *)out)[to + 1] = (float)im[j];
-                } else {
-                    ((double *)out)[to] = re[j];
-                    ((double *)out)[to + 1] = im[j];
-                }
-            }
-        }
+/* V = E^H Psi of interleaved rows as they came (item), or of w->channel where item is NULL. */
+static void write_combination(int single, work_d *w, const void *item, const double *psi,
+                              void *out, idx at) {
+    const idx K = w->K, M = w->N, ld_pairs = round_up(2 * K, WF);
+    if (single && item) {
+        float *pairs = (float *)w->pairs;
+        make_pairs_f(K, K, psi, w->ldk, pairs, ld_pairs);
+        combine_f(K, K, M, item, 2 * M, pairs, ld_pairs, (float *)out + at);
+        return;
     }
+    make_pairs_d(K, K, psi, w->ldk, w->pairs, ld_pairs);
+    double *to = single ? w->conjugates : (double *)out + at;
+    combine_d(K, K, M, w->channel, w->ld, w->pairs, ld_pairs, to);
+    for (idx i = 0; single && i < 2 * M * K; i++)
+        ((float *)out)[at + i] = (float)to[i];
 }
 
-/* V = E^H Psi scaled to the power, whose Gram matrix E E^H is given; zero stays zero. */
-static void write_precoder(int single, work_d *w, const double *gram, double *psi, double power,
-                           void *out, idx at) {
+/* V = G^H Psi scaled to the power, whose Gram matrix is given; zero stays zero. */
+static void write_precoder(int single, work_d *w, const void *item, const double *gram,
+                           double *psi, double power, void *out, idx at) {
     multiply(w->K, w->K, gram, w->ldk, psi, w->ldk, w->square[5]);
     const double spent = inner_product(w->K, w->ldk, psi, w->square[5]);
     if (!(spent <= 0))
         scale(w->K, w->ldk, sqrt(power / spent), psi);
-    write_combination(single, w->K, w->K, w->N, w->ldn, w->channel, psi, w->ldk, out, at);
+    write_combination(single, w, item, psi, out, at);
+}
+
+/* The rows in w->channel, (rows x ld) interleaved, to planar ones of ld / 2 and back. */
+static void to_planar(idx rows, idx ld, const double *restrict from, double *restrict to) {
+    for (idx r = 0; r < rows; r++)
+        for (idx i = 0; i < ld / 2; i++) {
+            to[r * ld + i] = from[r * ld + 2 * i];
+            to[r * ld + ld / 2 + i] = from[r * ld + 2 * i + 1];
+        }
+}
+
+static void to_interleaved(idx rows, idx ld, const double *restrict from, double *restrict to) {
+    for (idx r = 0; r < rows; r++)
+        for (idx i = 0; i < ld / 2; i++) {
+            to[r * ld + 2 * i] = from[r * ld + i];
+            to[r * ld + 2 * i + 1] = from[r * ld + ld / 2 + i];
+        }
+}
+
+/* S = Phi^H diag(m)^2 Phi at the amplitudes in w->twice: the rows conj(Phi) are every other
+ * wave of Phi. */
+static void find_feed_gram(work_d *w, const double *waves, double *gram) {
+    scale_rows_d(w->L, w->ld, w->twice, waves, 2 * w->ld, w->scaled);
+    scale_rows_d(w->L, w->ld, w->twice, w->scaled, w->ld, w->scaled);
+    product_d(w->L, w->L, w->ld, w->scaled, waves, 1, w->sums, gram, w->ldl);
+    mirror(w->L, w->ldl, gram);
 }
 
 static int zero_forcing(hf_shape s, hf_operand effective, hf_operand power, void *precoder,
@@ -119,7 +150,8 @@ static int zero_forcing(hf_shape s, hf_operand effective, hf_operand power, void
     for (idx b = 0; b < s.batch; b++) {
         const idx at = 2 * b * M * K;
         const double target = number_d(power, b);
-        read_rows(s.single, K, M, w.ldn, item_d(effective, b), w.channel);
+        const void *item = item_d(effective, b);
+        read_rows(s.single, K, M, w.ld, item, w.channel);
         find_gram(&w, gram);
         memcpy(factored, gram, (size_t)(2 * K * w.ldk) * 8);
         if (!isfinite(trace(K, w.ldk, gram))) {
@@ -132,13 +164,15 @@ static int zero_forcing(hf_shape s, hf_operand effective, hf_operand power, void
                 RE(psi, k, w.ldk)[k] = 1;
             solve_lower(K, factored, w.ldk, w.ldk, psi);
             solve_upper(K, factored, w.ldk, w.ldk, psi);
-            write_precoder(s.single, &w, gram, psi, target, precoder, at);
-        } else { /* G^+ = Q^H J, with Q in place of the channel */
-            rank[b] = jacobi_inverse(K, w.ldn, rank_tolerance(s.single, K, M), w.channel, psi,
+            write_precoder(s.single, &w, item, gram, psi, target, precoder, at);
+        } else { /* G^+ = Q^H J */
+            to_planar(K, w.ld, w.channel, w.scaled);
+            rank[b] = jacobi_inverse(K, w.ld / 2, rank_tolerance(s.single, K, M), w.scaled, psi,
                                      w.ldk);
-            const double spent = norm2(K, w.ldn, w.channel);
+            const double spent = norm2(K, w.ld / 2, w.scaled);
             scale(K, w.ldk, spent > 0 ? sqrt(target / spent) : 0, psi);
-            write_combination(s.single, K, K, M, w.ldn, w.channel, psi, w.ldk, precoder, at);
+            to_interleaved(K, w.ld, w.scaled, w.channel);
+            write_combination(s.single, &w, NULL, psi, precoder, at);
         }
     }
     free(w.block);
@@ -157,7 +191,8 @@ static int wmmse(hf_shape s, hf_operand effective, hf_operand power, hf_operand 
     for (idx b = 0; b < s.batch; b++) {
         const idx at = 2 * b * M * K;
         const double target = number_d(power, b);
-        read_rows(s.single, K, M, w.ldn, item_d(effective, b), w.channel);
+        const void *item = item_d(effective, b);
+        read_rows(s.single, K, M, w.ld, item, w.channel);
         memcpy(w.weights, item_d(weights, b), (size_t)K * 8);
         find_gram(&w, gram);
         if (!isfinite(trace(K, w.ldk, gram))) {
@@ -168,7 +203,7 @@ static int wmmse(hf_shape s, hf_operand effective, hf_operand power, hf_operand 
         for (int64_t i = 0; i < iterations; i++)
             wmmse_sweep(K, w.ldk, gram, psi, number_d(noise_power, b) / target, w.weights,
                         w.links, w.sweep);
-        write_precoder(s.single, &w, gram, psi, target, precoder, at);
+        write_precoder(s.single, &w, item, gram, psi, target, precoder, at);
     }
     free(w.block);
     return HF_OK;
@@ -199,7 +234,7 @@ static int water_filling(hf_shape s, hf_operand cost, hf_operand power, hf_opera
 }
 
 /* V = B^+ W with B = diag(m) Phi: (B^H B)^{-1} B^H W, or where B lacks full column rank by
- * one-sided Jacobi on the rows of B^T = J^H Q, whose transposed inverse is J^T conj(Q). */
+ * one-sided Jacobi on the rows of B^H = J^H Q, so B^+ = J^H Q / |Q|^2. */
 static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_operand precoder,
                    hf_operand power, int radiated, void *digital) {
     work_d w;
@@ -209,13 +244,13 @@ static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_opera
     const idx K = w.K, N = w.N, L = w.L;
     double *gram = w.coupling, *target = w.digital, *rotation = w.feeds;
     for (idx b = 0; b < s.batch; b++) {
-        read_columns(s.single, N, L, w.ldn, item_d(phase, b), w.phase);
-        read_reals(s.single, N, w.ldn, item_d(amplitudes, b), w.amplitudes);
-        read_columns(s.single, N, K, w.ldn, item_d(precoder, b), w.channel);
-        scale_rows_d(L, w.ldn, w.amplitudes, w.phase, w.surface);
-        product_d(L, K, w.ldn, w.surface, w.channel, 1, 0, w.sums, target, w.ldk);
-        product_d(L, L, w.ldn, w.surface, w.surface, 1, 1, w.sums, gram, w.ldl);
-        mirror(L, w.ldl, gram);
+        read_waves(s.single, N, L, w.ld, item_d(phase, b), w.waves);
+        read_waves(s.single, N, K, w.ld, item_d(precoder, b), w.conjugates);
+        read_reals(s.single, N, N, item_d(amplitudes, b), w.slope);
+        duplicate_d(N, w.ld, w.slope, w.twice);
+        find_feed_gram(&w, w.waves, gram);
+        scale_rows_d(L, w.ld, w.twice, w.waves, 2 * w.ld, w.scaled); /* conj(B), rows */
+        product_d(L, K, w.ld, w.scaled, w.conjugates, 0, w.sums, target, w.ldk);
         memcpy(w.feeds, gram, (size_t)(2 * L * w.ldl) * 8);
         if (!isfinite(trace(L, w.ldl, gram) + norm2(L, w.ldk, target))) {
             write_nan(s.single, 2 * L * K, digital, 2 * b * L * K);
@@ -225,11 +260,10 @@ static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_opera
             solve_lower(L, w.feeds, w.ldl, w.ldk, target);
             solve_upper(L, w.feeds, w.ldl, w.ldk, target);
         } else {
-            jacobi_inverse(L, w.ldn, rank_tolerance(s.single, N, L), w.surface, rotation, w.ldl);
-            product_d(L, K, w.ldn, w.surface, w.channel, 1, 0, w.sums, w.whitened, w.ldk);
-            for (idx l = 0; l < L; l++) /* J^T = conj(J)^H */
-                for (idx i = 0; i < w.ldl; i += WD)
-                    store(IM(rotation, l, w.ldl) + i, -load(IM(rotation, l, w.ldl) + i));
+            to_planar(L, w.ld, w.scaled, w.waves);
+            jacobi_inverse(L, w.ld / 2, rank_tolerance(s.single, N, L), w.waves, rotation, w.ldl);
+            to_interleaved(L, w.ld, w.waves, w.scaled);
+            product_d(L, K, w.ld, w.scaled, w.conjugates, 0, w.sums, w.whitened, w.ldk);
             multiply_dagger(L, L, rotation, w.ldl, w.whitened, w.ldk, target);
         }
         double spent = norm2(L, w.ldk, target);

@@ -19,8 +19,9 @@ typedef struct {
     int radiated;
     int64_t sweeps;
     idx psi_size;                                  /* of one channel's Psi: 2 K ldk */
-    double *m, *trial, *best, *zf, *direction;     /* ldn each; zf: the first stage's best */
-    double *gradient, *trial_gradient;             /* ldn each */
+    idx n;                                         /* N, padded */
+    double *m, *trial, *best, *zf, *direction;     /* n each; zf: the first stage's best */
+    double *gradient, *trial_gradient;             /* n each */
     double *psi, *trial_psi, *best_psi, *zf_psi;   /* F Psi each */
     double *beams, *best_beams;                    /* V: F x L x ldk */
     double *state;                                 /* start of the memory, to free */
@@ -30,11 +31,12 @@ static size_t lay_out_problem(problem *p, char *memory) {
     arena_d a = {memory, 0};
     const work_d *w = &p->w;
     p->psi_size = 2 * w->K * w->ldk;
+    p->n = w->ld / 2;
     p->state = take_d(&a, 0, 0);
     double **vectors[] = {&p->m,         &p->trial,    &p->best,          &p->zf,
                           &p->direction, &p->gradient, &p->trial_gradient};
     for (int i = 0; i < 7; i++)
-        *vectors[i] = take_d(&a, w->ldn, 8);
+        *vectors[i] = take_d(&a, p->n, 8);
     double **psis[] = {&p->psi, &p->trial_psi, &p->best_psi, &p->zf_psi};
     for (int i = 0; i < 4; i++)
         *psis[i] = take_d(&a, p->F * p->psi_size, 8);
@@ -66,61 +68,58 @@ static void close_problem(problem *p) {
     free(p->w.block);
 }
 
-#define EACH(n) for (idx n = 0; n < p->w.ldn; n += WD)
+#define EACH(i) for (idx i = 0; i < p->n; i += WD)
 
 static double dot(const problem *p, const double *a, const double *b) {
     VD sum = {0};
-    EACH(n)
-    sum += load(a + n) * load(b + n);
+    EACH(i)
+    sum += load(a + i) * load(b + i);
     return add_up(sum);
 }
 
 /* Loads item b; returns whether all of it is finite. */
 static int load_problem(problem *p, hf_problem from, idx b) {
     work_d *w = &p->w;
-    read_rows(p->single, p->F * w->K, w->N, w->ldn, item_d(from.channel, b), w->channel);
+    read_rows(p->single, p->F * w->K, w->N, w->ld, item_d(from.channel, b), w->channel);
     if (b == 0 || from.phase.step) {
         const char *phase = item_d(from.phase, b);
         const idx bytes = 2 * w->N * w->L * (p->single ? 4 : 8);
         for (idx g = 0; g < p->phases; g++)
-            read_columns(p->single, w->N, w->L, w->ldn, phase + g * bytes,
-                         w->phase + 2 * g * w->L * w->ldn);
+            read_waves(p->single, w->N, w->L, w->ld, phase + g * bytes,
+                       w->waves + 2 * g * w->L * w->ld);
     }
-    read_reals(p->single, w->N, w->ldn, item_d(from.amplitudes, b), p->m);
+    read_reals(p->single, w->N, p->n, item_d(from.amplitudes, b), p->m);
     memcpy(w->weights, item_d(from.weights, b), (size_t)w->K * 8);
     p->power = number_d(from.power, b);
     p->noise_power = number_d(from.noise_power, b);
-    const double size = norm2(p->F * w->K, w->ldn, w->channel) +
-                        norm2(p->phases * w->L, w->ldn, w->phase) + dot(p, p->m, p->m);
+    double size = dot(p, p->m, p->m);
+    for (idx i = 0; i < p->F * w->K * w->ld; i++)
+        size += w->channel[i] * w->channel[i];
+    for (idx i = 0; i < p->phases * 2 * w->L * w->ld; i++)
+        size += w->waves[i] * w->waves[i];
     return isfinite(size);
 }
 
 INLINE const double *channel_of(const problem *p, idx f) {
-    return p->w.channel + 2 * f * p->w.K * p->w.ldn;
+    return p->w.channel + f * p->w.K * p->w.ld;
 }
 
-INLINE const double *phase_of(const problem *p, idx f) {
-    return p->w.phase + (p->phases > 1 ? 2 * f * p->w.L * p->w.ldn : 0);
+INLINE const double *waves_of(const problem *p, idx f) {
+    return p->w.waves + (p->phases > 1 ? 2 * f * p->w.L * p->w.ld : 0);
 }
 
 static void set_amplitudes(problem *p, const double *m) {
-    memcpy(p->w.amplitudes, m, (size_t)p->w.ldn * 8);
-}
-
-/* S of the surface in w->surface, into w->feeds. */
-static void find_feeds(work_d * w) {
-    product_d(w->L, w->L, w->ldn, w->surface, w->surface, 1, 1, w->sums, w->feeds, w->ldl);
-    mirror(w->L, w->ldl, w->feeds);
+    duplicate_d(p->w.N, p->w.ld, m, p->w.twice);
 }
 
 /* Y' and Y of channel f at the amplitudes set; X into gram.  At m = 0 both are zero. */
 static void whiten(problem *p, idx f, double *gram) {
     work_d *w = &p->w;
-    find_effective_d(w, channel_of(p, f), phase_of(p, f));
+    find_effective_d(w, channel_of(p, f), waves_of(p, f));
     dagger(w->K, w->L, w->effective, w->ldl, w->whitened, w->ldk);
     const size_t bytes = (size_t)(2 * w->L * w->ldk) * 8;
     if (p->radiated) {
-        find_feeds(w);
+        find_feed_gram(w, waves_of(p, f), w->feeds);
         double guard = 0;
         for (idx l = 0; l < w->L; l++)
             guard += RE(w->feeds, l, w->ldl)[l];
@@ -148,10 +147,11 @@ static void add_gradient(problem *p, idx f, const double *m, const double *gamma
                             double *gradient) {
     work_d *w = &p->w;
     multiply(w->K, w->K, gamma, w->ldk, w->beams_out, w->ldl, w->coupling);
-    pull_back_d(w->K, w->L, w->ldn, channel_of(p, f), phase_of(p, f), 0, w->coupling,
-                 w->ldl, w->omega, w->slope);
-    for (idx n = 0; n < w->ldn; n++)
-        gradient[n] += w->slope[n];
+    const double *waves = waves_of(p, f);
+    pull_back_d(w->K, w->L, w->ld, channel_of(p, f), w->ld, waves, 0, w->coupling, w->ldl,
+                w->omega, w->slope);
+    EACH(i)
+    store(gradient + i, load(gradient + i) + load(w->slope + i));
     if (!p->radiated)
         return;
     for (idx r = 0; r < w->L; r++)
@@ -160,10 +160,10 @@ static void add_gradient(problem *p, idx f, const double *m, const double *gamma
             for (idx c = 0; c < w->ldl; c++)
                 row[c] *= c < r ? 2 : c == r;
         }
-    pull_back_d(w->L, w->L, w->ldn, phase_of(p, f), phase_of(p, f), 1, w->feeds, w->ldl,
-                 w->omega, w->slope);
-    for (idx n = 0; n < w->ldn; n++)
-        gradient[n] -= m[n] * w->slope[n];
+    pull_back_d(w->L, w->L, w->ld, waves, 2 * w->ld, waves, 1, w->feeds, w->ldl, w->omega,
+                w->slope);
+    EACH(i)
+    store(gradient + i, load(gradient + i) - load(m + i) * load(w->slope + i));
 }
 
 /* ZF with water-filled powers: rate, Gamma = Lambda, Psi; -inf where X is singular. */
@@ -236,7 +236,7 @@ static double evaluate(problem *p, int stage, const double *m, double *psi,
                           double *gradient) {
     work_d *w = &p->w;
     double *gram = w->square[0], *gamma = w->square[2], *lambda = w->square[3], total = 0;
-    memset(gradient, 0, (size_t)w->ldn * 8);
+    memset(gradient, 0, (size_t)p->n * 8);
     set_amplitudes(p, m);
     for (idx f = 0; f < p->F; f++) {
         whiten(p, f, gram);
@@ -269,7 +269,7 @@ static double evaluate(problem *p, int stage, const double *m, double *psi,
  * left in p->best, p->best_psi and *best_rate.  Returns the iterations made. */
 static int64_t ascend(problem *p, int stage, int64_t iterations, double tolerance,
                          double *history, double *best_rate, uint8_t *converged) {
-    const size_t bytes = (size_t)p->w.ldn * 8, psi_bytes = (size_t)(p->F * p->psi_size) * 8;
+    const size_t bytes = (size_t)p->n * 8, psi_bytes = (size_t)(p->F * p->psi_size) * 8;
     double recent[MEMORY], largest = 0;
     *converged = 0;
     memcpy(p->best, p->m, bytes);
@@ -281,11 +281,11 @@ static int64_t ascend(problem *p, int stage, int64_t iterations, double toleranc
     history[0] = recent[0] = rate;
     for (int i = 1; i < MEMORY; i++)
         recent[i] = INFINITY;
-    for (idx n = 0; n < p->w.ldn; n++)
+    for (idx n = 0; n < p->n; n++)
         largest = fmax(largest, fabs(p->gradient[n]));
     double step = largest > 0 ? 1 / largest : 1;
     for (int64_t i = 0; i < iterations; i++) {
-        for (idx n = 0; n < p->w.ldn; n++) {
+        for (idx n = 0; n < p->n; n++) {
             const double to = p->m[n] + step * p->gradient[n];
             p->direction[n] = (to > 1 ? 1 : to < 0 ? 0 : to) - p->m[n];
         }
@@ -302,18 +302,18 @@ static int64_t ascend(problem *p, int stage, int64_t iterations, double toleranc
                 *converged = 1;
                 return i;
             }
-            EACH(n)
-            store(p->trial + n, load(p->m + n) + length * load(p->direction + n));
+            EACH(i)
+            store(p->trial + i, load(p->m + i) + length * load(p->direction + i));
             memcpy(p->trial_psi, p->psi, psi_bytes);
             trial_rate = evaluate(p, stage, p->trial, p->trial_psi, p->trial_gradient);
             if (trial_rate >= worst + 1e-4 * length * slope)
                 break;
         }
         VD moved = {0}, curved = {0};
-        EACH(n) {
-            const VD change = load(p->trial + n) - load(p->m + n);
+        EACH(i) {
+            const VD change = load(p->trial + i) - load(p->m + i);
             moved += change * change;
-            curved -= change * (load(p->trial_gradient + n) - load(p->gradient + n));
+            curved -= change * (load(p->trial_gradient + i) - load(p->gradient + i));
         }
         const double curvature = add_up(curved);
         step = curvature > 0 ? fmin(fmax(add_up(moved) / curvature, 1e-8), 1e4) : 100;
@@ -396,7 +396,7 @@ static int variable_projection(hf_shape s, hf_problem given, int64_t zf_iteratio
     if (status)
         return status;
     work_d *w = &p->w;
-    const size_t bytes = (size_t)w->ldn * 8, psi_bytes = (size_t)(p->F * p->psi_size) * 8;
+    const size_t bytes = (size_t)p->n * 8, psi_bytes = (size_t)(p->F * p->psi_size) * 8;
     for (idx b = 0; b < s.batch; b++) {
         double *history = to.history + b * (zf_iterations + iterations + 2);
         for (int64_t i = 0; i < zf_iterations + iterations + 2; i++)
@@ -458,14 +458,14 @@ static void force(problem *p) {
 static double evaluate_fixed(problem *p, const double *m, double *gradient) {
     work_d *w = &p->w;
     double *received = w->square[0], *adjoint = w->square[1], total = 0;
-    memset(gradient, 0, (size_t)w->ldn * 8);
+    memset(gradient, 0, (size_t)p->n * 8);
     set_amplitudes(p, m);
     for (idx f = 0; f < p->F; f++) {
         const double *beams = p->beams + f * 2 * w->L * w->ldk;
-        find_effective_d(w, channel_of(p, f), phase_of(p, f));
+        find_effective_d(w, channel_of(p, f), waves_of(p, f));
         double spent = norm2(w->L, w->ldk, beams);
         if (p->radiated) {
-            find_feeds(w);
+            find_feed_gram(w, waves_of(p, f), w->feeds);
             multiply(w->L, w->L, w->feeds, w->ldl, beams, w->ldk, w->digital);
             spent = inner_product(w->L, w->ldk, beams, w->digital);
         }
@@ -491,7 +491,7 @@ static int alternating(hf_shape s, hf_problem given, double step, int64_t inner,
     if (status)
         return status;
     work_d *w = &p->w;
-    const size_t bytes = (size_t)w->ldn * 8;
+    const size_t bytes = (size_t)p->n * 8;
     const size_t beam_bytes = (size_t)(p->F * 2 * w->L * w->ldk) * 8;
     for (idx b = 0; b < s.batch; b++) {
         double *history = to.history + b * (iterations + 1);
@@ -512,7 +512,7 @@ static int alternating(hf_shape s, hf_problem given, double step, int64_t inner,
         while (made < iterations && !converged) {
             const double served = rate;
             for (int64_t steps = 1; made < iterations; steps++) {
-                for (idx n = 0; n < w->ldn; n++) {
+                for (idx n = 0; n < p->n; n++) {
                     const double moved = p->m[n] + step * p->gradient[n];
                     p->m[n] = moved > 1 ? 1 : moved < 0 ? 0 : moved;
                 }

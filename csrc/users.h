@@ -37,7 +37,7 @@ static void find_links(idx users, idx ld, const double *received, double noise, 
                 for (idx i = 0; i < ld; i += WD)
                     rows[j] += load(at.power + (k + j) * ld + i);
         }
-        const VD disturbance = noise + add_lanes_d(rows, WD);
+        const VD disturbance = noise + add_lanes_d(rows);
         store(at.disturbance + k, disturbance);
         store(at.ratio + k, load(at.signal + k) / disturbance);
     }

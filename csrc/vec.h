@@ -13,13 +13,13 @@
 
 #if defined(__AVX512F__)
 #define VBYTES 64
-#define BLOCK 3 /* rows and columns of a register block: 18 sums + 8 operands of 32 registers */
+#define MOST_ROWS 6 /* of a register block: 6 x 4 sums and 5 operands of 32 registers */
 #elif defined(__AVX__)
 #define VBYTES 32
-#define BLOCK 2
+#define MOST_ROWS 3 /* 3 x 4 sums and 4 operands of 16 registers */
 #else
 #define VBYTES 16
-#define BLOCK 2
+#define MOST_ROWS 3
 #endif
 
 #define WD (VBYTES / 8)
