@@ -51,6 +51,10 @@
 #include "precode.h"
 #include "solve.h"
 
+static int outside_unit(int single, ptrdiff_t count, const void *values) {
+    return single ? outside_unit_f(count, values) : outside_unit_d(count, values);
+}
+
 /* The entry of an operator that runs in the precision of its arrays. */
 #define BY_PRECISION(name, PARAMETERS, ARGUMENTS)                        \
     static int name PARAMETERS {                                         \
@@ -74,7 +78,7 @@ BY_PRECISION(sum_rate_gradient,
 #undef BY_PRECISION
 
 const hf_table JOIN(hf_table_, HF_ISA) = {
-    TEXT(HF_ISA), effective_channel, sinr,          sum_rate, sum_rate_gradient,
-    zero_forcing, wmmse,             water_filling, project,  alternating,
-    variable_projection,
+    TEXT(HF_ISA),      outside_unit, effective_channel, sinr,    sum_rate,
+    sum_rate_gradient, zero_forcing, wmmse,             water_filling, project,
+    alternating,       variable_projection,
 };

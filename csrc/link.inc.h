@@ -117,6 +117,23 @@ static void T(widen)(idx rows, idx columns, idx ld, const REAL *restrict from,
     }
 }
 
+/* Whether any value lies outside [0, 1]; a NaN does not. */
+static int T(outside_unit)(idx count, const REAL *values) {
+    REAL low[W] = {0}, high[W] = {0};
+    idx i = 0;
+    for (; i + W <= count; i += W)
+        for (int j = 0; j < W; j++) {
+            low[j] = values[i + j] < low[j] ? values[i + j] : low[j];
+            high[j] = values[i + j] > high[j] ? values[i + j] : high[j];
+        }
+    int outside = 0;
+    for (int j = 0; j < W; j++)
+        outside |= low[j] < 0 || high[j] > 1;
+    for (; i < count; i++)
+        outside |= values[i] < 0 || values[i] > 1;
+    return outside;
+}
+
 /* Interleaved REAL from planar double rows. */
 static void T(narrow)(idx rows, idx columns, idx ld, const double *restrict from,
                       REAL *restrict to) {

@@ -32,39 +32,58 @@ static void dagger(idx rows, idx columns, const double *restrict from, idx ld_fr
         }
 }
 
-/* One row of a product: out = sum_i (re_i + j im_i) b_i over lanes [at, at + WD). */
-INLINE void combine_rows(idx inner, const double *restrict re, const double *restrict im,
-                         idx step, double sign, const double *restrict b, idx ld_b, idx at,
-                         double *restrict out_re, double *restrict out_im) {
-    VD sum_re = {0}, sum_im = {0};
+/* out_r = sum_i a_ri b_i on lanes [at, at + WD) of `rows` (a constant) rows; a_ri is at
+ * a + r * row + i * column, conjugated where sign is -1. */
+INLINE void multiply_block(const int rows, const double sign, idx inner, const double *restrict a,
+                           idx row, idx column, idx imaginary, const double *restrict b, idx ld,
+                           double *restrict out) {
+    VD re[3], im[3];
+    for (int r = 0; r < rows; r++)
+        re[r] = im[r] = (VD){0};
     for (idx i = 0; i < inner; i++) {
-        const double a_re = re[i * step], a_im = sign * im[i * step];
-        const VD b_re = load(RE(b, i, ld_b) + at), b_im = load(IM(b, i, ld_b) + at);
-        sum_re += a_re * b_re;
-        sum_im += a_re * b_im;
-        sum_re -= a_im * b_im;
-        sum_im += a_im * b_re;
+        const VD b_re = load(RE(b, i, ld)), b_im = load(IM(b, i, ld));
+        for (int r = 0; r < rows; r++) {
+            const double *entry = a + r * row + i * column;
+            const double a_re = entry[0], a_im = sign * entry[imaginary];
+            re[r] += a_re * b_re;
+            im[r] += a_re * b_im;
+            re[r] -= a_im * b_im;
+            im[r] += a_im * b_re;
+        }
     }
-    store(out_re + at, sum_re);
-    store(out_im + at, sum_im);
+    for (int r = 0; r < rows; r++) {
+        store(RE(out, r, ld), re[r]);
+        store(IM(out, r, ld), im[r]);
+    }
+}
+
+INLINE void multiply_any(const double sign, idx rows, idx inner, const double *restrict a, idx row,
+                         idx column, idx imaginary, const double *restrict b, idx ld,
+                         double *restrict out) {
+    for (idx r = 0; r < rows; r += 3) {
+        const double *a_r = a + r * row;
+        for (idx at = 0; at < ld; at += WD) {
+            double *to = RE(out, r, ld) + at;
+            if (rows - r >= 3)
+                multiply_block(3, sign, inner, a_r, row, column, imaginary, b + at, ld, to);
+            else if (rows - r == 2)
+                multiply_block(2, sign, inner, a_r, row, column, imaginary, b + at, ld, to);
+            else
+                multiply_block(1, sign, inner, a_r, row, column, imaginary, b + at, ld, to);
+        }
+    }
 }
 
 /* out (rows x ld) = a (rows x inner) b (inner x ld). */
 static void multiply(idx rows, idx inner, const double *restrict a, idx ld_a,
                      const double *restrict b, idx ld, double *restrict out) {
-    for (idx r = 0; r < rows; r++)
-        for (idx at = 0; at < ld; at += WD)
-            combine_rows(inner, RE(a, r, ld_a), IM(a, r, ld_a), 1, 1.0, b, ld, at, RE(out, r, ld),
-                         IM(out, r, ld));
+    multiply_any(1, rows, inner, a, 2 * ld_a, 1, ld_a, b, ld, out);
 }
 
 /* out (rows x ld) = a^H b with a (inner x rows), b (inner x ld). */
 static void multiply_dagger(idx rows, idx inner, const double *restrict a, idx ld_a,
                             const double *restrict b, idx ld, double *restrict out) {
-    for (idx r = 0; r < rows; r++)
-        for (idx at = 0; at < ld; at += WD)
-            combine_rows(inner, a + r, a + ld_a + r, 2 * ld_a, -1.0, b, ld, at, RE(out, r, ld),
-                         IM(out, r, ld));
+    multiply_any(-1, rows, inner, a, 1, 2 * ld_a, ld_a, b, ld, out);
 }
 
 static void scale(idx rows, idx ld, double factor, double *a) {

@@ -56,6 +56,7 @@ typedef struct {
 /* One set of kernels for each instruction-set level; hf_kernels() gives the one in use. */
 typedef struct {
     const char *level;
+    int (*outside_unit)(int single, ptrdiff_t count, const void *values); /* any not in [0, 1] */
     int (*effective_channel)(hf_shape, hf_operand channel, hf_operand amplitudes, hf_operand phase,
                              void *effective);
     int (*sinr)(hf_shape, hf_operand channel, hf_operand amplitudes, hf_operand phase,

@@ -45,6 +45,7 @@ cdef extern from "hmimo_fast.h" nogil:
 
     ctypedef struct hf_table:
         const char *level
+        int outside_unit(int, ptrdiff_t, const void *) noexcept nogil
         int effective_channel(hf_shape, hf_operand, hf_operand, hf_operand, void *) noexcept nogil
         int sinr(
             hf_shape, hf_operand, hf_operand, hf_operand, hf_operand, hf_operand, void *) noexcept nogil

@@ -68,19 +68,8 @@ def level():
 
 def outside_unit(cnp.ndarray values):
     """Whether any value lies outside [0, 1]; NaN does not."""
-    cdef ptrdiff_t i, count = cnp.PyArray_SIZE(values)
-    cdef const float *single
-    cdef const double *double_
-    cdef int outside = 0
-    if is_single(values):
-        single = <const float *>data(values)
-        for i in range(count):
-            outside |= (single[i] < 0) | (single[i] > 1)
-    else:
-        double_ = <const double *>data(values)
-        for i in range(count):
-            outside |= (double_[i] < 0) | (double_[i] > 1)
-    return outside != 0
+    return hf_kernels().outside_unit(
+        is_single(values), cnp.PyArray_SIZE(values), data(values)) != 0
 
 
 def effective_channel(
