@@ -17,14 +17,14 @@ typedef struct {
     REAL *pairs;         /* 2 K rows of T(combine) */
     REAL *omega;         /* max(K, L) x L pairs */
     V *sums;             /* of T(product) */
-    double *effective;   /* G, K x ldl */
+    double *effective;   /* G^H, L x ldk */
     double *feeds;       /* L x ldl: Gram matrix S and its factor, or beam powers */
     double *whitened;    /* Y' = G'^H, L x ldk */
     double *beams;       /* Y with V = Y Psi, L x ldk */
     double *digital;     /* V, L x ldk */
     double *beams_out;   /* V^H or Y^H, K x ldl */
     double *square[6];   /* K x ldk each */
-    double *coupling;    /* max(K, L) x ldl */
+    double *coupling;    /* Omega^H, L x max(ldk, ldl) */
     double *weights;     /* ldk */
     double *users;       /* (K + 4) x ldk, for hf_links and the sweeps */
     idx *order;          /* K */
@@ -58,7 +58,7 @@ static size_t T(lay_out)(T(work) * w, idx channels, idx phases, char *memory) {
     w->conjugates = T(take)(&a, 2 * K * ld, sizeof(REAL));
     w->pairs = T(take)(&a, 2 * K * round_up(2 * K, WF), sizeof(REAL));
     w->sums = T(take)(&a, most * 2 * ld_most, sizeof(V));
-    w->effective = T(take)(&a, K * 2 * ldl, 8);
+    w->effective = T(take)(&a, L * 2 * ldk, 8);
     w->feeds = T(take)(&a, L * 2 * ldl, 8);
     w->whitened = T(take)(&a, L * 2 * ldk, 8);
     w->beams = T(take)(&a, L * 2 * ldk, 8);
@@ -66,7 +66,7 @@ static size_t T(lay_out)(T(work) * w, idx channels, idx phases, char *memory) {
     w->beams_out = T(take)(&a, K * 2 * ldl, 8);
     for (int i = 0; i < 6; i++)
         w->square[i] = T(take)(&a, K * 2 * ldk, 8);
-    w->coupling = T(take)(&a, most * 2 * ldl, 8);
+    w->coupling = T(take)(&a, L * 2 * ld_most, 8);
     w->weights = T(take)(&a, ldk, 8);
     w->users = T(take)(&a, (K + 4) * ldk, 8);
     w->order = T(take)(&a, K, sizeof(idx));
@@ -159,10 +159,10 @@ INLINE const REAL *T(load_channel)(T(work) * w, hf_operand channel, idx b) {
     return w->channel;
 }
 
-/* G = H diag(m) Phi into w->effective, from rows and waves at the amplitudes in w->twice. */
+/* G^H, G = H diag(m) Phi, into w->effective, from rows and waves at the amplitudes in w->twice. */
 static void T(find_effective)(T(work) * w, const REAL *channel, const REAL *waves) {
     T(scale_rows)(w->K, w->ld, w->twice, channel, w->ld, w->scaled);
-    T(product)(w->K, w->L, w->ld, w->scaled, waves, 0, w->sums, w->effective, w->ldl);
+    T(product)(w->K, w->L, w->ld, w->scaled, waves, 0, w->sums, w->effective, w->ldk);
 }
 
 static int T(effective_channel)(hf_shape s, hf_operand channel, hf_operand amplitudes,
@@ -175,7 +175,8 @@ static int T(effective_channel)(hf_shape s, hf_operand channel, hf_operand ampli
         T(load_phase)(&w, phase, b);
         T(duplicate)(w.N, w.ld, T(item)(amplitudes, b), w.twice);
         T(find_effective)(&w, T(load_channel)(&w, channel, b), w.waves);
-        T(narrow)(w.K, w.L, w.ldl, w.effective, (REAL *)effective + 2 * b * w.K * w.L);
+        dagger(w.L, w.K, w.effective, w.ldk, w.beams_out, w.ldl);
+        T(narrow)(w.K, w.L, w.ldl, w.beams_out, (REAL *)effective + 2 * b * w.K * w.L);
     }
     free(w.block);
     return HF_OK;
@@ -197,7 +198,7 @@ static int T(rates)(hf_shape s, hf_operand channel, hf_operand amplitudes, hf_op
         const REAL *rows = T(load_channel)(&w, channel, b);
         T(find_effective)(&w, rows, w.waves);
         T(widen)(L, K, w.ldk, T(item)(digital, b), w.digital);
-        multiply(K, L, w.effective, w.ldl, w.digital, w.ldk, received);
+        multiply_dagger(K, L, w.effective, w.ldk, w.digital, w.ldk, received);
         find_links(K, w.ldk, received, T(number)(noise_power, b), w.links);
         if (sinr)
             for (idx k = 0; k < K; k++)
@@ -209,11 +210,11 @@ static int T(rates)(hf_shape s, hf_operand channel, hf_operand amplitudes, hf_op
         if (!d_amplitudes)
             continue;
         rate_adjoint(K, w.ldk, received, w.weights, w.links, adjoint);
-        dagger(L, K, w.digital, w.ldk, w.beams_out, w.ldl);
-        multiply(K, K, adjoint, w.ldk, w.beams_out, w.ldl, w.coupling);
-        T(pull_back)(K, L, w.ld, rows, w.ld, w.waves, 0, w.coupling, w.ldl, w.omega, w.slope);
+        dagger(K, K, adjoint, w.ldk, w.square[2], w.ldk);
+        multiply(L, K, w.digital, w.ldk, w.square[2], w.ldk, w.coupling); /* Omega^H = V C^H */
+        T(pull_back)(K, L, w.ld, rows, w.ld, w.waves, 0, w.coupling, w.ldk, w.omega, w.slope);
         memcpy(d_amplitudes + b * N, w.slope, (size_t)N * sizeof(REAL));
-        multiply_dagger(L, K, w.effective, w.ldl, adjoint, w.ldk, w.digital);
+        multiply(L, K, w.effective, w.ldk, adjoint, w.ldk, w.digital);
         T(narrow)(L, K, w.ldk, w.digital, d_digital + 2 * b * L * K);
     }
     free(w.block);
@@ -243,24 +244,41 @@ static int T(sum_rate_gradient)(hf_shape s, hf_operand channel, hf_operand ampli
 }
 
 /* out = E^H Psi, (n, columns) interleaved, from interleaved rows `step` apart and pairs:
- * for each row (re Psi_0, im Psi_0, ...) then (im Psi_0, -re Psi_0, ...), ld_pairs each. */
+ * for each row (re Psi_0, im Psi_0, ...) then (im Psi_0, -re Psi_0, ...), ld_pairs each.
+ * `count` elements (a constant) from i on. */
+INLINE void T(combine_block)(const int count, idx rows, idx width, idx i, idx n,
+                             const REAL *restrict e, idx step, const REAL *restrict pairs,
+                             idx ld_pairs, REAL *restrict out) {
+    for (idx at = round_up(width, W) - W; at >= 0; at -= W) { /* a spill is overwritten next */
+        V sum[4];
+        for (int j = 0; j < count; j++)
+            sum[j] = (V){0};
+        for (idx r = 0; r < rows; r++) {
+            const V one = *(const V *)(pairs + 2 * r * ld_pairs + at);
+            const V two = *(const V *)(pairs + (2 * r + 1) * ld_pairs + at);
+            const REAL *entry = e + r * step + 2 * i;
+            for (int j = 0; j < count; j++)
+                sum[j] += entry[2 * j] * one;
+            for (int j = 0; j < count; j++)
+                sum[j] += entry[2 * j + 1] * two;
+        }
+        for (int j = 0; j < count; j++) {
+            const idx to = (i + j) * width + at; /* past a row's end comes the next row */
+            if (to + W <= width * n)
+                *(V_any *)(out + to) = sum[j];
+            else
+                memcpy(out + to, &sum[j], (size_t)(width - at < W ? width - at : W) * sizeof(REAL));
+        }
+    }
+}
+
 static void T(combine)(idx rows, idx columns, idx n, const REAL *restrict e, idx step,
                        const REAL *restrict pairs, idx ld_pairs, REAL *restrict out) {
-    const idx width = 2 * columns, total = width * n;
-    for (idx i = 0; i < n; i++)
-        for (idx at = 0; at < width; at += W) {
-            V sum = {0};
-            for (idx r = 0; r < rows; r++) {
-                const REAL *pair = pairs + 2 * r * ld_pairs + at;
-                sum += e[r * step + 2 * i] * *(const V *)pair;
-                sum += e[r * step + 2 * i + 1] * *(const V *)(pair + ld_pairs);
-            }
-            const idx to = i * width + at; /* past the row's end comes the next row */
-            if (to + W <= total)
-                *(V_any *)(out + to) = sum;
-            else
-                memcpy(out + to, &sum, (size_t)(total - to) * sizeof(REAL));
-        }
+    idx i = 0;
+    for (; i + 4 <= n; i += 4)
+        T(combine_block)(4, rows, 2 * columns, i, n, e, step, pairs, ld_pairs, out);
+    for (; i < n; i++)
+        T(combine_block)(1, rows, 2 * columns, i, n, e, step, pairs, ld_pairs, out);
 }
 
 /* The pairs of T(combine) from a planar matrix. */

@@ -51,15 +51,15 @@ static void T(scale_rows)(ptrdiff_t rows, ptrdiff_t ld, const REAL *restrict sca
                 *(const V *)(scale + i) * *(const V_any *)(from + r * step + i);
 }
 
-/* sums[r][j] = (0 at from = 0) + sum_i E_r[i] F_j[i] as vectors of partial sums; rows and
- * waves are constants whose sums all stay in registers. */
+/* The sum over i of E_r[i] F_j[i] as vectors of partial sums, begun at from = 0 and gone on with
+ * after; rows and waves are constants whose sums all stay in registers. */
 INLINE void T(product_block)(const int rows, const int waves, ptrdiff_t from, ptrdiff_t to,
                              ptrdiff_t ld, const REAL *restrict e, const REAL *restrict f,
                              V *restrict sums, ptrdiff_t ld_sums) {
     V sum[MOST_ROWS][4];
     for (int r = 0; r < rows; r++)
         for (int j = 0; j < waves; j++)
-            sum[r][j] = from ? sums[(2 * r + (j & 1)) * ld_sums + j / 2] : (V){0};
+            sum[r][j] = from ? sums[j * ld_sums + r] : (V){0};
     for (ptrdiff_t i = from; i < to; i += W) {
         V wave[4];
         for (int j = 0; j < waves; j++)
@@ -72,7 +72,7 @@ INLINE void T(product_block)(const int rows, const int waves, ptrdiff_t from, pt
     }
     for (int r = 0; r < rows; r++)
         for (int j = 0; j < waves; j++)
-            sums[(2 * r + (j & 1)) * ld_sums + j / 2] = sum[r][j];
+            sums[j * ld_sums + r] = sum[r][j];
 }
 
 /* One vector with the sum over the lanes of each of W vectors. */
@@ -109,11 +109,11 @@ INLINE V T(add_lanes)(const V *sums) {
 /* Reals of a strip: a block's rows stay in the first-level cache while its waves pass. */
 #define STRIP 256
 
-/* out_rc = sum_n e_r f_c, planar double rows of ld_out, from `rows` rows and the waves of
- * `columns` columns.  lower: only what the lower half of a Hermitian result needs.
- * sums: workspace of 2 rows * ld_out vectors. */
+/* out = (E F^T)^H, (columns x rows) in planar double rows of ld_out, from `rows` rows and the
+ * waves of `columns` columns.  upper: only what the upper half of a Hermitian result needs.
+ * sums: workspace of 2 columns * ld_out vectors. */
 static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const REAL *restrict e,
-                       const REAL *restrict f, const int lower, V *restrict sums,
+                       const REAL *restrict f, const int upper, V *restrict sums,
                        double *restrict out, ptrdiff_t ld_out) {
     const ptrdiff_t blocks = (rows + MOST_ROWS - 1) / MOST_ROWS;
     const ptrdiff_t height = (rows + blocks - 1) / blocks;
@@ -121,11 +121,11 @@ static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const RE
         const ptrdiff_t to = from + STRIP < ld ? from + STRIP : ld;
         for (ptrdiff_t r = 0; r < rows; r += height) {
             const ptrdiff_t these = rows - r < height ? rows - r : height;
-            const ptrdiff_t end = lower && r + these < columns ? r + these : columns;
+            const ptrdiff_t end = upper && r + these < columns ? r + these : columns;
             const REAL *e_r = e + r * ld;
             for (ptrdiff_t c = 0; c < end; c += 2) {
                 const REAL *f_c = f + 2 * c * ld;
-                V *part = sums + 2 * r * ld_out + c;
+                V *part = sums + 2 * c * ld_out + r;
 #define CALL(constant) T(product_block)(constant, 4, from, to, ld, e_r, f_c, part, ld_out)
                 if (c + 1 < columns)
                     CONSTANT_ROWS(these, CALL)
@@ -135,16 +135,18 @@ static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const RE
                     CONSTANT_ROWS(these, CALL)
 #undef CALL
             }
-            for (ptrdiff_t i = 2 * r; i < 2 * (r + these); i++)
-                for (ptrdiff_t c = round_up(end, 2) < columns ? round_up(end, 2) : columns;
-                     c < ld_out; c++)
-                    sums[i * ld_out + c] = (V){0};
         }
     }
-    for (ptrdiff_t i = 0; i < 2 * rows * ld_out; i += W) {
-        typedef double V_double __attribute__((vector_size(W * 8), aligned(VBYTES), may_alias));
-        *(V_double *)(out + i) = __builtin_convertvector(T(add_lanes)(sums + i), V_double);
-    }
+    typedef double V_double __attribute__((vector_size(W * 8), aligned(8), may_alias));
+    for (ptrdiff_t c = 0; c < 2 * columns; c++)
+        for (ptrdiff_t r = 0; r < ld_out; r += WD) {
+            V part[W];
+            for (int i = 0; i < W; i++)
+                part[i] = i < WD && r + i < rows ? sums[c * ld_out + r + i] : (V){0};
+            V_double total = __builtin_convertvector(T(add_lanes)(part), V_double);
+            total = c & 1 ? -total : total;
+            memcpy(out + c * ld_out + r, &total, WD * sizeof(double));
+        }
 }
 
 /* gradient[n] += Re sum_r conj(e_r) sum_c Omega_rc conj(f_c) at each element n, Omega as
@@ -174,16 +176,17 @@ INLINE void T(pull_back_block)(const int rows, ptrdiff_t waves, ptrdiff_t ld,
     }
 }
 
-/* The pull-back of all rows, `step` apart, into gradient (ld / 2); coupling is Omega in planar
- * double rows of ld_coupling.  lower: Omega is zero above the diagonal. */
+/* The pull-back of all rows, `step` apart, into gradient (ld / 2); coupling is Omega^H
+ * (columns x rows) in planar double rows of ld_coupling.  lower: Omega is zero above the
+ * diagonal. */
 static void T(pull_back)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const REAL *restrict e,
                          ptrdiff_t step, const REAL *restrict f, const int lower,
                          const double *restrict coupling, ptrdiff_t ld_coupling,
                          REAL *restrict omega, REAL *restrict gradient) {
-    for (ptrdiff_t r = 0; r < rows; r++)
-        for (ptrdiff_t c = 0; c < columns; c++) {
-            omega[2 * (r * columns + c)] = (REAL)coupling[2 * r * ld_coupling + c];
-            omega[2 * (r * columns + c) + 1] = (REAL)coupling[(2 * r + 1) * ld_coupling + c];
+    for (ptrdiff_t c = 0; c < columns; c++)
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            omega[2 * (r * columns + c)] = (REAL)coupling[2 * c * ld_coupling + r];
+            omega[2 * (r * columns + c) + 1] = -(REAL)coupling[(2 * c + 1) * ld_coupling + r];
         }
     memset(gradient, 0, (size_t)(ld / 2) * sizeof(REAL));
     const ptrdiff_t blocks = (rows + MOST_ROWS - 1) / MOST_ROWS;

@@ -250,7 +250,8 @@ static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_opera
         duplicate_d(N, w.ld, w.slope, w.twice);
         find_feed_gram(&w, w.waves, gram);
         scale_rows_d(L, w.ld, w.twice, w.waves, 2 * w.ld, w.scaled); /* conj(B), rows */
-        product_d(L, K, w.ld, w.scaled, w.conjugates, 0, w.sums, target, w.ldk);
+        product_d(L, K, w.ld, w.scaled, w.conjugates, 0, w.sums, w.beams_out, w.ldl);
+        dagger(K, L, w.beams_out, w.ldl, target, w.ldk); /* B^H W */
         memcpy(w.feeds, gram, (size_t)(2 * L * w.ldl) * 8);
         if (!isfinite(trace(L, w.ldl, gram) + norm2(L, w.ldk, target))) {
             write_nan(s.single, 2 * L * K, digital, 2 * b * L * K);
@@ -263,7 +264,8 @@ static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_opera
             to_planar(L, w.ld, w.scaled, w.waves);
             jacobi_inverse(L, w.ld / 2, rank_tolerance(s.single, N, L), w.waves, rotation, w.ldl);
             to_interleaved(L, w.ld, w.waves, w.scaled);
-            product_d(L, K, w.ld, w.scaled, w.conjugates, 0, w.sums, w.whitened, w.ldk);
+            product_d(L, K, w.ld, w.scaled, w.conjugates, 0, w.sums, w.beams_out, w.ldl);
+            dagger(K, L, w.beams_out, w.ldl, w.whitened, w.ldk);
             multiply_dagger(L, L, rotation, w.ldl, w.whitened, w.ldk, target);
         }
         double spent = norm2(L, w.ldk, target);

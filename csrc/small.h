@@ -126,34 +126,33 @@ INLINE void scale_row(double factor, double *re, double *im, idx from, idx ld) {
     }
 }
 
-/* Completes a Hermitian matrix from its lower triangle. */
+/* Completes a Hermitian matrix from its upper triangle. */
 static void mirror(idx n, idx ld, double *a) {
-    for (idx r = 0; r < n; r++)
-        for (idx c = r + 1; c < n; c++) {
+    for (idx r = 1; r < n; r++)
+        for (idx c = 0; c < r; c++) {
             RE(a, r, ld)[c] = RE(a, c, ld)[r];
             IM(a, r, ld)[c] = -IM(a, c, ld)[r];
         }
 }
 
-/* a = U^H U for Hermitian a; U is left in its upper triangle with 1 / U_jj on the diagonal,
- * what is below is rubbish.
+/* a = L D L^H for Hermitian a: L^H - I is left above the diagonal and D^{-1/2} on it, what is
+ * below is rubbish.  With U = D^{1/2} L^H this is a = U^H U, but no pivot waits for a root.
  * Returns the smallest pivot over the largest diagonal entry: not above 0, or NaN, is failure. */
 static double factor(idx n, idx ld, double *a) {
     double largest = 0, smallest = INFINITY;
     for (idx j = 0; j < n; j++)
-        largest = fmax(largest, RE(a, j, ld)[j]);
+        largest = RE(a, j, ld)[j] > largest ? RE(a, j, ld)[j] : largest;
     for (idx j = 0; j < n; j++) {
         double *re = RE(a, j, ld), *im = IM(a, j, ld);
-        const double pivot = re[j];
+        const double pivot = re[j], inverse = 1 / pivot;
         if (!(pivot > 0))
             return pivot;
-        smallest = fmin(smallest, pivot);
-        const double inverse = 1.0 / sqrt(pivot);
-        scale_row(inverse, re, im, j / WD * WD, ld);
-        re[j] = inverse;
-        im[j] = 0;
+        smallest = pivot < smallest ? pivot : smallest;
         for (idx i = j + 1; i < n; i++)
-            subtract_row(re[i], -im[i], re, im, RE(a, i, ld), IM(a, i, ld), i / WD * WD, ld);
+            subtract_row(re[i] * inverse, -im[i] * inverse, re, im, RE(a, i, ld), IM(a, i, ld),
+                         i / WD * WD, ld);
+        scale_row(inverse, re, im, j / WD * WD, ld);
+        re[j] = sqrt(inverse);
     }
     return smallest / largest;
 }
@@ -162,22 +161,21 @@ static double factor(idx n, idx ld, double *a) {
 static void solve_lower(idx n, const double *restrict u, idx ld_u, idx ld, double *restrict b) {
     for (idx j = 0; j < n; j++) {
         double *re = RE(b, j, ld), *im = IM(b, j, ld);
-        scale_row(RE(u, j, ld_u)[j], re, im, 0, ld);
         for (idx i = j + 1; i < n; i++)
             subtract_row(RE(u, j, ld_u)[i], -IM(u, j, ld_u)[i], re, im, RE(b, i, ld),
                          IM(b, i, ld), 0, ld);
+        scale_row(RE(u, j, ld_u)[j], re, im, 0, ld);
     }
 }
 
 /* b = U^{-1} b. */
 static void solve_upper(idx n, const double *restrict u, idx ld_u, idx ld, double *restrict b) {
-    for (idx j = n; j-- > 0;) {
-        double *re = RE(b, j, ld), *im = IM(b, j, ld);
-        scale_row(RE(u, j, ld_u)[j], re, im, 0, ld);
+    for (idx j = 0; j < n; j++)
+        scale_row(RE(u, j, ld_u)[j], RE(b, j, ld), IM(b, j, ld), 0, ld);
+    for (idx j = n; j-- > 0;)
         for (idx i = 0; i < j; i++)
-            subtract_row(RE(u, i, ld_u)[j], IM(u, i, ld_u)[j], re, im, RE(b, i, ld),
-                         IM(b, i, ld), 0, ld);
-    }
+            subtract_row(RE(u, i, ld_u)[j], IM(u, i, ld_u)[j], RE(b, j, ld), IM(b, j, ld),
+                         RE(b, i, ld), IM(b, i, ld), 0, ld);
 }
 
 /* Minimum-norm inverse by one-sided Jacobi, for what factor() cannot take: the rows of a are

@@ -116,8 +116,8 @@ static void set_amplitudes(problem *p, const double *m) {
 static void whiten(problem *p, idx f, double *gram) {
     work_d *w = &p->w;
     find_effective_d(w, channel_of(p, f), waves_of(p, f));
-    dagger(w->K, w->L, w->effective, w->ldl, w->whitened, w->ldk);
     const size_t bytes = (size_t)(2 * w->L * w->ldk) * 8;
+    memcpy(w->whitened, w->effective, bytes);
     if (p->radiated) {
         find_feed_gram(w, waves_of(p, f), w->feeds);
         double guard = 0;
@@ -140,15 +140,15 @@ static void whiten(problem *p, idx f, double *gram) {
     multiply_dagger(w->K, w->L, w->whitened, w->ldk, w->whitened, w->ldk, gram);
 }
 
-/* slope[n] of Re sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl), added to the gradient, and
- * less m_n Phi_n [Lambda] Phi_n^H under `radiated` power; beams^H is (K x ldl) in
- * w->beams_out, Lambda (L x ldl) in w->feeds. */
-static void add_gradient(problem *p, idx f, const double *m, const double *gamma,
-                            double *gradient) {
+/* Adds Re sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) to the gradient at each n, and under
+ * `radiated` power takes off m_n Phi_n Q Phi_n^H; beams is Y, twin Gamma^H, and Q (L x ldl) in
+ * w->feeds. */
+static void add_gradient(problem *p, idx f, const double *m, const double *beams,
+                         const double *twin, double *gradient) {
     work_d *w = &p->w;
-    multiply(w->K, w->K, gamma, w->ldk, w->beams_out, w->ldl, w->coupling);
+    multiply(w->L, w->K, beams, w->ldk, twin, w->ldk, w->coupling);
     const double *waves = waves_of(p, f);
-    pull_back_d(w->K, w->L, w->ld, channel_of(p, f), w->ld, waves, 0, w->coupling, w->ldl,
+    pull_back_d(w->K, w->L, w->ld, channel_of(p, f), w->ld, waves, 0, w->coupling, w->ldk,
                 w->omega, w->slope);
     EACH(i)
     store(gradient + i, load(gradient + i) + load(w->slope + i));
@@ -158,7 +158,7 @@ static void add_gradient(problem *p, idx f, const double *m, const double *gamma
         for (idx i = 0; i < 2; i++) {
             double *row = w->feeds + (2 * r + i) * w->ldl;
             for (idx c = 0; c < w->ldl; c++)
-                row[c] *= c < r ? 2 : c == r;
+                row[c] *= c > r ? 2 : c == r;
         }
     pull_back_d(w->L, w->L, w->ld, waves, 2 * w->ld, waves, 1, w->feeds, w->ldl, w->omega,
                 w->slope);
@@ -198,15 +198,16 @@ static double zf_terms(problem *p, const double *gram, double *psi, double *gamm
     return rate_of(ldk, received, w->weights);
 }
 
-/* The rate after sweeps of Psi in place; Gamma and Lambda where not NULL. */
+/* The rate after sweeps of Psi in place; Gamma^H and, under `radiated` power, Lambda where
+ * not NULL. */
 static double general_terms(problem *p, const double *gram, int64_t sweeps, double *psi,
-                               double *gamma, double *lambda) {
+                            double *gamma, double *lambda) {
     work_d *w = &p->w;
     const idx K = w->K, ldk = w->ldk;
     const double ratio = p->noise_power / p->power;
     for (int64_t i = 0; i < sweeps; i++)
         wmmse_sweep(K, ldk, gram, psi, ratio, w->weights, w->links, w->sweep);
-    double *received = w->square[4], *adjoint = w->square[5], *psi_dagger = w->square[1];
+    double *received = w->square[4], *adjoint = w->square[5], *twin = w->square[1];
     multiply(K, K, gram, ldk, psi, ldk, received);
     const double spent = inner_product(K, ldk, psi, received);
     if (!(spent > 0)) {
@@ -221,10 +222,11 @@ static double general_terms(problem *p, const double *gram, int64_t sweeps, doub
     if (!gamma)
         return rate;
     const double d_noise = rate_adjoint(K, ldk, received, w->weights, w->links, adjoint);
-    dagger(K, K, psi, ldk, psi_dagger, ldk);
-    multiply(K, K, adjoint, ldk, psi_dagger, ldk, gamma);
+    dagger(K, K, adjoint, ldk, twin, ldk);
+    multiply(K, K, psi, ldk, twin, ldk, gamma);
     if (p->radiated) {
-        multiply(K, K, psi, ldk, psi_dagger, ldk, lambda);
+        dagger(K, K, psi, ldk, twin, ldk);
+        multiply(K, K, psi, ldk, twin, ldk, lambda);
         scale(K, ldk, 2 * ratio * d_noise, lambda);
     }
     return rate;
@@ -246,12 +248,12 @@ static double evaluate(problem *p, int stage, const double *m, double *psi,
         if (!isfinite(rate))
             return rate;
         total += rate;
-        dagger(w->L, w->K, w->beams, w->ldk, w->beams_out, w->ldl);
         if (p->radiated) {
+            dagger(w->L, w->K, w->beams, w->ldk, w->beams_out, w->ldl);
             multiply(w->L, w->K, w->beams, w->ldk, lambda, w->ldk, w->digital);
             multiply(w->L, w->K, w->digital, w->ldk, w->beams_out, w->ldl, w->feeds);
         }
-        add_gradient(p, f, m, gamma, gradient);
+        add_gradient(p, f, m, w->beams, gamma, gradient);
     }
     return total;
 }
@@ -469,17 +471,18 @@ static double evaluate_fixed(problem *p, const double *m, double *gradient) {
             multiply(w->L, w->L, w->feeds, w->ldl, beams, w->ldk, w->digital);
             spent = inner_product(w->L, w->ldk, beams, w->digital);
         }
-        multiply(w->K, w->L, w->effective, w->ldl, beams, w->ldk, received);
+        multiply_dagger(w->K, w->L, w->effective, w->ldk, beams, w->ldk, received);
         find_links(w->K, w->ldk, received, p->noise_power * spent / p->power, w->links);
         total += rate_of(w->ldk, w->links.ratio, w->weights);
         const double d_noise =
             rate_adjoint(w->K, w->ldk, received, w->weights, w->links, adjoint);
-        dagger(w->L, w->K, beams, w->ldk, w->beams_out, w->ldl);
+        dagger(w->K, w->K, adjoint, w->ldk, w->square[2], w->ldk);
         if (p->radiated) {
+            dagger(w->L, w->K, beams, w->ldk, w->beams_out, w->ldl);
             multiply(w->L, w->K, beams, w->ldk, w->beams_out, w->ldl, w->feeds);
             scale(w->L, w->ldl, 2 * p->noise_power / p->power * d_noise, w->feeds);
         }
-        add_gradient(p, f, m, adjoint, gradient);
+        add_gradient(p, f, m, beams, w->square[2], gradient);
     }
     return total;
 }
