@@ -30,6 +30,7 @@ import hmimo_fast as hf
 
 USERS = FEEDS = 6
 STEPS = (0.01, 0.03, 0.1)
+THOROUGH = {"zf_iterations": 30, "iterations": 80}
 ASKED = {0: 1.30, 10: 1.12, 20: 1.06}  # of joint over the best alternating, by SNR in dB
 ASKED_OF_LBFGSB = 0.99
 ASKED_OF_ZF = 1.10
@@ -74,7 +75,8 @@ def joint_lbfgsb(
     """Sum rate over (m, V) under `digital` power 1 from m = 1.
 
     V is free, the noise being sigma^2 ||V||^2.  R is unchanged when V and the noise amplitude
-    grow together, so the chain rule through the noise takes from dR/dV its part along V.
+    grow together, so the chain rule through the noise takes from dR/dV its part along V.  The
+    size of V then only scales the variables: entries about 1, as in m, serve L-BFGS-B best.
     """
     elements = channel.shape[-1]
     effective = channel @ phase
@@ -82,7 +84,7 @@ def joint_lbfgsb(
         digital = np.linalg.pinv(effective)
     else:
         digital = effective.conj().T / np.linalg.norm(effective, axis=1)
-    digital = digital / np.linalg.norm(digital)
+    digital *= np.sqrt(digital.size) / np.linalg.norm(digital)
 
     def value_and_gradient(x: np.ndarray) -> tuple[float, np.ndarray]:
         v = x[elements:].view(complex).reshape(digital.shape)
@@ -124,7 +126,7 @@ def zf_lbfgsb(
 
 def row(name: str, result: Result) -> None:
     error = result.rates.std(ddof=1) / np.sqrt(len(result.rates))
-    print(f"  {name:44s} {result.rates.mean():7.3f} ± {error:5.3f}   {result.seconds * 1e3:9.3f}")
+    print(f"  {name:46s} {result.rates.mean():7.3f} ± {error:5.3f}   {result.seconds * 1e3:9.3f}")
 
 
 def meets(text: str, ours: Result, theirs: Result, asked: float | None) -> bool:
@@ -132,7 +134,7 @@ def meets(text: str, ours: Result, theirs: Result, asked: float | None) -> bool:
     a, b = ours.rates, theirs.rates
     ratio = a.mean() / b.mean()
     error = (a - ratio * b).std(ddof=1) / np.sqrt(len(a)) / b.mean()
-    line = f"  {text:44s} {ratio:7.3f} ± {error:5.3f}"
+    line = f"  {text:46s} {ratio:7.3f} ± {error:5.3f}"
     if asked is None:
         print(line)
         return True
@@ -141,28 +143,25 @@ def meets(text: str, ours: Result, theirs: Result, asked: float | None) -> bool:
 
 
 def head(title: str) -> None:
-    print(f"\n{title}\n  {'':44s} {'bit/s/Hz':>15s}   {'ms/channel':>9s}")
+    print(f"\n{title}\n  {'':46s} {'bit/s/Hz':>15s}   {'ms/channel':>9s}")
 
 
 def digital_power(channel: np.ndarray, phase: np.ndarray, snr: int) -> bool:
     noise_power = 10.0 ** (-snr / 10.0)
     head(f"digital power, {snr} dB")
+    readings = {"ZF after every step": 1, "ZF after 100 steps": 100, "inner loop to its end": 0}
     settings: dict[str, dict[str, Any]] = {"random": {"method": "random"}}
-    for inner, reading in ((1, "ZF after every step"), (0, "inner loop to its end")):
+    for reading, inner in readings.items():
         for step in STEPS:
-            settings[f"alternating, {reading}, mu = {step}"] = {
-                "method": "alternating", "inner": inner, "step": step
-            }  # fmt: skip
-    settings["joint"] = {"method": "joint"}
-    settings["joint, thorough (30 + 80)"] = {
-        "method": "joint", "zf_iterations": 30, "iterations": 80
-    }  # fmt: skip
+            options = {"method": "alternating", "inner": inner, "step": step}
+            settings[f"alternating, {reading}, mu = {step}"] = options
+    settings |= {"joint": {}, "joint, thorough (30 + 80)": THOROUGH}
     results = {}
     for name, options in settings.items():
         results[name] = solved(channel, phase, noise_power, constraint="digital", **options)
         row(name, results[name])
     for beams in ("zf", "matched"):
-        name = f"L-BFGS-B over (m, V), 500, from m = 1, {beams}"
+        name = f"L-BFGS-B over (m, V), 500, m = 1 and {beams}"
         results[name] = timed(
             lambda b=beams: np.array([joint_lbfgsb(h, phase, noise_power, b) for h in channel])
         )
@@ -184,10 +183,9 @@ def radiated_power(channel: np.ndarray, phase: np.ndarray, snr: int) -> bool:
     row("ZF, equal SINRs, L-BFGS-B, 200", equal)
     filled = solved(channel, phase, noise_power, method="zf", iterations=200)
     row("zf (water-filled), 200 iterations", filled)
-    ours = solved(channel, phase, noise_power, method="joint")
+    ours = solved(channel, phase, noise_power)
     row("joint", ours)
-    row("joint, thorough (30 + 80)",
-        solved(channel, phase, noise_power, method="joint", zf_iterations=30, iterations=80))  # fmt: skip
+    row("joint, thorough (30 + 80)", solved(channel, phase, noise_power, **THOROUGH))
     row("fully digital (yardstick)", solved(channel, phase, noise_power, method="fully_digital"))
     passed = meets("joint / ZF, equal SINRs", ours, equal, ASKED_OF_ZF)
     meets("joint / zf (water-filled)", ours, filled, None)

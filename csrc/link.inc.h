@@ -10,8 +10,9 @@ typedef struct {
     idx ld, ldk, ldl;    /* padded: reals of a row over elements, users and feeds in double */
     REAL *channel;       /* F x K rows of ld, interleaved */
     REAL *waves;         /* phases x 2 L rows of ld, of the phase's columns */
-    REAL *scaled;        /* max(K, L) rows of ld: what diag(m) does to rows */
-    REAL *twice;         /* ld: every amplitude twice */
+    REAL *spare;         /* max(K, L) rows of ld */
+    REAL *strip;         /* MOST_ROWS x STRIP of T(product) */
+    REAL *twice, *squares; /* ld each: every amplitude twice, and squared */
     REAL *slope;         /* ld / 2: a gradient over the elements */
     REAL *conjugates;    /* 2 K rows of ld: waves of conjugate rows, or of a precoder */
     REAL *pairs;         /* 2 K rows of T(combine) */
@@ -51,8 +52,10 @@ static size_t T(lay_out)(T(work) * w, idx channels, idx phases, char *memory) {
     w->block = T(take)(&a, 0, 0);
     w->channel = T(take)(&a, channels * K * ld, sizeof(REAL));
     w->waves = T(take)(&a, phases * 2 * L * ld, sizeof(REAL));
-    w->scaled = T(take)(&a, most * ld, sizeof(REAL));
+    w->spare = T(take)(&a, most * ld, sizeof(REAL));
+    w->strip = T(take)(&a, MOST_ROWS * STRIP, sizeof(REAL));
     w->twice = T(take)(&a, ld, sizeof(REAL));
+    w->squares = T(take)(&a, ld, sizeof(REAL));
     w->slope = T(take)(&a, ld / 2, sizeof(REAL));
     w->omega = T(take)(&a, most * 2 * L, sizeof(REAL));
     w->conjugates = T(take)(&a, 2 * K * ld, sizeof(REAL));
@@ -161,8 +164,8 @@ INLINE const REAL *T(load_channel)(T(work) * w, hf_operand channel, idx b) {
 
 /* G^H, G = H diag(m) Phi, into w->effective, from rows and waves at the amplitudes in w->twice. */
 static void T(find_effective)(T(work) * w, const REAL *channel, const REAL *waves) {
-    T(scale_rows)(w->K, w->ld, w->twice, channel, w->ld, w->scaled);
-    T(product)(w->K, w->L, w->ld, w->scaled, waves, 0, w->sums, w->effective, w->ldk);
+    T(product)(w->K, w->L, w->ld, w->twice, channel, w->ld, waves, 0, w->strip, w->sums,
+               w->effective, w->ldk);
 }
 
 static int T(effective_channel)(hf_shape s, hf_operand channel, hf_operand amplitudes,
@@ -196,6 +199,8 @@ static int T(rates)(hf_shape s, hf_operand channel, hf_operand amplitudes, hf_op
         T(load_phase)(&w, phase, b);
         T(duplicate)(N, w.ld, T(item)(amplitudes, b), w.twice);
         const REAL *rows = T(load_channel)(&w, channel, b);
+        if (b + 1 < s.batch)
+            prefetch(T(item)(channel, b + 1), channel.step);
         T(find_effective)(&w, rows, w.waves);
         T(widen)(L, K, w.ldk, T(item)(digital, b), w.digital);
         multiply_dagger(K, L, w.effective, w.ldk, w.digital, w.ldk, received);

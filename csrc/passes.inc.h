@@ -42,20 +42,11 @@ static void T(duplicate)(ptrdiff_t n, ptrdiff_t ld, const REAL *restrict m, REAL
     memset(to + 2 * n, 0, (size_t)(ld - 2 * n) * sizeof(REAL));
 }
 
-/* to_r = scale * from_r; from's rows are `step` apart and may be to's. */
-static void T(scale_rows)(ptrdiff_t rows, ptrdiff_t ld, const REAL *restrict scale,
-                          const REAL *from, ptrdiff_t step, REAL *to) {
-    for (ptrdiff_t r = 0; r < rows; r++)
-        for (ptrdiff_t i = 0; i < ld; i += W)
-            *(V *)(to + r * ld + i) =
-                *(const V *)(scale + i) * *(const V_any *)(from + r * step + i);
-}
-
 /* The sum over i of E_r[i] F_j[i] as vectors of partial sums, begun at from = 0 and gone on with
  * after; rows and waves are constants whose sums all stay in registers. */
 INLINE void T(product_block)(const int rows, const int waves, ptrdiff_t from, ptrdiff_t to,
-                             ptrdiff_t ld, const REAL *restrict e, const REAL *restrict f,
-                             V *restrict sums, ptrdiff_t ld_sums) {
+                             const REAL *restrict e, ptrdiff_t step, const REAL *restrict f,
+                             ptrdiff_t ld, V *restrict sums, ptrdiff_t ld_sums) {
     V sum[MOST_ROWS][4];
     for (int r = 0; r < rows; r++)
         for (int j = 0; j < waves; j++)
@@ -65,7 +56,7 @@ INLINE void T(product_block)(const int rows, const int waves, ptrdiff_t from, pt
         for (int j = 0; j < waves; j++)
             wave[j] = *(const V *)(f + j * ld + i);
         for (int r = 0; r < rows; r++) {
-            const V row = *(const V *)(e + r * ld + i);
+            const V row = *(const V *)(e + r * step + i);
             for (int j = 0; j < waves; j++)
                 sum[r][j] += row * wave[j];
         }
@@ -106,15 +97,14 @@ INLINE V T(add_lanes)(const V *sums) {
     }
 #endif
 
-/* Reals of a strip: a block's rows stay in the first-level cache while its waves pass. */
-#define STRIP 256
-
-/* out = (E F^T)^H, (columns x rows) in planar double rows of ld_out, from `rows` rows and the
- * waves of `columns` columns.  upper: only what the upper half of a Hermitian result needs.
- * sums: workspace of 2 columns * ld_out vectors. */
-static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const REAL *restrict e,
-                       const REAL *restrict f, const int upper, V *restrict sums,
-                       double *restrict out, ptrdiff_t ld_out) {
+/* out = (E diag(scale) F^T)^H, (columns x rows) in planar double rows of ld_out, from `rows`
+ * rows `step` apart and the waves of `columns` columns; scale has ld reals, or is NULL for ones.
+ * upper: only what the upper half of a Hermitian result needs.
+ * sums: workspace of 2 columns * ld_out vectors; strip: of MOST_ROWS * STRIP reals. */
+static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
+                       const REAL *restrict scale, const REAL *restrict e, ptrdiff_t step,
+                       const REAL *restrict f, const int upper, REAL *restrict strip,
+                       V *restrict sums, double *restrict out, ptrdiff_t ld_out) {
     const ptrdiff_t blocks = (rows + MOST_ROWS - 1) / MOST_ROWS;
     const ptrdiff_t height = (rows + blocks - 1) / blocks;
     for (ptrdiff_t from = 0; from < ld; from += STRIP) {
@@ -122,15 +112,24 @@ static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const RE
         for (ptrdiff_t r = 0; r < rows; r += height) {
             const ptrdiff_t these = rows - r < height ? rows - r : height;
             const ptrdiff_t end = upper && r + these < columns ? r + these : columns;
-            const REAL *e_r = e + r * ld;
+            for (ptrdiff_t j = 0; j < these; j++)
+                for (ptrdiff_t i = from; i < to; i += W) {
+                    V row = *(const V_any *)(e + (r + j) * step + i);
+                    if (scale)
+                        row *= *(const V *)(scale + i);
+                    *(V *)(strip + j * STRIP + i - from) = row;
+                }
+            const REAL *rows_at = strip - from;
             for (ptrdiff_t c = 0; c < end; c += 2) {
                 const REAL *f_c = f + 2 * c * ld;
                 V *part = sums + 2 * c * ld_out + r;
-#define CALL(constant) T(product_block)(constant, 4, from, to, ld, e_r, f_c, part, ld_out)
+#define CALL(constant) \
+    T(product_block)(constant, 4, from, to, rows_at, STRIP, f_c, ld, part, ld_out)
                 if (c + 1 < columns)
                     CONSTANT_ROWS(these, CALL)
 #undef CALL
-#define CALL(constant) T(product_block)(constant, 2, from, to, ld, e_r, f_c, part, ld_out)
+#define CALL(constant) \
+    T(product_block)(constant, 2, from, to, rows_at, STRIP, f_c, ld, part, ld_out)
                 else
                     CONSTANT_ROWS(these, CALL)
 #undef CALL
@@ -151,11 +150,11 @@ static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const RE
 
 /* gradient[n] += Re sum_r conj(e_r) sum_c Omega_rc conj(f_c) at each element n, Omega as
  * (re, im) pairs of the columns; `rows` is a constant. */
-INLINE void T(pull_back_block)(const int rows, ptrdiff_t waves, ptrdiff_t ld,
-                               const REAL *restrict e, ptrdiff_t step, const REAL *restrict f,
+INLINE void T(pull_back_block)(const int rows, ptrdiff_t waves, ptrdiff_t from, ptrdiff_t to,
+                               ptrdiff_t ld, const REAL *restrict e, ptrdiff_t step, const REAL *restrict f,
                                const REAL *restrict omega, ptrdiff_t ld_omega,
                                REAL *restrict gradient) {
-    for (ptrdiff_t i = 0; i < ld; i += 2 * W) {
+    for (ptrdiff_t i = from; i < to; i += 2 * W) {
         V low[MOST_ROWS], high[MOST_ROWS];
         for (int r = 0; r < rows; r++)
             low[r] = high[r] = (V){0};
@@ -191,16 +190,18 @@ static void T(pull_back)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const 
     memset(gradient, 0, (size_t)(ld / 2) * sizeof(REAL));
     const ptrdiff_t blocks = (rows + MOST_ROWS - 1) / MOST_ROWS;
     const ptrdiff_t height = (rows + blocks - 1) / blocks;
-    for (ptrdiff_t r = 0; r < rows; r += height) {
-        const ptrdiff_t these = rows - r < height ? rows - r : height;
-        const ptrdiff_t waves = 2 * (lower ? r + these : columns);
-        const REAL *e_r = e + r * step, *o_r = omega + 2 * r * columns;
-#define CALL(constant) \
-    T(pull_back_block)(constant, waves, ld, e_r, step, f, o_r, 2 * columns, gradient)
-        CONSTANT_ROWS(these, CALL)
+    for (ptrdiff_t from = 0; from < ld; from += STRIP) {
+        const ptrdiff_t to = from + STRIP < ld ? from + STRIP : ld;
+        for (ptrdiff_t r = 0; r < rows; r += height) {
+            const ptrdiff_t these = rows - r < height ? rows - r : height;
+            const ptrdiff_t waves = 2 * (lower ? r + these : columns);
+            const REAL *e_r = e + r * step, *o_r = omega + 2 * r * columns;
+#define CALL(constant)                                                                     \
+    T(pull_back_block)(constant, waves, from, to, ld, e_r, step, f, o_r, 2 * columns, gradient)
+            CONSTANT_ROWS(these, CALL)
 #undef CALL
+        }
     }
 }
 
-#undef STRIP
 #undef CONSTANT_ROWS

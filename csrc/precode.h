@@ -74,7 +74,8 @@ static void find_gram(work_d *w, double *gram) {
             wave[w->ld + i + 1] = row[i];
         }
     }
-    product_d(w->K, w->K, w->ld, w->channel, w->conjugates, 1, w->sums, gram, w->ldk);
+    product_d(w->K, w->K, w->ld, NULL, w->channel, w->ld, w->conjugates, 1, w->strip, w->sums,
+              gram, w->ldk);
     mirror(w->K, w->ldk, gram);
 }
 
@@ -132,9 +133,10 @@ static void to_interleaved(idx rows, idx ld, const double *restrict from, double
 /* S = Phi^H diag(m)^2 Phi at the amplitudes in w->twice: the rows conj(Phi) are every other
  * wave of Phi. */
 static void find_feed_gram(work_d *w, const double *waves, double *gram) {
-    scale_rows_d(w->L, w->ld, w->twice, waves, 2 * w->ld, w->scaled);
-    scale_rows_d(w->L, w->ld, w->twice, w->scaled, w->ld, w->scaled);
-    product_d(w->L, w->L, w->ld, w->scaled, waves, 1, w->sums, gram, w->ldl);
+    for (idx i = 0; i < w->ld; i += WD)
+        store(w->squares + i, load(w->twice + i) * load(w->twice + i));
+    product_d(w->L, w->L, w->ld, w->squares, waves, 2 * w->ld, waves, 1, w->strip, w->sums, gram,
+              w->ldl);
     mirror(w->L, w->ldl, gram);
 }
 
@@ -152,6 +154,8 @@ static int zero_forcing(hf_shape s, hf_operand effective, hf_operand power, void
         const double target = number_d(power, b);
         const void *item = item_d(effective, b);
         read_rows(s.single, K, M, w.ld, item, w.channel);
+        if (b + 1 < s.batch)
+            prefetch(item_d(effective, b + 1), effective.step);
         find_gram(&w, gram);
         memcpy(factored, gram, (size_t)(2 * K * w.ldk) * 8);
         if (!isfinite(trace(K, w.ldk, gram))) {
@@ -166,12 +170,12 @@ static int zero_forcing(hf_shape s, hf_operand effective, hf_operand power, void
             solve_upper(K, factored, w.ldk, w.ldk, psi);
             write_precoder(s.single, &w, item, gram, psi, target, precoder, at);
         } else { /* G^+ = Q^H J */
-            to_planar(K, w.ld, w.channel, w.scaled);
-            rank[b] = jacobi_inverse(K, w.ld / 2, rank_tolerance(s.single, K, M), w.scaled, psi,
+            to_planar(K, w.ld, w.channel, w.spare);
+            rank[b] = jacobi_inverse(K, w.ld / 2, rank_tolerance(s.single, K, M), w.spare, psi,
                                      w.ldk);
-            const double spent = norm2(K, w.ld / 2, w.scaled);
+            const double spent = norm2(K, w.ld / 2, w.spare);
             scale(K, w.ldk, spent > 0 ? sqrt(target / spent) : 0, psi);
-            to_interleaved(K, w.ld, w.scaled, w.channel);
+            to_interleaved(K, w.ld, w.spare, w.channel);
             write_combination(s.single, &w, NULL, psi, precoder, at);
         }
     }
@@ -249,8 +253,8 @@ static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_opera
         read_reals(s.single, N, N, item_d(amplitudes, b), w.slope);
         duplicate_d(N, w.ld, w.slope, w.twice);
         find_feed_gram(&w, w.waves, gram);
-        scale_rows_d(L, w.ld, w.twice, w.waves, 2 * w.ld, w.scaled); /* conj(B), rows */
-        product_d(L, K, w.ld, w.scaled, w.conjugates, 0, w.sums, w.beams_out, w.ldl);
+        product_d(L, K, w.ld, w.twice, w.waves, 2 * w.ld, w.conjugates, 0, w.strip, w.sums,
+                  w.beams_out, w.ldl);
         dagger(K, L, w.beams_out, w.ldl, target, w.ldk); /* B^H W */
         memcpy(w.feeds, gram, (size_t)(2 * L * w.ldl) * 8);
         if (!isfinite(trace(L, w.ldl, gram) + norm2(L, w.ldk, target))) {
@@ -261,10 +265,14 @@ static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_opera
             solve_lower(L, w.feeds, w.ldl, w.ldk, target);
             solve_upper(L, w.feeds, w.ldl, w.ldk, target);
         } else {
-            to_planar(L, w.ld, w.scaled, w.waves);
-            jacobi_inverse(L, w.ld / 2, rank_tolerance(s.single, N, L), w.waves, rotation, w.ldl);
-            to_interleaved(L, w.ld, w.waves, w.scaled);
-            product_d(L, K, w.ld, w.scaled, w.conjugates, 0, w.sums, w.beams_out, w.ldl);
+            for (idx l = 0; l < L; l++)
+                for (idx i = 0; i < w.ld; i++)
+                    w.waves[l * w.ld + i] = w.twice[i] * w.waves[2 * l * w.ld + i];
+            to_planar(L, w.ld, w.waves, w.spare);
+            jacobi_inverse(L, w.ld / 2, rank_tolerance(s.single, N, L), w.spare, rotation, w.ldl);
+            to_interleaved(L, w.ld, w.spare, w.waves);
+            product_d(L, K, w.ld, NULL, w.waves, w.ld, w.conjugates, 0, w.strip, w.sums,
+                      w.beams_out, w.ldl);
             dagger(K, L, w.beams_out, w.ldl, w.whitened, w.ldk);
             multiply_dagger(L, L, rotation, w.ldl, w.whitened, w.ldk, target);
         }

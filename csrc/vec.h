@@ -25,6 +25,9 @@
 #define WD (VBYTES / 8)
 #define WF (VBYTES / 4)
 
+/* Reals of a strip: its rows and waves stay in the first-level cache for every block. */
+#define STRIP 256
+
 typedef double VD __attribute__((vector_size(VBYTES), may_alias));
 typedef float VF __attribute__((vector_size(VBYTES), may_alias));
 typedef int64_t VI __attribute__((vector_size(VBYTES), may_alias));
@@ -58,6 +61,12 @@ INLINE VD splat(double x) { return x - (VD){0}; }
 /* mask is a comparison: all ones or zeros in each lane. */
 INLINE VD pick(VI mask, VD yes, VD no) {
     return (VD)(((VI)yes & mask) | ((VI)no & ~mask));
+}
+
+/* Starts fetching what the next item will read while this one computes, if it is small. */
+INLINE void prefetch(const void *from, ptrdiff_t bytes) {
+    for (ptrdiff_t i = 0; i < bytes && bytes <= 16384; i += 64)
+        __builtin_prefetch((const char *)from + i);
 }
 
 INLINE ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t to) { return (n + to - 1) / to * to; }

@@ -19,6 +19,7 @@ from .kernels import (
     wmmse,
     zero_forcing,
 )
+from .scheduling import Schedule, schedule
 from .solvers import Solution, solve
 from .surface import Surface
 
@@ -41,6 +42,7 @@ def get_include() -> str:
 
 
 __all__ = [
+    "Schedule",
     "Solution",
     "Surface",
     "backend",
@@ -49,6 +51,7 @@ __all__ = [
     "get_backend",
     "get_include",
     "project",
+    "schedule",
     "set_backend",
     "sinr",
     "solve",

@@ -1,0 +1,483 @@
+"""Who is served: greedy, local and exhaustive search over user sets, with any solver inside.
+
+A search proposes user sets, `_tried` solves them in batches, `_adopt` keeps the better ones.
+Users of a set are always in ascending order and an item's starting amplitudes are always the
+same, so that a set's outcome is the same in every search.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, fields, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .kernels import effective_channel, sinr
+from .kernels.edge import as_array
+from .solvers import (
+    METHODS,
+    SLACK,
+    _broadcast,
+    _given_start,
+    _method,
+    _problem,
+    _random_start,
+    _require_finite,
+    solve,
+)
+from .solvers.problem import Problem
+
+__all__ = ["Schedule", "schedule"]
+
+Progress = Callable[[int, int], object]
+
+#: Methods whose user sets are tried with floored water-filling too, unless told otherwise.
+_RESCUED = ("joint", "zf")
+#: Most users of an exhaustive search: 4095 sets.
+_MOST = 12
+#: Most channel values and most sets of one batched solve, and most items of a block of sets.
+_VALUES, _SETS, _ITEMS = 2**20, 4096, 1024
+#: Most rounds of moves in a local search; a handful is what they take.
+_ROUNDS = 100
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Users served, amplitudes and beams; arrays with the batch's leading dimensions.
+
+    Where no user set meets its minimum rates nobody is served and all is zero; where the channel
+    is not finite, ``rates`` and ``sum_rate`` are NaN.
+
+    Attributes
+    ----------
+    served : (..., K) bool
+        Users served, at most L.
+    amplitudes : (..., N) real
+        Radiation amplitudes m in [0, 1].
+    digital : (..., L, K) complex
+        Digital beamformer V at the power, zero columns for users not served; (..., N, K) for
+        ``fully_digital``.
+    rates : (..., K) real
+        Unweighted rate of every user in bit/s/Hz, 0 where not served.
+    sum_rate : (...) float64
+        Weighted sum rate in bit/s/Hz.
+    feasible : (...) bool
+        Whether somebody is served, and so every one of them at least at its minimum rate.
+    search, method, accept, constraint : str
+        As asked for.
+    """
+
+    served: np.ndarray
+    amplitudes: np.ndarray
+    digital: np.ndarray
+    rates: np.ndarray
+    sum_rate: np.ndarray
+    feasible: np.ndarray
+    search: str
+    method: str
+    accept: str
+    constraint: str
+
+
+@dataclass(frozen=True)
+class _Task:
+    """B items and how a user set of theirs is solved."""
+
+    channel: np.ndarray  # (B, K, N)
+    phase: np.ndarray  # (N, L)
+    power: np.ndarray  # (B,)
+    noise_power: np.ndarray  # (B,)
+    weights: np.ndarray  # (B, K)
+    min_rate: np.ndarray  # (B, K)
+    first: np.ndarray  # (B, N), amplitudes of greedy's order
+    given: bool  # whether the solves start there too
+    finite: np.ndarray  # (B,)
+    batch: tuple[int, ...]  # B unflattened
+    rescue: bool
+    settings: dict[str, Any]
+
+    @property
+    def most(self) -> int:
+        """Most users that can be served."""
+        return min(self.channel.shape[1], self.phase.shape[1])
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """A user set for each of T items and what it reaches."""
+
+    served: np.ndarray  # (T, K)
+    amplitudes: np.ndarray  # (T, N)
+    digital: np.ndarray  # (T, L, K)
+    rates: np.ndarray  # (T, K)
+    score: np.ndarray  # (T,) weighted sum rate, -inf where a minimum rate is missed
+
+
+def schedule(
+    channel: ArrayLike,
+    phase: ArrayLike,
+    power: ArrayLike = 1.0,
+    noise_power: ArrayLike = 0.1,
+    min_rate: ArrayLike = 1.0,
+    search: str = "greedy",
+    method: str = "joint",
+    accept: str = "qos",
+    constraint: str = "radiated",
+    weights: ArrayLike | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    *,
+    start: ArrayLike | None = None,
+    rescue: bool | None = None,
+    progress: Progress | None = None,
+    check_finite: bool = False,
+    **options: Any,
+) -> Schedule:
+    """Choose who is served, with amplitudes and beams, under a minimum rate for each served user.
+
+    ``search="greedy"`` is paper B, Algorithm 2 (arXiv 2502.17408): users are sorted by the rate
+    they have at starting amplitudes with matched beams g_k^H / ||g_k|| at power P / K each, in
+    descending order, ties by index.  One after the other is added tentatively, amplitudes and
+    beams are solved anew, and the user stays if every served user has its own minimum rate.
+
+    ``search="local"`` then drops, adds or swaps one user, whichever raises the sum rate most,
+    until no such move raises it; ``search="exhaustive"`` solves every user set and takes the
+    highest sum rate (ties: more users, then the first).  Both are derived here.
+
+    Parameters
+    ----------
+    channel : (..., K, N) complex
+        Channels as they act, one row a user; complex64 is solved in single precision.
+    phase : (N, L) complex
+        Reference wave of each feed at each element; at most L users are served.
+    power, noise_power : (...) real
+        Transmit and noise power, linear, in the same unit.
+    min_rate : scalar or (..., K) real
+        Minimum rate of each user in bit/s/Hz, unweighted, if it is served.
+    search : {"greedy", "local", "exhaustive"}
+        How user sets are searched; ``exhaustive`` for K <= 12 (63 solves for 6 users, 4095 for
+        12, with as many feeds).
+    method : str
+        Solver of a user set, as in `solve`.
+    accept : {"qos", "rate"}
+        When ``greedy``, and with it the start of ``local``, keeps a user: if all minimum rates
+        are met (paper B), or only if the sum rate rises as well.  Moves of ``local`` and
+        ``exhaustive`` go by the sum rate under either.
+    constraint : {"radiated", "digital"}
+        Power of diag(m) Phi V (paper A, eq. 4d) or of V (paper B, eq. 10); results under the
+        two are not comparable.
+    weights : (..., K) real, optional
+        Weights of the users' rates in the sum rate and in the order of ``greedy``, 1 by default.
+    seed : int
+        Seed of the random starting amplitudes; an item's depend on its index alone.
+    threads : int, optional
+        Most threads to use.
+    start : (..., N) real, optional
+        Starting amplitudes, for the order of ``greedy`` and for every solve.  By default they
+        are uniform in [0, 1], the same for all solves of an item, as published; ``joint`` and
+        ``zf`` take them for the order alone and solve from all elements on.
+    rescue : bool, optional
+        Whether a user set that misses a minimum rate is tried with zero forcing and floored
+        water-filling at the same amplitudes before it is turned down.  By default for ``joint``
+        and ``zf``, whose sum-rate solutions starve users, and not for methods that run as
+        published: their zero forcing gives all users one rate, so that it would change
+        something only where minimum rates differ or the channel is rank-deficient.
+    progress : callable, optional
+        Called as ``progress(done, total)`` between batched steps; the unit is the search's own.
+    check_finite : bool
+        Raise if a channel holds a NaN or an infinity; by default such items are marked.
+    **options
+        Of the method, as in `solve`.
+
+    Returns
+    -------
+    Schedule
+        Users served, amplitudes, beams and rates of every item, in the channel's precision.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a parameter is out of range, a search, method, accept rule or
+        constraint is unknown, or an exhaustive search has more than 12 users.
+    TypeError
+        If an argument does not hold numbers or an option is not the method's.
+
+    Examples
+    --------
+    >>> import hmimo_fast as hf
+    >>> surface = hf.Surface(shape=(6, 6), feeds=4)
+    >>> channel = hf.channels.sparse_mmwave(surface, users=8, size=10, seed=1)
+    >>> ours = hf.schedule(channel, surface.phase, min_rate=1.0, search="local")
+    >>> theirs = hf.schedule(channel, surface.phase, min_rate=1.0, method="alternating")
+    >>> bool(ours.served.sum(axis=-1).max() <= 4)
+    True
+    >>> bool((ours.rates[ours.served] >= 1.0 - 1e-9).all())
+    True
+    >>> bool(ours.sum_rate.mean() > theirs.sum_rate.mean())
+    True
+    """
+    _one_of("search", search, ("greedy", "local", "exhaustive"))
+    _one_of("accept", accept, ("qos", "rate"))
+    _method(method, options)
+    waves = as_array("phase", phase)
+    if waves.ndim != 2:
+        raise ValueError(f"phase: expected (N, L), got {waves.shape}")
+    problem = _problem(channel, waves, power, noise_power, weights, constraint, False, threads)
+    if check_finite:
+        _require_finite(problem.channel[..., 0, :, :])
+    rescue = method in _RESCUED if rescue is None else rescue
+    settings = {"method": method, "constraint": constraint, "threads": threads, **options}
+    task = _task(problem, min_rate, start, seed, rescue, settings)
+    best = _searched(task, search, accept == "rate", progress or _silent)
+    feasible = best.score > -np.inf
+    nan = best.rates.dtype.type(np.nan)
+
+    def shaped(array: np.ndarray) -> np.ndarray:
+        return array.reshape((*task.batch, *array.shape[1:]))
+
+    return Schedule(
+        served=shaped(best.served),
+        amplitudes=shaped(best.amplitudes),
+        digital=shaped(best.digital),
+        rates=shaped(np.where(task.finite[:, None], best.rates, nan)),
+        sum_rate=shaped(np.where(feasible, best.score, np.where(task.finite, 0.0, np.nan))),
+        feasible=shaped(feasible),
+        search=search,
+        method=method,
+        accept=accept,
+        constraint=constraint,
+    )
+
+
+def _one_of(argument: str, value: Any, names: tuple[str, ...]) -> None:
+    if value not in names:
+        raise ValueError(
+            f"{argument}: expected one of {', '.join(map(repr, names))}, got {value!r}"
+        )
+
+
+def _silent(done: int, total: int) -> None:
+    pass
+
+
+def _task(
+    problem: Problem,
+    min_rate: ArrayLike,
+    start: ArrayLike | None,
+    seed: int,
+    rescue: bool,
+    settings: dict[str, Any],
+) -> _Task:
+    """Check the arguments and spread them over a flat batch."""
+    h, phase = problem.channel[..., 0, :, :], problem.phase[0]
+    floor = as_array("min_rate", min_rate)
+    batch = _broadcast("min_rate", problem.batch, floor.shape[:-1])
+    if start is None:
+        first = _random_start(replace(problem, batch=batch), seed, 0)
+    else:
+        first = _given_start(problem, start)
+        batch = _broadcast("start", batch, first.shape[:-1])
+    effective_channel(h, first, phase)  # for its checks
+
+    users, elements = h.shape[-2:]
+    kind = np.complex64 if h.dtype.newbyteorder("=") == np.complex64 else np.complex128
+    h = np.broadcast_to(h, (*batch, users, elements)).reshape(-1, users, elements)
+    finite = np.isfinite(h).all(axis=(-2, -1))
+    weights = 1.0 if problem.weights is None else problem.weights
+    return _Task(
+        channel=np.where(finite[:, None, None], h, 0).astype(kind),
+        phase=phase,
+        power=_positive("power", problem.power, batch),
+        noise_power=_positive("noise_power", problem.noise_power, batch),
+        weights=_per_user("weights", weights, batch, users),
+        min_rate=_per_user("min_rate", floor, batch, users),
+        first=np.broadcast_to(first, (*batch, elements)).reshape(-1, elements),
+        given=start is not None or METHODS[settings["method"]][1],
+        finite=finite,
+        batch=batch,
+        rescue=rescue,
+        settings=settings,
+    )
+
+
+def _positive(argument: str, value: ArrayLike, batch: tuple[int, ...]) -> np.ndarray:
+    """Values over the flat batch (B,)."""
+    array = _real(argument, value)
+    if not ((array > 0.0) & (array < np.inf)).all():
+        raise ValueError(f"{argument}: expected values positive and finite, got {value!r}")
+    return np.broadcast_to(array, batch).reshape(-1)
+
+
+def _per_user(argument: str, value: ArrayLike, batch: tuple[int, ...], users: int) -> np.ndarray:
+    """Values over the users of the flat batch (B, K)."""
+    array = _real(argument, value)
+    if not ((array >= 0.0) & (array < np.inf)).all():
+        raise ValueError(f"{argument}: expected values finite and at least 0, got {value!r}")
+    if array.ndim and array.shape[-1] != users:
+        raise ValueError(
+            f"{argument}: expected (..., K) with K = {users} to match channel, got {array.shape}"
+        )
+    return np.broadcast_to(array, (*batch, users)).reshape(-1, users)
+
+
+def _real(argument: str, value: ArrayLike) -> np.ndarray:
+    array = as_array(argument, value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{argument}: expected real numbers, got dtype {array.dtype}")
+    return array.astype(float)
+
+
+def _searched(task: _Task, search: str, rising: bool, report: Progress) -> _Choice:
+    """The best user set that the search finds for each item."""
+    best = _nobody(task)
+    items, users, _ = task.channel.shape
+    if search == "exhaustive":
+        _exhaustive(task, best, report)
+    elif search == "local":
+        _greedy(task, best, rising, report, users + items)
+        _local(task, best, report, users + items)
+    else:
+        _greedy(task, best, rising, report, users)
+    return best
+
+
+def _nobody(task: _Task) -> _Choice:
+    """No user served in any item."""
+    items, users, elements = task.channel.shape
+    chains = elements if task.settings["method"] == "fully_digital" else task.phase.shape[1]
+    real = task.channel.real.dtype
+    return _Choice(
+        served=np.zeros((items, users), bool),
+        amplitudes=np.zeros((items, elements), real),
+        digital=np.zeros((items, chains, users), task.channel.dtype),
+        rates=np.zeros((items, users), real),
+        score=np.full(items, -np.inf),
+    )
+
+
+def _order(task: _Task) -> np.ndarray:
+    """Users (B, K) by their weighted rate with matched beams at the first m, descending.
+
+    In double precision throughout, so that the order is the same in both.
+    """
+    channel, start = task.channel.astype(complex), task.first
+    beams = effective_channel(channel, start, task.phase).conj().swapaxes(-1, -2)
+    radiated = task.settings["constraint"] == "radiated"
+    carrier = (start[..., None] * task.phase) @ beams if radiated else beams
+    norm = np.linalg.norm(carrier, axis=-2)
+    share = np.sqrt(task.power / channel.shape[1])[:, None]
+    scale = np.divide(share, norm, out=np.zeros_like(norm), where=norm > 0.0)
+    ratio = sinr(channel, start, task.phase, beams * scale[:, None, :], task.noise_power)
+    return np.argsort(-task.weights * np.log1p(ratio), axis=-1, kind="stable")
+
+
+def _greedy(task: _Task, best: _Choice, rising: bool, report: Progress, total: int) -> None:
+    """Add users in descending order, each for good or not at all ([B] Algorithm 2)."""
+    order = _order(task)
+    for step in range(order.shape[1]):
+        items = np.flatnonzero(task.finite & (best.served.sum(axis=-1) < task.most))
+        served = best.served[items]
+        served[np.arange(len(items)), order[items, step]] = True
+        for part, choice in _tried(task, items, served):
+            _adopt(best, part, choice, rising)
+        report(step + 1, total)
+
+
+def _exhaustive(task: _Task, best: _Choice, report: Progress) -> None:
+    """Try every set of at most L users."""
+    users = task.channel.shape[1]
+    if users > _MOST:
+        raise ValueError(
+            f"channel: expected at most K = {_MOST} users for an exhaustive search, got K = {users}"
+        )
+    sets = np.array(list(product((True, False), repeat=users)))
+    size = sets.sum(axis=-1)
+    sets = sets[(size > 0) & (size <= task.most)]
+    items = np.flatnonzero(task.finite)
+    done, total = 0, len(items) * len(sets)
+    for first in range(0, len(items), _ITEMS):
+        block = items[first : first + _ITEMS]
+        served = np.tile(sets, (len(block), 1))
+        for part, choice in _tried(task, np.repeat(block, len(sets)), served):
+            _adopt(best, part, choice, rising=True)
+            done += len(part)
+            report(done, total)
+
+
+def _local(task: _Task, best: _Choice, report: Progress, total: int) -> None:
+    """Make the best move of each item until none raises its sum rate."""
+    users = task.channel.shape[1]
+    one = np.eye(users, dtype=bool)
+    i, j = np.triu_indices(users, 1)
+    flips = np.concatenate([one, one[i] ^ one[j]])
+    items = np.flatnonzero(task.finite)
+    for _ in range(_ROUNDS):
+        before = best.score[items]
+        for first in range(0, len(items), _ITEMS):
+            block = items[first : first + _ITEMS]
+            moves = [_moves(best.served[item], flips, task.most) for item in block]
+            repeated = np.repeat(block, [len(m) for m in moves])
+            for part, choice in _tried(task, repeated, np.concatenate(moves)):
+                _adopt(best, part, choice, rising=True)
+        items = items[best.score[items] > before]
+        report(total - len(items), total)
+        if not len(items):
+            return
+
+
+def _moves(served: np.ndarray, flips: np.ndarray, most: int) -> np.ndarray:
+    """Sets one drop, add or swap away: one flip, or two that leave the size as it is."""
+    moved = served ^ flips
+    size = moved.sum(axis=-1)
+    swap_or_single = (flips.sum(axis=-1) == 1) | (size == served.sum())
+    return moved[swap_or_single & (size > 0) & (size <= most)]
+
+
+def _tried(
+    task: _Task, items: np.ndarray, served: np.ndarray
+) -> Iterator[tuple[np.ndarray, _Choice]]:
+    """Solve user sets (T, K) of items (T,), those of equal size together, the larger first."""
+    size = served.sum(axis=-1)
+    for users in np.unique(size)[::-1]:
+        rows = np.flatnonzero(size == users)
+        length = max(1, min(_SETS, _VALUES // (users * task.channel.shape[2])))
+        for first in range(0, len(rows), length):
+            part = rows[first : first + length]
+            yield items[part], _solved(task, items[part], served[part])
+
+
+def _solved(task: _Task, items: np.ndarray, served: np.ndarray) -> _Choice:
+    """Amplitudes and beams for user sets of equal size."""
+    users = np.nonzero(served)[1].reshape(len(items), -1)
+    rows = items[:, None]
+    floor = task.min_rate[rows, users]
+    solution = solve(
+        task.channel[rows, users],
+        task.phase,
+        task.power[items],
+        task.noise_power[items],
+        weights=task.weights[rows, users],
+        min_rate=floor if task.rescue else None,
+        start=task.first[items] if task.given else None,
+        **task.settings,
+    )
+    met = solution.feasible & (solution.rates >= floor - SLACK).all(axis=-1)
+    digital = np.zeros((*solution.digital.shape[:-1], served.shape[-1]), solution.digital.dtype)
+    np.put_along_axis(digital, users[:, None, :], solution.digital, axis=-1)
+    rates = np.zeros(served.shape, solution.rates.dtype)
+    np.put_along_axis(rates, users, solution.rates, axis=-1)
+    score = np.where(met, solution.sum_rate, -np.inf)
+    return _Choice(served, solution.amplitudes, digital, rates, score)
+
+
+def _adopt(best: _Choice, items: np.ndarray, choice: _Choice, rising: bool) -> None:
+    """Write each item's best set over what it has, if that is feasible and, maybe, higher."""
+    order = np.lexsort((-choice.score, items))  # stable: the first of equals wins
+    winners, first = np.unique(items[order], return_index=True)
+    rows = order[first]
+    wins = choice.score[rows] > (best.score[winners] if rising else -np.inf)
+    for field in fields(_Choice):
+        getattr(best, field.name)[winners[wins]] = getattr(choice, field.name)[rows[wins]]

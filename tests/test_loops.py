@@ -1,0 +1,703 @@
+"""The fused loops, `variable_projection` and `alternating`: backends, oracles, invariants."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import naive
+import numpy as np
+import pytest
+
+from hmimo_fast import kernels
+from hmimo_fast.kernels import edge
+
+LN2 = math.log(2.0)
+
+
+class Problem(NamedTuple):
+    channel: np.ndarray  # (..., F, K, N)
+    amplitudes: np.ndarray
+    phase: np.ndarray  # (G, N, L)
+    power: Any
+    noise_power: Any
+    weights: Any
+
+
+class Solved(NamedTuple):
+    amplitudes: np.ndarray
+    digital: np.ndarray
+    sum_rate: Any
+    iterations: Any
+    converged: Any
+    history: np.ndarray
+
+
+class Shape(NamedTuple):
+    elements: int
+    feeds: int
+    users: int
+    channels: int = 1
+    phases: int = 1
+
+    def __str__(self) -> str:
+        return "-".join(f"{letter}{size}" for letter, size in zip("NLKFG", self, strict=True))
+
+
+FEW_USERS = [  # zero forcing exists
+    Shape(1, 1, 1),
+    Shape(5, 3, 1),
+    Shape(9, 3, 2),
+    Shape(16, 4, 4),
+    Shape(9, 4, 3, 3, 1),
+    Shape(13, 3, 3, 2, 2),
+    Shape(64, 6, 6),
+    Shape(40, 9, 8),
+]
+MANY_USERS = [Shape(12, 3, 5), Shape(7, 1, 2), Shape(8, 2, 4, 2, 2)]
+
+few_users = pytest.mark.parametrize("shape", FEW_USERS, ids=str)
+any_users = pytest.mark.parametrize("shape", FEW_USERS + MANY_USERS, ids=str)
+conventions = pytest.mark.parametrize("radiated", [False, True], ids=["digital", "radiated"])
+loops = pytest.mark.parametrize("loop", ["variable_projection", "alternating"])
+
+
+def draw(shape: Shape, batch: tuple[int, ...] = (), seed: int = 0) -> Problem:
+    """Gaussian channels, random waves, powers and weights of its own for every item."""
+    elements, feeds, users, channels, phases = shape
+    rng = np.random.default_rng([*shape, *batch, seed])
+    size = (*batch, channels, users, elements)
+    channel = rng.standard_normal(size) + 1j * rng.standard_normal(size)
+    return Problem(
+        channel / math.sqrt(2 * elements),
+        rng.uniform(0.05, 1.0, (*batch, elements)),
+        np.exp(2j * np.pi * rng.uniform(size=(phases, elements, feeds))),
+        rng.uniform(0.5, 2.0, batch) if batch else 1.7,
+        rng.uniform(0.02, 0.2, batch) if batch else 0.05,
+        rng.uniform(0.5, 2.0, (*batch, users)),
+    )
+
+
+def project(
+    problem: Problem, radiated: bool, first: int = 5, second: int = 5, sweeps: int = 2,
+    tolerance: float = 1e-9, **how: Any,
+) -> Solved:  # fmt: skip
+    options = (radiated, first, second, sweeps, tolerance)
+    return Solved(*edge.call("variable_projection", problem, options, **how))
+
+
+def alternate(
+    problem: Problem, radiated: bool, step: float = 0.02, inner: int = 1,
+    tolerance: float = 1e-4, iterations: int = 10, **how: Any,
+) -> Solved:  # fmt: skip
+    options = (radiated, step, inner, tolerance, iterations)
+    return Solved(*edge.call("alternating", problem, options, **how))
+
+
+RUN: dict[str, Callable[..., Solved]] = {
+    "variable_projection": project,
+    "alternating": alternate,
+}
+
+
+def agree(actual: Any, expected: Any, tolerance: float) -> None:
+    """Equal relative to the largest magnitude, NaN at the same places."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    assert actual.shape == expected.shape
+    assert actual.dtype == expected.dtype
+    known = ~np.isnan(expected)
+    np.testing.assert_array_equal(~np.isnan(actual), known)
+    error = np.max(np.abs(actual - expected)[known], initial=0.0)
+    assert error <= tolerance * np.max(np.abs(expected[known]), initial=0.0)
+
+
+def same_solution(actual: Solved, expected: Solved, tolerance: float) -> None:
+    for name in ("amplitudes", "digital", "sum_rate", "history"):
+        agree(getattr(actual, name), getattr(expected, name), tolerance)
+    np.testing.assert_array_equal(actual.iterations, expected.iterations)
+    np.testing.assert_array_equal(actual.converged, expected.converged)
+
+
+def same_bits(actual: Solved, expected: Solved) -> None:
+    for left, right in zip(actual, expected, strict=True):
+        assert np.asarray(left).tobytes() == np.asarray(right).tobytes()
+
+
+def item(values: Any, at: Any) -> Any:
+    """One item of a batched problem or solution; the phase of a problem is shared."""
+    return type(values)(
+        *(
+            value if name == "phase" else np.asarray(value)[at]
+            for name, value in zip(values._fields, values, strict=True)
+        )
+    )
+
+
+def single(problem: Problem) -> Problem:
+    return problem._replace(
+        channel=problem.channel.astype(np.complex64),
+        amplitudes=problem.amplitudes.astype(np.float32),
+        phase=problem.phase.astype(np.complex64),
+    )
+
+
+def in_backend(name: str) -> Iterator[str]:
+    try:
+        with kernels.backend(name):
+            yield name
+    except ImportError:
+        pytest.skip("built without the C kernels")
+
+
+@pytest.fixture
+def native() -> Iterator[str]:
+    yield from in_backend("native")
+
+
+@pytest.fixture(params=["numpy", "native"])
+def quick(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Each backend but Numba, which runs NumPy's definition and takes a minute to compile it."""
+    yield from in_backend(request.param)
+
+
+# -- backends ----------------------------------------------------------------------------
+
+
+def interpreted(loop: str, problem: Problem, radiated: bool, **options: Any) -> Solved:
+    with kernels.backend("numpy"):
+        return RUN[loop](problem, radiated, **options)
+
+
+@conventions
+@any_users
+def test_native_projects_as_defined(native: str, shape: Shape, radiated: bool) -> None:
+    problem = draw(shape, (3,))
+    expected = interpreted("variable_projection", problem, radiated)
+    same_solution(project(problem, radiated), expected, 1e-8)
+
+
+@conventions
+@few_users
+@pytest.mark.parametrize("inner", [0, 1, 3])
+def test_native_alternates_as_defined(
+    native: str, shape: Shape, radiated: bool, inner: int
+) -> None:
+    problem, options = draw(shape, (3,)), {"inner": inner, "tolerance": 0.02}
+    expected = interpreted("alternating", problem, radiated, **options)
+    same_solution(alternate(problem, radiated, **options), expected, 1e-8)
+
+
+@conventions
+@loops
+def test_native_in_single_precision(native: str, loop: str, radiated: bool) -> None:
+    """Only the arrays are single: both backends compute in double."""
+    problem = single(draw(Shape(16, 4, 3, 2, 2), (3,)))
+    solved, expected = RUN[loop](problem, radiated), interpreted(loop, problem, radiated)
+    assert solved.digital.dtype == np.complex64
+    assert solved.amplitudes.dtype == np.float32
+    assert solved.history.dtype == np.float64
+    agree(solved.history, expected.history, 1e-8)
+    same_solution(solved, expected, 1e-6)
+
+
+@loops
+def test_numba_runs_the_definition(loop: str) -> None:
+    problem = draw(Shape(6, 3, 2, 2, 2), (2,))
+    with kernels.backend("numba"):
+        solved = RUN[loop](problem, True)
+    same_solution(solved, interpreted(loop, problem, True), 1e-8)
+
+
+@loops
+def test_weights_are_one_by_default(native: str, loop: str) -> None:
+    problem = draw(Shape(9, 3, 3), (2,))
+    absent = RUN[loop](problem._replace(weights=None), True)
+    ones = RUN[loop](problem._replace(weights=np.ones((2, 3))), True)
+    same_bits(absent, ones)
+
+
+# -- an oracle of its own formulas -------------------------------------------------------
+
+
+class Channel:
+    """One channel of a problem at given amplitudes, beams in the L x L form of MATH 3.4."""
+
+    def __init__(self, problem: Problem, f: int, radiated: bool) -> None:
+        self.h = problem.channel[f]
+        self.phi = problem.phase[min(f, len(problem.phase) - 1)]
+        self.radiated = radiated
+        self.power, self.noise, self.alpha = problem[3:]
+
+    def effective(self, m: np.ndarray) -> np.ndarray:
+        return np.array(naive.effective_channel(self.h, m, self.phi))
+
+    def metric(self, m: np.ndarray) -> np.ndarray:
+        """B with the power of V as tr V^H B V."""
+        surface = m[:, None] * self.phi
+        return surface.conj().T @ surface if self.radiated else np.eye(self.phi.shape[1])
+
+    def spent(self, m: np.ndarray, v: np.ndarray) -> float:
+        return naive.used_power(v, *((m, self.phi) if self.radiated else ()))
+
+    def at_power(self, m: np.ndarray, v: np.ndarray) -> np.ndarray:
+        return v * math.sqrt(self.power / self.spent(m, v))
+
+    def rate(self, m: np.ndarray, v: np.ndarray) -> float:
+        """Rate of V once scaled to the power."""
+        v = self.at_power(m, v)
+        return naive.sum_rate(self.h, m, self.phi, v, self.noise, self.alpha)
+
+    def zero_forcing(self, m: np.ndarray) -> np.ndarray:
+        cost = np.array(naive.zero_forcing_cost(self.h, m, self.phi, self.radiated))
+        return self.at_power(m, self.spread(m, cost))
+
+    def zero_forcing_rate(self, m: np.ndarray) -> float:
+        return naive.zero_forcing_rate(
+            self.h, m, self.phi, self.power, self.noise, self.alpha, radiated=self.radiated
+        )
+
+    def filled(self, m: np.ndarray) -> np.ndarray:
+        """Psi of zero forcing with water-filled powers."""
+        cost = np.array(naive.zero_forcing_cost(self.h, m, self.phi, self.radiated))
+        each = naive.water_filling(cost.diagonal().real, self.power, self.noise, self.alpha)[0]
+        return cost * np.sqrt(each)
+
+    def spread(self, m: np.ndarray, psi: np.ndarray) -> np.ndarray:
+        """V = B^-1 G^H Psi."""
+        return np.linalg.solve(self.metric(m), self.effective(m).conj().T @ psi)
+
+    def swept(self, m: np.ndarray, psi: np.ndarray, sweeps: int) -> np.ndarray:
+        """Psi after WMMSE sweeps: c B V = G^H (alpha w u - diag(a) G V) gives it from V."""
+        g, b, ratio = self.effective(m), self.metric(m), self.noise / self.power
+        for _ in range(sweeps):
+            v = self.spread(m, psi)
+            a = g @ v
+            gains = np.abs(a) ** 2
+            total = ratio * self.spent(m, v) + gains.sum(1)
+            u = a.diagonal() / total
+            w = total / (total - gains.diagonal())
+            mask = self.alpha * w * np.abs(u) ** 2
+            c = ratio * mask.sum()
+            target = np.diag(self.alpha * w * u)
+            v = np.linalg.solve(
+                g.conj().T @ (mask[:, None] * g) + c * b, g.conj().T @ target
+            )
+            psi = (target - mask[:, None] * (g @ v)) / c
+        return psi
+
+
+def differences(function: Callable[[np.ndarray], float], m: np.ndarray) -> np.ndarray:
+    rows = np.eye(len(m))
+    return np.array([naive.slope(lambda t, row=row: function(m + t * row), 1e-4) for row in rows])
+
+
+Evaluation = tuple[float, np.ndarray, Any]  # rate, gradient, Psi of every channel
+
+
+def climbed(
+    evaluate: Callable[[np.ndarray, Any], Evaluation], m: np.ndarray, psi: Any, steps: int
+) -> tuple[np.ndarray, Any, list[float]]:
+    """Nonmonotone spectral projected gradient, as MATH section 4 words it."""
+    rate, g, psi = evaluate(m, psi)
+    rates, best = [rate], (rate, m, psi)
+    step = 1.0 / np.abs(g).max()
+    for _ in range(steps):
+        d = np.clip(m + step * g, 0.0, 1.0) - m
+        if g @ d < 1e-9:
+            break
+        length = 1.0
+        while True:
+            trial = m + length * d
+            rate, trial_g, trial_psi = evaluate(trial, psi)
+            if rate >= min(rates[-5:]) + 1e-4 * length * (g @ d):
+                break
+            length /= 2.0
+        s, y = trial - m, g - trial_g
+        step = min(max(s @ s / (s @ y), 1e-8), 1e4) if s @ y > 0.0 else 100.0
+        m, g, psi = trial, trial_g, trial_psi
+        rates.append(rate)
+        if rate > best[0]:
+            best = rate, m, psi
+    return best[1], best[2], rates
+
+
+def oracle_projection(
+    problem: Problem, radiated: bool, first: int, second: int, sweeps: int
+) -> Solved:
+    channels = [Channel(problem, f, radiated) for f in range(len(problem.channel))]
+    m = problem.amplitudes
+    users, feeds = problem.channel.shape[1], problem.phase.shape[2]
+    starts = [[] for _ in channels]  # candidates for the general stage
+
+    def served(m: np.ndarray, _: Any) -> Evaluation:
+        def total(m: np.ndarray) -> float:
+            return sum(c.zero_forcing_rate(m) for c in channels)
+
+        return total(m), differences(total, m), [c.filled(m) for c in channels]
+
+    def general(m: np.ndarray, psi: Any) -> Evaluation:
+        psi = [c.swept(m, p, sweeps) for c, p in zip(channels, psi, strict=True)]
+        beams = [c.spread(m, p) for c, p in zip(channels, psi, strict=True)]
+
+        def total(m: np.ndarray) -> float:
+            return sum(c.rate(m, v) for c, v in zip(channels, beams, strict=True))
+
+        return total(m), differences(total, m), psi
+
+    history, outcomes = np.full(first + second + 2, math.nan), []
+    if users <= feeds:
+        m, psi, rates = climbed(served, m, None, first)
+        history[: len(rates)] = rates
+        outcomes.append((max(rates), m, psi))
+        for f, c in enumerate(channels):
+            starts[f] += [psi[f], np.array(naive.zero_forcing_cost(c.h, m, c.phi, radiated))]
+    for f, c in enumerate(channels):
+        g = c.effective(m)
+        gram = g @ np.linalg.solve(c.metric(m), g.conj().T)
+        starts[f].append(np.diag(1.0 / np.sqrt(gram.diagonal().real)))
+        if users > feeds:
+            starts[f].append(np.linalg.pinv(gram, rcond=1e-12, hermitian=True))
+    psi = [
+        max(
+            (c.swept(m, p, 4) for p in starts[f]),
+            key=lambda p, c=c, m=m: c.rate(m, c.spread(m, p)),
+        )
+        for f, c in enumerate(channels)
+    ]
+    best, psi, rates = climbed(general, m, psi, second)
+    history[first + 1 : first + 1 + len(rates)] = rates
+    outcomes.append((max(rates), best, psi))
+    rate, m, psi = max(outcomes, key=lambda outcome: outcome[0])
+    beams = [c.at_power(m, c.spread(m, p)) for c, p in zip(channels, psi, strict=True)]
+    made = np.isfinite(history).sum() - len(outcomes)
+    return Solved(m, np.array(beams), rate, made, len(rates) <= second, history)
+
+
+SMALL = [Shape(4, 2, 2), Shape(5, 3, 2), Shape(5, 3, 3, 2, 2), Shape(4, 2, 1, 2, 1)]
+
+
+@conventions
+@pytest.mark.parametrize("shape", [*SMALL, Shape(5, 2, 3)], ids=str)
+def test_projection_follows_the_oracle(native: str, shape: Shape, radiated: bool) -> None:
+    problem = draw(shape)
+    expected = oracle_projection(problem, radiated, 2, 2, 2)
+    solved = project(problem, radiated, 2, 2, 2)
+    np.testing.assert_allclose(solved.history, expected.history, rtol=1e-5)
+    np.testing.assert_allclose(solved.sum_rate, expected.sum_rate, rtol=1e-5)
+    np.testing.assert_allclose(solved.amplitudes, expected.amplitudes, atol=1e-4)
+    np.testing.assert_allclose(solved.digital, expected.digital, atol=1e-4)
+    assert solved.iterations == expected.iterations
+    assert solved.converged == expected.converged
+
+
+@conventions
+@few_users
+def test_the_first_rate_is_water_filled_zero_forcing(
+    native: str, shape: Shape, radiated: bool
+) -> None:
+    problem = draw(shape)
+    solved = project(problem, radiated, 0, 0)
+    channels = [Channel(problem, f, radiated) for f in range(shape.channels)]
+    expected = sum(c.zero_forcing_rate(problem.amplitudes) for c in channels)
+    assert solved.sum_rate == pytest.approx(expected, rel=1e-8)
+    assert solved.history[0] == solved.sum_rate
+    np.testing.assert_array_equal(solved.amplitudes, problem.amplitudes)
+    beams = [
+        c.at_power(problem.amplitudes, c.spread(problem.amplitudes, c.filled(problem.amplitudes)))
+        for c in channels
+    ]
+    np.testing.assert_allclose(solved.digital, beams, rtol=1e-6, atol=1e-7)
+
+
+def oracle_alternating(
+    problem: Problem, radiated: bool, step: float, inner: int, tolerance: float, iterations: int
+) -> Solved:
+    """[B] Algorithm 1 with the gradient by differences."""
+    channels = [Channel(problem, f, radiated) for f in range(len(problem.channel))]
+    m = problem.amplitudes
+
+    def total(m: np.ndarray, beams: list[np.ndarray]) -> float:
+        return sum(c.rate(m, v) for c, v in zip(channels, beams, strict=True))
+
+    beams = [c.zero_forcing(m) for c in channels]
+    history = np.full(iterations + 1, math.nan)
+    rate = history[0] = total(m, beams)
+    best, made, converged = (rate, m, beams), 0, False
+    while made < iterations and not converged:
+        served, done = rate, False
+        steps = 0
+        while made < iterations and not done:
+            d = differences(lambda m, beams=beams: total(m, beams), m)
+            m = np.clip(m + step * d, 0.0, 1.0)
+            made, steps = made + 1, steps + 1
+            previous, rate = rate, total(m, beams)
+            done = abs(rate - previous) < tolerance if inner == 0 else steps == inner
+        beams = [c.zero_forcing(m) for c in channels]
+        rate = history[made] = total(m, beams)
+        best = max(best, (rate, m, beams), key=lambda found: found[0])
+        converged = abs(rate - served) < tolerance
+    return Solved(best[1], np.array(best[2]), best[0], made, converged, history)
+
+
+@conventions
+@pytest.mark.parametrize("shape", SMALL, ids=str)
+@pytest.mark.parametrize(
+    ("inner", "tolerance"), [(1, 1e-9), (3, 1e-9), (0, 0.05)], ids=["each", "third", "settled"]
+)
+def test_alternating_follows_the_oracle(
+    native: str, shape: Shape, radiated: bool, inner: int, tolerance: float
+) -> None:
+    problem, options = draw(shape), (0.03, inner, tolerance, 7)
+    expected = oracle_alternating(problem, radiated, *options)
+    solved = alternate(problem, radiated, *options)
+    np.testing.assert_allclose(solved.history, expected.history, rtol=1e-6)
+    np.testing.assert_allclose(solved.amplitudes, expected.amplitudes, atol=1e-6)
+    np.testing.assert_allclose(solved.digital, expected.digital, atol=1e-5)
+    assert solved.sum_rate == pytest.approx(expected.sum_rate, rel=1e-6)
+    assert solved.iterations == expected.iterations
+    assert solved.converged == expected.converged
+
+
+# -- what holds for every result ---------------------------------------------------------
+
+
+def check(problem: Problem, solved: Solved, radiated: bool) -> None:
+    """One item: in the box, at the power, rated as the loops of `naive` do, the best of its run."""
+    assert ((solved.amplitudes >= 0.0) & (solved.amplitudes <= 1.0)).all()
+    rates = []
+    for f, digital in enumerate(solved.digital):
+        phase = problem.phase[min(f, len(problem.phase) - 1)]
+        surface = (solved.amplitudes, phase) if radiated else ()
+        # the guard of a singular S counts as power too
+        assert 1.0 - 1e-6 < naive.used_power(digital, *surface) / problem.power < 1.0 + 1e-9
+        link = (problem.channel[f], solved.amplitudes, phase, digital)
+        rates.append(naive.sum_rate(*link, float(problem.noise_power), problem.weights))
+    assert solved.sum_rate == pytest.approx(sum(rates), rel=1e-8)
+    assert solved.sum_rate == np.nanmax(solved.history)
+
+
+@conventions
+@any_users
+def test_projection_returns_what_it_claims(native: str, shape: Shape, radiated: bool) -> None:
+    problem = draw(shape, (3,), seed=1)
+    solved = project(problem, radiated, 10, 20)
+    for i in range(3):
+        check(item(problem, i), item(solved, i), radiated)
+
+
+@conventions
+@few_users
+@pytest.mark.parametrize("inner", [0, 1])
+def test_alternating_returns_what_it_claims(
+    native: str, shape: Shape, radiated: bool, inner: int
+) -> None:
+    problem = draw(shape, (3,), seed=1)
+    solved = alternate(problem, radiated, inner=inner, iterations=50)
+    for i in range(3):
+        check(item(problem, i), item(solved, i), radiated)
+
+
+@conventions
+def test_both_stages_climb(native: str, radiated: bool) -> None:
+    """Each stage ends no lower than it starts, and the second on the whole above the first."""
+    solved = project(draw(Shape(25, 4, 4), (20,)), radiated, 10, 20)
+    first, second = solved.history[:, :11], solved.history[:, 11:]
+    for stage in (first, second):
+        assert (np.nanmax(stage, 1) >= stage[:, 0]).all()
+    assert np.nanmax(first, 1).mean() > first[:, 0].mean() + 1.0
+    assert np.nanmax(second, 1).mean() > np.nanmax(first, 1).mean() + 0.1
+    np.testing.assert_array_equal(solved.sum_rate, np.nanmax(solved.history, 1))
+
+
+def test_history_counts_the_iterations(native: str) -> None:
+    problem = draw(Shape(6, 3, 2), (20,))
+    solved = project(problem, True, 30, 200, tolerance=1e-3)
+    assert solved.converged.any()
+    recorded = np.isfinite(solved.history)
+    np.testing.assert_array_equal(recorded.sum(1) - 2, solved.iterations)
+    for stage in (recorded[:, :31], recorded[:, 31:]):  # no gap
+        assert (np.diff(stage.astype(int), axis=1) <= 0).all()
+    unfinished = project(problem, True, 3, 4)
+    np.testing.assert_array_equal(unfinished.iterations, 7)
+    assert not unfinished.converged.any()
+    assert np.isfinite(unfinished.history).all()
+
+
+def test_nothing_to_gain_is_converged(native: str) -> None:
+    problem = draw(Shape(6, 3, 2))
+    for solved in (project(problem, True, tolerance=1e9), alternate(problem, True, tolerance=1e9)):
+        assert solved.converged
+        assert solved.iterations <= 1
+    assert not project(problem, True, 0, 0, tolerance=1e9).converged
+
+
+def test_alternating_stops_by_its_tolerance(native: str) -> None:
+    problem = draw(Shape(9, 3, 3), (20,))
+    solved = alternate(problem, False, tolerance=0.05, iterations=200)
+    assert solved.converged.any()
+    for i in np.flatnonzero(solved.converged):
+        last = int(solved.iterations[i])
+        history = solved.history[i]
+        changes = np.abs(np.diff(history[: last + 1]))
+        assert changes[-1] < 0.05
+        assert (changes[:-1] >= 0.05).all()
+        assert np.isnan(history[last + 1 :]).all()
+
+
+@conventions
+def test_without_iterations_alternating_is_zero_forcing(native: str, radiated: bool) -> None:
+    problem = draw(Shape(9, 3, 3, 2, 2))
+    solved = alternate(problem, radiated, iterations=0)
+    np.testing.assert_array_equal(solved.amplitudes, problem.amplitudes)
+    channels = [Channel(problem, f, radiated) for f in range(2)]
+    expected = [c.zero_forcing(problem.amplitudes) for c in channels]
+    np.testing.assert_allclose(solved.digital, expected, rtol=1e-8, atol=1e-10)
+    assert not solved.converged
+    assert solved.iterations == 0
+
+
+def test_one_channel_twice_is_one_channel(native: str) -> None:
+    """F equal channels: the same amplitudes, twice the rate."""
+    once = draw(Shape(9, 3, 3))
+    twice = once._replace(channel=np.concatenate([once.channel, once.channel]))
+    for loop, scale in (("variable_projection", 1.0), ("alternating", 2.0)):
+        options = {} if loop == "variable_projection" else {"step": 0.02 / scale}
+        one, two = RUN[loop](once, True), RUN[loop](twice, True, **options)
+        np.testing.assert_allclose(two.amplitudes, one.amplitudes, atol=1e-7)
+        np.testing.assert_allclose(two.history, 2.0 * one.history, rtol=1e-7)
+        np.testing.assert_array_equal(two.digital[0], two.digital[1])
+
+
+# -- bad and degenerate items ------------------------------------------------------------
+
+
+@conventions
+@loops
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1j * np.nan])
+def test_a_bad_item_spoils_only_itself(
+    quick: str, loop: str, radiated: bool, value: complex
+) -> None:
+    problem = draw(Shape(9, 3, 3, 2, 1), (3,))
+    clean = RUN[loop](problem, radiated)
+    channel = problem.channel.copy()
+    channel[1, 0, 2, 4] = value
+    spoilt = RUN[loop](problem._replace(channel=channel), radiated)
+    for i in (0, 2):
+        same_bits(item(spoilt, i), item(clean, i))
+    bad = item(spoilt, 1)
+    for result in (bad.amplitudes, bad.digital, bad.sum_rate, bad.history):
+        assert np.isnan(result).all()
+    assert bad.iterations == 0
+    assert not bad.converged
+
+
+@loops
+def test_a_bad_start_spoils_only_itself(native: str, loop: str) -> None:
+    problem = draw(Shape(9, 3, 3), (3,))
+    clean = RUN[loop](problem, True)
+    problem.amplitudes[1, 3] = np.nan
+    spoilt = RUN[loop](problem, True)
+    for i in (0, 2):
+        same_bits(item(spoilt, i), item(clean, i))
+    assert np.isnan(spoilt.sum_rate[1])
+
+
+@conventions
+@loops
+@pytest.mark.parametrize("nothing", ["amplitudes", "channel", "phase"])
+def test_no_link_gives_no_rate(quick: str, loop: str, radiated: bool, nothing: str) -> None:
+    """All elements off, a zero channel or zero waves: rate 0, not NaN."""
+    problem = draw(Shape(9, 3, 2))
+    problem = problem._replace(**{nothing: 0.0 * getattr(problem, nothing)})
+    solved = RUN[loop](problem, radiated)
+    assert solved.sum_rate == 0.0
+    assert solved.converged
+    np.testing.assert_array_equal(solved.amplitudes, problem.amplitudes)
+    np.testing.assert_array_equal(solved.digital, 0.0)
+
+
+def degenerate(kind: str) -> Problem:
+    problem = draw(Shape(9, 3, 3), (2,))
+    channel, amplitudes, phase = (array.copy() for array in problem[:3])
+    if kind == "equal users":
+        channel[:, :, 2] = 1j * channel[:, :, 0]
+    elif kind == "silent user":
+        channel[:, :, 1] = 0.0
+    elif kind == "equal feeds":
+        phase[:, :, 1] = phase[:, :, 0]
+    elif kind == "two elements on":
+        amplitudes[:, 2:] = 0.0
+    return problem._replace(channel=channel, amplitudes=amplitudes, phase=phase)
+
+
+KINDS = ["equal users", "silent user", "equal feeds", "two elements on"]
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+@conventions
+@loops
+@kinds
+def test_a_singular_problem_is_solved(
+    native: str, loop: str, kind: str, radiated: bool
+) -> None:
+    problem = degenerate(kind)
+    solved = RUN[loop](problem, radiated)
+    for i in range(2):
+        check(item(problem, i), item(solved, i), radiated)
+    assert (solved.sum_rate > 0.5).all()
+
+
+@conventions
+@pytest.mark.parametrize("kind", ["equal users", "silent user"])
+def test_backends_agree_on_a_singular_problem(native: str, kind: str, radiated: bool) -> None:
+    problem = degenerate(kind)
+    expected = interpreted("variable_projection", problem, radiated)
+    np.testing.assert_allclose(
+        project(problem, radiated).sum_rate, expected.sum_rate, rtol=1e-6
+    )
+
+
+def test_a_user_of_no_weight(native: str) -> None:
+    problem = draw(Shape(9, 3, 3), (4,))
+    problem.weights[:, 1] = 0.0
+    solved = project(problem, True, 10, 20)
+    for i in range(4):
+        check(item(problem, i), item(solved, i), True)
+    nobody = project(problem._replace(weights=np.zeros(3)), True)
+    np.testing.assert_array_equal(nobody.sum_rate, 0.0)
+    assert np.isfinite(nobody.digital).all()
+
+
+# -- determinism -------------------------------------------------------------------------
+
+
+@loops
+def test_neither_threads_nor_the_batch_change_a_bit(
+    native: str, loop: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "_SLICE", 1e-9)
+    problem = draw(Shape(17, 4, 3, 2, 2), (7,))
+    expected = RUN[loop](problem, True, threads=1)
+    for threads in (2, 3, None):
+        same_bits(RUN[loop](problem, True, threads=threads), expected)
+    for i in (0, 3, 6):
+        same_bits(RUN[loop](item(problem, i), True), item(expected, i))
+    some = slice(2, 5)
+    same_bits(RUN[loop](item(problem, some), True), item(expected, some))
+
+
+@loops
+def test_nothing_is_left_from_the_call_before(native: str, loop: str) -> None:
+    problem = draw(Shape(17, 4, 3), (3,))
+    expected = RUN[loop](problem, False)
+    RUN[loop](draw(Shape(40, 9, 8), (3,)), True)
+    same_bits(RUN[loop](problem, False), expected)
+
+
+@loops
+def test_a_batch_of_nothing(native: str, loop: str) -> None:
+    solved = RUN[loop](draw(Shape(9, 3, 2), (0,)), True)
+    assert solved.amplitudes.shape == (0, 9)
+    assert solved.digital.shape == (0, 1, 3, 2)
+    assert solved.sum_rate.shape == (0,)
