@@ -266,6 +266,7 @@ static double evaluate(problem *p, int stage, const double *m, double *psi,
     } while (0)
 
 #define MEMORY 5
+#define MOST_STEPS 100 /* between two zero forcings of `alternating` */
 
 /* Nonmonotone spectral projected gradient from p->m and p->psi; the best m, Psi and rate are
  * left in p->best, p->best_psi and *best_rate.  Returns the iterations made. */
@@ -471,6 +472,10 @@ static double evaluate_fixed(problem *p, const double *m, double *gradient) {
             multiply(w->L, w->L, w->feeds, w->ldl, beams, w->ldk, w->digital);
             spent = inner_product(w->L, w->ldk, beams, w->digital);
         }
+        if (!(spent > 0)) {
+            total += 0 * spent;
+            continue;
+        }
         multiply_dagger(w->K, w->L, w->effective, w->ldk, beams, w->ldk, received);
         find_links(w->K, w->ldk, received, p->noise_power * spent / p->power, w->links);
         total += rate_of(w->ldk, w->links.ratio, w->weights);
@@ -524,7 +529,7 @@ static int alternating(hf_shape s, hf_problem given, double step, int64_t inner,
                     break;
                 const double previous = rate;
                 rate = evaluate_fixed(p, p->m, p->gradient);
-                if (inner == 0 && fabs(rate - previous) < tolerance)
+                if (inner == 0 && (fabs(rate - previous) < tolerance || steps == MOST_STEPS))
                     break;
             }
             set_amplitudes(p, p->m);
@@ -547,5 +552,6 @@ static int alternating(hf_shape s, hf_problem given, double step, int64_t inner,
 #undef EACH
 #undef SWAP
 #undef MEMORY
+#undef MOST_STEPS
 
 #endif

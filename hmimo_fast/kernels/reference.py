@@ -18,6 +18,8 @@ import numpy as np
 
 LN2 = np.log(2.0)
 _TINY = 1e-12
+#: Gradient steps between two zero forcings where the paper's rule does not stop them sooner.
+_MOST_STEPS = 100
 
 
 def effective_channel(channel, amplitudes, phase):
@@ -235,7 +237,7 @@ def _zf_terms(gram, power, noise_power, weights):
     """
     inverse, rank = _pseudoinverse(gram, _TINY)
     if rank < len(gram):
-        return -np.inf, gram, gram, gram
+        return -np.inf, gram, gram, gram * 0.0
     cost = np.diag(inverse).real.copy()
     received = water_filling(cost, power, noise_power, weights, np.zeros_like(cost))[0]
     level = 0.0
@@ -504,6 +506,9 @@ def _fixed_beams(channel, phase, amplitudes, digital, power, noise_power, weight
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
         spent = _spent(waves, amplitudes, digital[f], radiated)
+        if not spent > 0.0:
+            total += 0.0 * spent
+            continue
         received = _double(effective_channel(channel[f], amplitudes, waves)) @ digital[f]
         rate, adjoint, d_noise = _rate_adjoint(received, noise_power * spent / power, weights)
         dagger = np.ascontiguousarray(digital[f].conj().T)
@@ -529,7 +534,10 @@ def alternating(
     tolerance,
     iterations,
 ):
-    """[B] Algorithm 1: ZF, `inner` gradient steps on m (0: until |dR| < tolerance), ZF again.
+    """[B] Algorithm 1: ZF, `inner` gradient steps on m, ZF again.
+
+    With ``inner`` 0 the steps run until |dR| < tolerance, but at most a hundred, since at a
+    fixed step they may go back and forth for ever.
 
     Not monotone, so the best iterate is kept.  Returns as `variable_projection`;
     ``iterations`` bounds the gradients and ``history`` holds the rate after each ZF.
@@ -558,7 +566,7 @@ def alternating(
             rate, gradient = _fixed_beams(
                 wide, waves, current, digital, power, noise_power, weights, radiated
             )
-            if inner == 0 and abs(rate - previous) < tolerance:
+            if inner == 0 and (abs(rate - previous) < tolerance or steps == _MOST_STEPS):
                 break
         digital = _zf_beams(wide, waves, current, power, radiated)
         rate, gradient = _fixed_beams(

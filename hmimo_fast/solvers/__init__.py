@@ -19,10 +19,10 @@ from ..kernels.edge import as_array
 from .alternating import alternating, random
 from .floors import floored_zero_forcing
 from .fully_digital import fully_digital
-from .problem import Found, Problem, Solution
+from .problem import SLACK, Found, Problem, Solution, meets
 from .variable_projection import joint, zf
 
-__all__ = ["METHODS", "Solution", "solve"]
+__all__ = ["METHODS", "SLACK", "Solution", "solve"]
 
 #: Solvers by name, and whether their first start is random (all elements on otherwise).
 METHODS: dict[str, tuple[Callable[..., Found], bool]] = {
@@ -32,8 +32,6 @@ METHODS: dict[str, tuple[Callable[..., Found], bool]] = {
     "joint": (joint, False),
     "fully_digital": (fully_digital, False),
 }
-#: A minimum rate counts as met within this, in bit/s/Hz.
-SLACK = 1e-9
 
 
 def solve(
@@ -121,7 +119,7 @@ def solve(
     True
     """
     run, random_first = _method(method, options)
-    starts = _count("starts", starts)
+    starts, seed = _count("starts", starts, 1), _count("seed", seed, 0)
     several = shared or np.ndim(phase) == 3
     problem = _problem(channel, phase, power, noise_power, weights, constraint, several, threads)
     if check_finite:
@@ -161,11 +159,11 @@ def _method(name: str, options: dict[str, Any]) -> tuple[Callable[..., Found], b
     return METHODS[name]
 
 
-def _count(argument: str, value: Any) -> int:
+def _count(argument: str, value: Any, least: int) -> int:
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{argument}: expected an integer, got {value!r}")
-    if value < 1:
-        raise ValueError(f"{argument}: expected at least 1, got {value!r}")
+    if value < least:
+        raise ValueError(f"{argument}: expected at least {least}, got {value!r}")
     return int(value)
 
 
@@ -189,6 +187,11 @@ def _problem(
         raise ValueError(f"channel: expected {expected}, got {h.shape}")
     h = h if several else h[..., None, :, :]
     waves = waves if waves.ndim == 3 else waves[None]
+    if h.shape[-1] != waves.shape[-2] or len(waves) not in (1, h.shape[-3]):
+        fits = f"N = {waves.shape[-2]}" + (f" and F = {len(waves)}" if len(waves) > 1 else "")
+        raise ValueError(
+            f"channel: expected (..., K, N) with {fits} to match phase, got {np.shape(channel)}"
+        )
     leading = {
         "channel": h.shape[:-3],
         "power": np.shape(power),
@@ -218,7 +221,7 @@ def _require_finite(channel: np.ndarray) -> None:
 
 
 def _min_rate(problem: Problem, value: ArrayLike) -> np.ndarray:
-    floor = as_array("min_rate", value).astype(float)
+    floor = _reals("min_rate", value)
     if not ((floor >= 0.0) & (floor < np.inf)).all():
         raise ValueError(f"min_rate: expected values finite and at least 0, got {value!r}")
     if floor.ndim and floor.shape[-1] != problem.users:
@@ -230,8 +233,15 @@ def _min_rate(problem: Problem, value: ArrayLike) -> np.ndarray:
     return floor
 
 
+def _reals(argument: str, value: ArrayLike) -> np.ndarray:
+    array = as_array(argument, value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{argument}: expected real numbers, got dtype {array.dtype}")
+    return array.astype(float)
+
+
 def _given_start(problem: Problem, start: ArrayLike) -> np.ndarray:
-    amplitudes = as_array("start", start)
+    amplitudes = _reals("start", start)
     elements = problem.channel.shape[-1]
     if not amplitudes.ndim or amplitudes.shape[-1] != elements:
         raise ValueError(f"start: expected (..., N) with N = {elements}, got {amplitudes.shape}")
@@ -296,7 +306,7 @@ def _rates(
     feasible = np.isfinite(ratio).all(axis=(-2, -1))
     if floor is not None:
         floor = floor[..., None, :] if floor.ndim else floor
-        feasible &= (rates >= floor - SLACK).all(axis=(-2, -1))
+        feasible &= meets(rates, floor).all(axis=(-2, -1))
     return ratio, rates, np.asarray(feasible)
 
 

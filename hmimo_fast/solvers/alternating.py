@@ -20,7 +20,8 @@ def alternating(
     """Zero forcing, then gradient steps on m at fixed beams, in turn ([B] Algorithm 1).
 
     ``inner`` steps between two zero forcings; 0 reads the paper as running them until the
-    rate changes by less than ``tolerance``.  ``iterations`` bounds the gradients.
+    rate changes by less than ``tolerance``, at most a hundred: at a fixed step they may swing
+    for ever.  ``iterations`` bounds the gradients.
     """
     problem.require_zero_forcing()
     p = problem

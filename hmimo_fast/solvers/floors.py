@@ -18,8 +18,9 @@ def floored_zero_forcing(problem: Problem, found: Found, min_rate: np.ndarray) -
     `radiated` power and C = I under `digital`.
     """
     p = problem
-    amplitudes = found.amplitudes[..., None, :]
-    effective = effective_channel(p.channel, amplitudes, p.phase).astype(complex)
+    amplitudes = np.nan_to_num(found.amplitudes[..., None, :])
+    channel = np.where(np.isfinite(p.channel), p.channel, 0.0)
+    effective = effective_channel(channel, amplitudes, p.phase).astype(complex)
     feeds = np.eye(p.feeds, dtype=complex)
     factor = feeds
     if p.radiated:

@@ -92,3 +92,12 @@ class Solution:
     history: np.ndarray
     method: str
     constraint: str
+
+
+#: A minimum rate counts as met within this, in bit/s/Hz, by the precision of the rates.
+SLACK = {"f": 1e-5, "d": 1e-9}
+
+
+def meets(rates: np.ndarray, min_rate: np.ndarray) -> np.ndarray:
+    """Whether rates reach their minimum, within what their precision can tell."""
+    return np.asarray(rates >= min_rate - SLACK[rates.dtype.char])
