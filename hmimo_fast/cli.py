@@ -372,12 +372,12 @@ def _compare(
         progress = begin(label)
         run = partial(schedule, phase=surface.phase, method=method, **searching, **common)
         # On Numba the first call compiles; nobody reaches this rate, so that all is tried.
-        run(scene.channel[:2], min_rate=1e3)
+        run(channel=scene.channel[:2], min_rate=1e3)
         started = time.perf_counter()
-        found = run(scene.channel, progress=progress)
+        found = run(channel=scene.channel, progress=progress)
         seconds = time.perf_counter() - started
         if seconds < _PATIENCE:
-            seconds = min(seconds, _seconds(partial(run, scene.channel)))
+            seconds = min(seconds, _seconds(partial(run, channel=scene.channel)))
         progress(len(users), len(users))
         _, solve_seconds = _solve_served(scene, surface, found.served, method, common)
         runs.append(Run(method, label, found, seconds, solve_seconds))

@@ -25,6 +25,7 @@ from .solvers import (
     _method,
     _problem,
     _random_start,
+    _reals,
     _require_finite,
     solve,
 )
@@ -36,6 +37,8 @@ Progress = Callable[[int, int], object]
 
 #: Methods whose user sets are tried with floored water-filling too, unless told otherwise.
 _RESCUED = ("joint", "zf")
+#: A minimum rate counts as met within this, in bit/s/Hz, in either precision.
+_SLACK = 1e-9
 #: Most users of an exhaustive search: 4095 sets.
 _MOST = 12
 #: Most channel values and most sets of one batched solve, and most items of a block of sets.
@@ -61,7 +64,7 @@ class Schedule:
         Digital beamformer V at the power, zero columns for users not served; (..., N, K) for
         ``fully_digital``.
     rates : (..., K) real
-        Unweighted rate of every user in bit/s/Hz, 0 where not served.
+        Unweighted rate of every user in bit/s/Hz, at least its minimum, 0 where not served.
     sum_rate : (...) float64
         Weighted sum rate in bit/s/Hz.
     feasible : (...) bool
@@ -305,7 +308,7 @@ def _task(
 
 def _positive(argument: str, value: ArrayLike, batch: tuple[int, ...]) -> np.ndarray:
     """Values over the flat batch (B,)."""
-    array = _real(argument, value)
+    array = _reals(argument, value)
     if not ((array > 0.0) & (array < np.inf)).all():
         raise ValueError(f"{argument}: expected values positive and finite, got {value!r}")
     return np.broadcast_to(array, batch).reshape(-1)
@@ -313,7 +316,7 @@ def _positive(argument: str, value: ArrayLike, batch: tuple[int, ...]) -> np.nda
 
 def _per_user(argument: str, value: ArrayLike, batch: tuple[int, ...], users: int) -> np.ndarray:
     """Values over the users of the flat batch (B, K)."""
-    array = _real(argument, value)
+    array = _reals(argument, value)
     if not ((array >= 0.0) & (array < np.inf)).all():
         raise ValueError(f"{argument}: expected values finite and at least 0, got {value!r}")
     if array.ndim and array.shape[-1] != users:
@@ -321,13 +324,6 @@ def _per_user(argument: str, value: ArrayLike, batch: tuple[int, ...], users: in
             f"{argument}: expected (..., K) with K = {users} to match channel, got {array.shape}"
         )
     return np.broadcast_to(array, (*batch, users)).reshape(-1, users)
-
-
-def _real(argument: str, value: ArrayLike) -> np.ndarray:
-    array = as_array(argument, value)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{argument}: expected real numbers, got dtype {array.dtype}")
-    return array.astype(float)
 
 
 def _searched(task: _Task, search: str, rising: bool, report: Progress) -> _Choice:
@@ -454,17 +450,19 @@ def _solved(task: _Task, items: np.ndarray, served: np.ndarray) -> _Choice:
     users = np.nonzero(served)[1].reshape(len(items), -1)
     rows = items[:, None]
     floor = task.min_rate[rows, users]
+    # `solve` may stay below a minimum by its slack, what is served may not.
+    raised = np.where(floor > 0.0, floor + SLACK[task.channel.real.dtype.char], 0.0)
     solution = solve(
         task.channel[rows, users],
         task.phase,
         task.power[items],
         task.noise_power[items],
         weights=task.weights[rows, users],
-        min_rate=floor if task.rescue else None,
+        min_rate=raised if task.rescue else None,
         start=task.first[items] if task.given else None,
         **task.settings,
     )
-    met = solution.feasible & (solution.rates >= floor - SLACK).all(axis=-1)
+    met = np.isfinite(solution.sum_rate) & (solution.rates >= floor - _SLACK).all(axis=-1)
     digital = np.zeros((*solution.digital.shape[:-1], served.shape[-1]), solution.digital.dtype)
     np.put_along_axis(digital, users[:, None, :], solution.digital, axis=-1)
     rates = np.zeros(served.shape, solution.rates.dtype)

@@ -545,6 +545,12 @@ def test_alternating_stops_by_its_tolerance(native: str) -> None:
         assert np.isnan(history[last + 1 :]).all()
 
 
+def test_an_inner_loop_ends(quick: str) -> None:
+    """After a hundred steps where its rate never settles."""
+    solved = alternate(draw(Shape(9, 3, 3)), False, inner=0, tolerance=0.0, iterations=250)
+    np.testing.assert_array_equal(np.flatnonzero(np.isfinite(solved.history)), [0, 100, 200, 250])
+
+
 @conventions
 def test_without_iterations_alternating_is_zero_forcing(native: str, radiated: bool) -> None:
     problem = draw(Shape(9, 3, 3, 2, 2))

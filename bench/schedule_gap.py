@@ -1,0 +1,115 @@
+"""How far greedy and local search are from the best user set, for both accept rules.
+
+Sparse mmWave channels of 6 users on an 8 x 8 surface with 6 feeds, transmit power 1, SNR =
+power / noise power, minimum rate 1 bit/s/Hz.  `exhaustive` solves all 63 user sets; it is the
+same under both rules, and the gap is to it, of means over the same draws and the worst of one.
+A time is per channel on one thread, over the whole batch.
+
+    python bench/schedule_gap.py --draws 20 --seed 0
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import NamedTuple
+
+import numpy as np
+
+import hmimo_fast as hf
+
+USERS = FEEDS = 6
+SEARCHES = [
+    ("greedy", "qos"),
+    ("greedy", "rate"),
+    ("local", "qos"),
+    ("local", "rate"),
+    ("exhaustive", "qos"),
+]
+HEADER = ("power", "SNR", "search", "accept", "rate", "gap", "worst", "users", "ms")
+
+
+class Result(NamedTuple):
+    found: hf.Schedule
+    milliseconds: float
+
+
+def searched(channel: np.ndarray, phase: np.ndarray, snr: float, **options: str) -> Result:
+    noise_power = 10.0 ** (-snr / 10.0)
+    hf.schedule(channel[:1], phase, 1.0, noise_power, threads=1, **options)
+    began = time.perf_counter()
+    found = hf.schedule(channel, phase, 1.0, noise_power, threads=1, **options)
+    return Result(found, (time.perf_counter() - began) / len(channel) * 1e3)
+
+
+def rows(
+    channel: np.ndarray, phase: np.ndarray, constraint: str, snr: float, method: str
+) -> list[tuple[str, ...]]:
+    results = {
+        (search, accept): searched(
+            channel, phase, snr, search=search, accept=accept, constraint=constraint, method=method
+        )
+        for search, accept in SEARCHES
+    }
+    best = results["exhaustive", "qos"].found.sum_rate
+    table = []
+    for (search, accept), (found, milliseconds) in results.items():
+        rate = found.sum_rate
+        table.append(
+            (
+                constraint,
+                f"{snr:.0f} dB",
+                search,
+                "-" if search == "exhaustive" else accept,
+                f"{rate.mean():.2f}",
+                f"{100.0 * (1.0 - rate.mean() / best.mean()):.1f} %",
+                f"{100.0 * (1.0 - rate / np.maximum(best, 1e-12)).max():.1f} %",
+                f"{found.served.sum(axis=-1).mean():.2f}",
+                f"{milliseconds:.2f}",
+            )
+        )
+    return table
+
+
+def show(title: str, groups: list[list[tuple[str, ...]]]) -> None:
+    """A table with a line between groups, plain where rich is not installed."""
+    try:
+        from rich.console import Console
+        from rich.table import Table
+    except ImportError:
+        print(title)
+        for row in (HEADER, *(row for group in groups for row in group)):
+            print(" ".join(f"{cell:>10}" for cell in row))
+        return
+    table = Table(title=title)
+    for name in HEADER:
+        table.add_column(name, justify="left" if name in HEADER[:4] else "right")
+    for group in groups:
+        for row in group:
+            table.add_row(*row, end_section=row is group[-1])
+    Console().print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--draws", type=int, default=20, help="channels (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="of the channels (%(default)s)")
+    parser.add_argument("--method", default="joint", help="solver inside (%(default)s)")
+    arguments = parser.parse_args()
+
+    surface = hf.Surface(shape=(8, 8), feeds=FEEDS)
+    channel = hf.channels.sparse_mmwave(
+        surface, users=USERS, size=arguments.draws, seed=arguments.seed
+    )
+    groups = [
+        rows(channel, surface.phase, constraint, snr, arguments.method)
+        for constraint in ("digital", "radiated")
+        for snr in (0.0, 10.0, 20.0)
+    ]
+    show(f"{arguments.method}, sum rate in bit/s/Hz, mean of {arguments.draws} draws", groups)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,507 @@
+"""`schedule`: greedy and exhaustive search against plain loops, and what every schedule keeps."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+from typing import Any
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import hmimo_fast as hf
+from hmimo_fast import scheduling
+
+SURFACE = hf.Surface(shape=(4, 4), feeds=3)
+PHASE = SURFACE.phase
+ELEMENTS, FEEDS = PHASE.shape
+USERS = 5
+POWER, NOISE = 2.0, 0.3
+FLOORS = np.array([1.0, 0.5, 2.0, 1.0, 1.5])
+#: Few iterations: quick, and too few for rounding to grow.
+SHORT: dict[str, dict[str, Any]] = {
+    "joint": {"zf_iterations": 3, "iterations": 3},
+    "zf": {"iterations": 5},
+    "alternating": {"iterations": 10},
+    "random": {},
+}
+PUBLISHED = ["alternating", "random"]
+
+methods = pytest.mark.parametrize("method", SHORT)
+constraints = pytest.mark.parametrize("constraint", ["digital", "radiated"])
+accepts = pytest.mark.parametrize("accept", ["qos", "rate"])
+searches = pytest.mark.parametrize("search", ["greedy", "local", "exhaustive"])
+
+
+def channels(size: int | None = 6, users: int = USERS, seed: int = 5) -> np.ndarray:
+    return hf.channels.sparse_mmwave(SURFACE, users=users, size=size, seed=seed)
+
+
+def schedule(channel: Any, phase: Any = PHASE, **options: Any) -> hf.Schedule:
+    defaults: dict[str, Any] = {"power": POWER, "noise_power": NOISE}
+    defaults |= SHORT.get(options.get("method", "joint"), {})
+    return hf.schedule(channel, phase, **(defaults | options))
+
+
+def outcome(
+    channel: np.ndarray,
+    users: tuple[int, ...],
+    floors: np.ndarray,
+    start: np.ndarray,
+    method: str,
+    constraint: str,
+    rescue: bool | None = None,
+) -> tuple[float, np.ndarray]:
+    """Sum rate (-inf where a minimum is missed) and rates of one user set, by `solve` alone."""
+    rows, floor = list(users), floors[list(users)]
+    solution = hf.solve(
+        channel[rows],
+        PHASE,
+        POWER,
+        NOISE,
+        method=method,
+        constraint=constraint,
+        min_rate=floor if method not in PUBLISHED else None,
+        start=start if method in PUBLISHED else None,
+        **SHORT[method],
+    )
+    met = all(rate >= least - 1e-9 for rate, least in zip(solution.rates, floor, strict=True))
+    return (float(solution.sum_rate) if met else -math.inf), solution.rates
+
+
+def published_order(channel: np.ndarray, start: np.ndarray, constraint: str) -> list[int]:
+    """Users by their rate with matched beams at power P / K each, in plain loops."""
+    effective = naive.effective_channel(channel, start, PHASE)
+    surface = naive.radiating(start, PHASE)
+    beams: list[list[complex]] = [[] for _ in range(FEEDS)]
+    for row in effective:
+        beam = [[complex(x).conjugate()] for x in row]
+        carrier = naive.multiply(surface, beam) if constraint == "radiated" else beam
+        beam = naive.scaled(beam, POWER / len(effective), carrier)
+        for feed in range(FEEDS):
+            beams[feed].append(beam[feed][0])
+    ratios = naive.received_sinr(effective, beams, NOISE)
+    return sorted(range(len(ratios)), key=lambda k: (-ratios[k], k))
+
+
+def starts(size: int) -> np.ndarray:
+    """Random starting amplitudes of the items, as promised for seed 0."""
+    return np.random.default_rng([0, 0]).random((size, ELEMENTS))
+
+
+def subsets(users: int) -> list[tuple[int, ...]]:
+    sizes = range(min(users, FEEDS), 0, -1)
+    return [chosen for size in sizes for chosen in combinations(range(users), size)]
+
+
+def check(channel: np.ndarray, found: hf.Schedule, floors: Any, **options: Any) -> None:
+    """Everything a schedule promises, item by item, with rates from plain loops."""
+    radiated = options.get("constraint", "radiated") == "radiated"
+    floors = np.broadcast_to(floors, channel.shape[:-1])
+    for item in np.ndindex(channel.shape[:-2]):
+        served = np.flatnonzero(found.served[item])
+        amplitudes, digital = found.amplitudes[item], found.digital[item]
+        unserved = np.flatnonzero(~found.served[item])
+        assert len(served) <= FEEDS
+        assert found.feasible[item] == (len(served) > 0)
+        assert not digital[:, unserved].any()
+        assert not found.rates[item][unserved].any()
+        if not len(served):
+            assert not amplitudes.any()
+            assert found.sum_rate[item] == 0.0
+            continue
+        assert ((amplitudes >= 0.0) & (amplitudes <= 1.0)).all()
+        surface = (amplitudes, PHASE) if radiated else ()
+        power = options.get("power", POWER)
+        assert naive.used_power(digital[:, served], *surface) == pytest.approx(power, rel=1e-6)
+        ratios = naive.sinr(channel[item][served], amplitudes, PHASE, digital[:, served], NOISE)
+        rates = np.log2(1.0 + np.array(ratios))
+        np.testing.assert_allclose(found.rates[item][served], rates, rtol=1e-9, atol=1e-12)
+        assert (found.rates[item][served] >= floors[item][served] - 1e-9).all()
+        weights = np.broadcast_to(options.get("weights", 1.0), channel.shape[:-1])[item]
+        expected = float(weights[served] @ rates)
+        assert found.sum_rate[item] == pytest.approx(expected, rel=1e-9, abs=1e-12)
+
+
+@methods
+@constraints
+@accepts
+def test_greedy_is_the_published_loop(method: str, constraint: str, accept: str) -> None:
+    channel = channels()
+    found = schedule(channel, min_rate=FLOORS, method=method, constraint=constraint, accept=accept)
+    check(channel, found, FLOORS, constraint=constraint)
+    for item, start in enumerate(starts(len(channel))):
+        served: tuple[int, ...] = ()
+        reached, rates = -math.inf, np.array([])
+        for user in published_order(channel[item], start, constraint):
+            if len(served) == FEEDS:
+                break
+            trial = tuple(sorted((*served, user)))
+            args = (channel[item], trial, FLOORS, start, method, constraint)
+            tried, trial_rates = outcome(*args)
+            if tried > (reached if accept == "rate" else -math.inf):
+                served, reached, rates = trial, tried, trial_rates
+        assert tuple(np.flatnonzero(found.served[item])) == served
+        np.testing.assert_allclose(found.rates[item][list(served)], rates, rtol=1e-6)
+
+
+def test_a_published_order_matters() -> None:
+    """The order is neither by index nor the same for all items, so that the test above can fail."""
+    channel = channels()
+    orders = {
+        tuple(published_order(channel[item], start, "radiated"))
+        for item, start in enumerate(starts(len(channel)))
+    }
+    assert len(orders) > 3
+
+
+@methods
+@constraints
+def test_exhaustive_is_the_best_of_all_sets(method: str, constraint: str) -> None:
+    channel = channels(size=4)
+    found = schedule(
+        channel, min_rate=FLOORS, method=method, constraint=constraint, search="exhaustive"
+    )
+    check(channel, found, FLOORS, constraint=constraint)
+    for item, start in enumerate(starts(len(channel))):
+        reached = {
+            users: outcome(channel[item], users, FLOORS, start, method, constraint)[0]
+            for users in subsets(USERS)
+        }
+        best = max(reached, key=reached.__getitem__)
+        assert reached[best] > -math.inf
+        assert tuple(np.flatnonzero(found.served[item])) == best
+        assert found.sum_rate[item] == pytest.approx(reached[best], rel=1e-6)
+
+
+@methods
+@accepts
+def test_no_move_improves_local(method: str, accept: str) -> None:
+    channel = channels(size=4)
+    found = schedule(channel, min_rate=FLOORS, method=method, search="local", accept=accept)
+    check(channel, found, FLOORS)
+    for item, start in enumerate(starts(len(channel))):
+        served = set(np.flatnonzero(found.served[item]).tolist())
+        for users in subsets(USERS):
+            added, dropped = set(users) - served, served - set(users)
+            if len(added) <= 1 and len(dropped) <= 1:
+                args = (channel[item], users, FLOORS, start, method, "radiated")
+                assert outcome(*args)[0] <= found.sum_rate[item] + 1e-6
+
+
+@methods
+@constraints
+@accepts
+def test_a_wider_search_is_never_worse(method: str, constraint: str, accept: str) -> None:
+    options = {"min_rate": FLOORS, "method": method, "constraint": constraint, "accept": accept}
+    channel = channels(size=12, seed=8)
+    greedy, local, exhaustive = (
+        schedule(channel, search=search, **options).sum_rate
+        for search in ("greedy", "local", "exhaustive")
+    )
+    assert (local >= greedy).all()
+    assert (exhaustive >= local).all()
+    assert (exhaustive > greedy).any()
+
+
+def test_accepting_by_rate_pays_on_the_mean() -> None:
+    channel = channels(size=50, seed=2)
+    qos, rate = (schedule(channel, accept=accept) for accept in ("qos", "rate"))
+    assert rate.sum_rate.mean() > qos.sum_rate.mean()
+    assert rate.served.sum() < qos.served.sum()
+
+
+@searches
+@accepts
+@methods
+@given(data=st.data())
+def test_served_users_have_their_minimum(
+    search: str, accept: str, method: str, data: st.DataObject
+) -> None:
+    users = data.draw(st.integers(1, 5), "users")
+    size = data.draw(st.integers(1, 3), "size")
+    constraint = data.draw(st.sampled_from(["digital", "radiated"]), "constraint")
+    floors = np.array(
+        data.draw(st.lists(st.floats(0.0, 6.0), min_size=users, max_size=users), "floors")
+    )
+    channel = channels(size, users, seed=data.draw(st.integers(0, 99), "seed"))
+    channel = channel * 10.0 ** data.draw(st.floats(-1.0, 1.0), "gain")
+    options = {"constraint": constraint, "min_rate": floors}
+    found = schedule(channel, search=search, accept=accept, method=method, **options)
+    check(channel, found, floors, constraint=constraint)
+
+
+@searches
+def test_permuted_users_are_served_alike(search: str) -> None:
+    """With amplitudes that do not follow the users, nothing else depends on their order."""
+    channel, order = channels(), np.array([3, 0, 4, 1, 2])
+    plain = schedule(channel, min_rate=FLOORS, method="random", search=search)
+    turned = schedule(channel[:, order], min_rate=FLOORS[order], method="random", search=search)
+    np.testing.assert_array_equal(turned.served, plain.served[:, order])
+    np.testing.assert_allclose(turned.rates, plain.rates[:, order], rtol=1e-9)
+
+
+@searches
+@methods
+def test_an_item_does_not_depend_on_its_batch(search: str, method: str) -> None:
+    channel, options = channels(), {"min_rate": FLOORS, "search": search, "method": method}
+    start = starts(len(channel)) if method in PUBLISHED else None
+    whole = schedule(channel, **options)
+    head = schedule(channel[:2], **options)
+    np.testing.assert_array_equal(head.served, whole.served[:2])
+    np.testing.assert_allclose(head.sum_rate, whole.sum_rate[:2], rtol=1e-6)
+    if start is not None:
+        tail = schedule(channel[2:], start=start[2:], **options)
+        np.testing.assert_array_equal(tail.served, whole.served[2:])
+        np.testing.assert_allclose(tail.sum_rate, whole.sum_rate[2:], rtol=1e-6)
+
+
+@searches
+def test_chunks_change_nothing(search: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = channels()
+    whole = schedule(channel, min_rate=FLOORS, search=search)
+    monkeypatch.setattr(scheduling, "_SETS", 3)
+    monkeypatch.setattr(scheduling, "_ITEMS", 4)
+    parts = schedule(channel, min_rate=FLOORS, search=search)
+    np.testing.assert_array_equal(parts.served, whole.served)
+    np.testing.assert_allclose(parts.digital, whole.digital, rtol=1e-6, atol=1e-9)
+
+
+@searches
+def test_threads_change_no_bit(search: str) -> None:
+    one, two = (schedule(channels(), search=search, threads=count) for count in (1, 2))
+    for name in ("served", "amplitudes", "digital", "rates", "sum_rate", "feasible"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+@searches
+def test_equal_rates_go_to_more_users_then_the_first(
+    search: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where every set is worth the same, exhaustive takes (0, 1, 2); the others keep theirs."""
+
+    def level(channel: np.ndarray, phase: np.ndarray, *_: Any, **__: Any) -> hf.Solution:
+        items, users, elements = channel.shape
+        rates = np.full((items, users), 6.0 / users)
+        return hf.Solution(
+            amplitudes=np.ones((items, elements)),
+            digital=np.ones((items, phase.shape[1], users), complex),
+            sinr=rates,
+            rates=rates,
+            sum_rate=np.full(items, 6.0),
+            feasible=np.ones(items, bool),
+            iterations=np.ones(items),
+            converged=np.ones(items, bool),
+            history=np.ones((items, 1)),
+            method="joint",
+            constraint="radiated",
+        )
+
+    monkeypatch.setattr(scheduling, "solve", level)
+    served = schedule(channels(), search=search, accept="rate").served
+    if search == "exhaustive":
+        np.testing.assert_array_equal(served, [[True, True, True, False, False]] * len(served))
+    else:
+        np.testing.assert_array_equal(served.sum(axis=-1), 1)
+
+
+@searches
+@methods
+def test_an_infeasible_item_is_marked(search: str, method: str) -> None:
+    channel = channels(size=3)
+    floors = np.where(np.arange(3)[:, None] == 1, 60.0, 0.2) * np.ones(USERS)
+    found = schedule(channel, min_rate=floors, search=search, method=method)
+    np.testing.assert_array_equal(found.feasible, [True, False, True])
+    check(channel, found, floors)
+
+
+@searches
+@methods
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_channel_that_is_not_finite_is_marked(search: str, method: str, bad: float) -> None:
+    channel = channels(size=3)
+    spoilt = channel.copy()
+    spoilt[1, 2, 4] = bad
+    whole = schedule(channel, search=search, method=method)
+    found = schedule(spoilt, search=search, method=method)
+    assert not found.served[1].any()
+    assert not found.digital[1].any()
+    assert not found.feasible[1]
+    assert np.isnan(found.sum_rate[1])
+    assert np.isnan(found.rates[1]).all()
+    np.testing.assert_array_equal(found.served[[0, 2]], whole.served[[0, 2]])
+    np.testing.assert_allclose(found.rates[[0, 2]], whole.rates[[0, 2]], rtol=1e-6)
+    with pytest.raises(ValueError, match=r"channel: expected finite values, got .* at index"):
+        schedule(spoilt, check_finite=True)
+
+
+@searches
+@methods
+@constraints
+def test_zero_and_repeated_channels(search: str, method: str, constraint: str) -> None:
+    channel = channels(size=3)
+    channel[0] = 0.0
+    channel[1, 1:] = 0.0
+    channel[2] = channel[2, :1]
+    options = {"search": search, "method": method, "constraint": constraint}
+    found = schedule(channel, min_rate=0.1, **options)
+    check(channel, found, 0.1, constraint=constraint)
+    np.testing.assert_array_equal(found.served.sum(axis=-1)[:2], [0, 1])
+    assert found.served[1, 0]
+
+
+@searches
+def test_shapes_broadcast(search: str) -> None:
+    channel, noise = channels(size=None), np.array([0.1, 1.0])
+    floors = np.array([0.5, 1.0, 4.0])[:, None, None] * np.ones(USERS)
+    options = {"search": search, "start": np.linspace(0.1, 1.0, ELEMENTS)}
+    found = schedule(channel, noise_power=noise, min_rate=floors, **options)
+    assert found.served.shape == found.rates.shape == (3, 2, USERS)
+    assert found.amplitudes.shape == (3, 2, ELEMENTS)
+    assert found.digital.shape == (3, 2, FEEDS, USERS)
+    assert found.sum_rate.shape == found.feasible.shape == (3, 2)
+    one = schedule(channel, noise_power=0.1, min_rate=4.0, **options)
+    assert one.sum_rate.shape == ()
+    np.testing.assert_array_equal(one.served, found.served[2, 0])
+    np.testing.assert_allclose(one.rates, found.rates[2, 0], rtol=1e-6)
+
+
+@searches
+@pytest.mark.parametrize("batch", [(0,), (2, 0)])
+def test_empty_batches(search: str, batch: tuple[int, ...]) -> None:
+    found = schedule(np.zeros((*batch, USERS, ELEMENTS), complex), search=search)
+    assert found.served.shape == (*batch, USERS)
+    assert found.digital.shape == (*batch, FEEDS, USERS)
+    assert found.sum_rate.shape == batch
+
+
+@searches
+@methods
+def test_single_precision(search: str, method: str) -> None:
+    channel = channels(size=20)
+    double = schedule(channel, search=search, method=method)
+    single = schedule(channel.astype(np.complex64), search=search, method=method)
+    assert single.amplitudes.dtype == single.rates.dtype == np.float32
+    assert single.digital.dtype == np.complex64
+    assert single.sum_rate.dtype == np.float64
+    assert (single.rates[single.served] >= 1.0 - 1e-9).all()
+    assert (single.served == double.served).all(axis=-1).mean() >= 0.8
+    assert single.sum_rate.mean() == pytest.approx(double.sum_rate.mean(), rel=0.02)
+
+
+@searches
+def test_weights(search: str) -> None:
+    channel, weights = channels(), np.array([0.1, 5.0, 1.0, 0.1, 1.0])
+    found = schedule(channel, min_rate=0.5, weights=weights, search=search, accept="rate")
+    check(channel, found, 0.5, weights=weights)
+    plain = schedule(channel, min_rate=0.5, search=search, accept="rate")
+    assert found.served[:, 1].sum() >= plain.served[:, 1].sum()
+    assert (found.served != plain.served).any()
+
+
+def test_weights_enter_the_order() -> None:
+    """A user of overwhelming weight is tried first, whatever its channel."""
+    channel = channels()
+    for user in range(USERS):
+        weights = np.where(np.arange(USERS) == user, 1e6, 1.0)
+        assert schedule(channel, min_rate=0.0, weights=weights).served[:, user].all()
+
+
+@pytest.mark.parametrize("method", PUBLISHED)
+@constraints
+def test_a_rescue_adds_nothing_to_published_methods(method: str, constraint: str) -> None:
+    """Zero forcing with equal rates meets a common minimum whenever water-filling does."""
+    options = {"method": method, "constraint": constraint, "noise_power": 5.0}
+    channel = channels(size=20)
+    plain = schedule(channel, **options)
+    rescued = schedule(channel, rescue=True, **options)
+    assert plain.served.sum() < FEEDS * len(channel)
+    np.testing.assert_array_equal(plain.served, rescued.served)
+    np.testing.assert_array_equal(plain.digital, rescued.digital)
+    own = schedule(channel, rescue=True, min_rate=FLOORS, **options)
+    assert own.served.sum() > schedule(channel, min_rate=FLOORS, **options).served.sum()
+
+
+@pytest.mark.parametrize("method", ["joint", "zf"])
+def test_a_rescue_serves_more_with_ours(method: str) -> None:
+    channel = channels(size=20)
+    found, plain = schedule(channel, method=method), schedule(channel, method=method, rescue=False)
+    check(channel, plain, 1.0)
+    assert found.served.sum() > plain.served.sum()
+
+
+def test_the_fully_digital_yardstick() -> None:
+    channel = channels()
+    found = schedule(channel, method="fully_digital", search="exhaustive", iterations=30)
+    assert found.digital.shape == (len(channel), ELEMENTS, USERS)
+    assert (found.served.sum(axis=-1) <= FEEDS).all()
+    assert (found.sum_rate > schedule(channel, search="exhaustive").sum_rate).all()
+
+
+@searches
+def test_a_given_start_is_used(search: str) -> None:
+    channel, start = channels(), starts(6)[::-1]
+    found = schedule(channel, method="random", start=start, search=search)
+    chosen = found.feasible
+    np.testing.assert_array_equal(found.amplitudes[chosen], start[chosen])
+    assert chosen.any()
+
+
+@searches
+def test_progress_rises_to_its_total(search: str) -> None:
+    calls: list[tuple[int, int]] = []
+    schedule(channels(), search=search, progress=lambda done, total: calls.append((done, total)))
+    done, totals = zip(*calls, strict=True)
+    assert len(set(totals)) == 1
+    assert list(done) == sorted(done)
+    assert done[-1] == totals[0]
+    assert len(done) > 1
+
+
+def test_names_are_kept() -> None:
+    found = schedule(channels(), search="local", method="zf", accept="rate", constraint="digital")
+    assert (found.search, found.method, found.accept) == ("local", "zf", "rate")
+    assert found.constraint == "digital"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"search": "best"}, ValueError, "search: expected one of 'greedy', .* got 'best'"),
+        ({"accept": "all"}, ValueError, "accept: expected one of 'qos', 'rate', got 'all'"),
+        ({"method": "magic"}, ValueError, "method: expected one of .* got 'magic'"),
+        ({"constraint": "none"}, ValueError, "constraint: expected 'radiated' or 'digital'"),
+        ({"starts": 2}, TypeError, "starts: expected an option of method 'joint'"),
+        ({"power": 0.0}, ValueError, "power: expected values positive and finite, got 0.0"),
+        ({"noise_power": -1.0}, ValueError, "noise_power: expected values positive and finite"),
+        ({"noise_power": "loud"}, TypeError, "noise_power: expected real numbers"),
+        ({"noise_power": np.ones(5)}, ValueError, "noise_power: expected leading dimensions"),
+        ({"min_rate": -1.0}, ValueError, "min_rate: expected values finite and at least 0"),
+        ({"min_rate": np.ones(4)}, ValueError, r"min_rate: expected \(..., K\) with K = 5"),
+        ({"min_rate": np.ones((4, 5))}, ValueError, "min_rate: expected leading dimensions"),
+        ({"min_rate": 1j}, TypeError, "min_rate: expected real numbers, got dtype complex128"),
+        ({"weights": np.ones(4)}, ValueError, r"weights: expected \(..., K\) with K = 5"),
+        ({"weights": np.full(5, np.nan)}, ValueError, "weights: expected values finite"),
+        ({"start": np.ones(4)}, ValueError, r"start: expected \(..., N\) with N = 16"),
+        ({"start": np.full(16, 2.0)}, ValueError, r"start: expected values in \[0, 1\]"),
+        ({"phase": np.ones((2, 16, 3))}, ValueError, r"phase: expected \(N, L\), got"),
+        ({"phase": np.ones((9, 3))}, ValueError, "channel: expected .* with N = 9 to match phase"),
+        ({"channel": np.ones(16)}, ValueError, r"channel: expected \(..., K, N\), got \(16,\)"),
+        ({"channel": [["a"] * 16]}, TypeError, "channel: expected numbers"),
+    ],
+)
+def test_errors_name_the_argument(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        schedule(**({"channel": channels()} | options))
+
+
+def test_exhaustive_search_has_a_limit() -> None:
+    with pytest.raises(ValueError, match=r"channel: expected at most K = 12 .* got K = 13"):
+        schedule(channels(size=1, users=13), search="exhaustive")
+    found = schedule(channels(size=1, users=12), search="exhaustive", method="random")
+    assert found.feasible.all()
