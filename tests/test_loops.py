@@ -280,9 +280,7 @@ class Channel:
             mask = self.alpha * w * np.abs(u) ** 2
             c = ratio * mask.sum()
             target = np.diag(self.alpha * w * u)
-            v = np.linalg.solve(
-                g.conj().T @ (mask[:, None] * g) + c * b, g.conj().T @ target
-            )
+            v = np.linalg.solve(g.conj().T @ (mask[:, None] * g) + c * b, g.conj().T @ target)
             psi = (target - mask[:, None] * (g @ v)) / c
         return psi
 
@@ -644,9 +642,7 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 @conventions
 @loops
 @kinds
-def test_a_singular_problem_is_solved(
-    native: str, loop: str, kind: str, radiated: bool
-) -> None:
+def test_a_singular_problem_is_solved(native: str, loop: str, kind: str, radiated: bool) -> None:
     problem = degenerate(kind)
     solved = RUN[loop](problem, radiated)
     for i in range(2):
@@ -659,9 +655,7 @@ def test_a_singular_problem_is_solved(
 def test_backends_agree_on_a_singular_problem(native: str, kind: str, radiated: bool) -> None:
     problem = degenerate(kind)
     expected = interpreted("variable_projection", problem, radiated)
-    np.testing.assert_allclose(
-        project(problem, radiated).sum_rate, expected.sum_rate, rtol=1e-6
-    )
+    np.testing.assert_allclose(project(problem, radiated).sum_rate, expected.sum_rate, rtol=1e-6)
 
 
 def test_a_user_of_no_weight(native: str) -> None:

@@ -363,10 +363,12 @@ def test_shapes_broadcast(search: str) -> None:
     assert found.amplitudes.shape == (3, 2, ELEMENTS)
     assert found.digital.shape == (3, 2, FEEDS, USERS)
     assert found.sum_rate.shape == found.feasible.shape == (3, 2)
-    one = schedule(channel, noise_power=0.1, min_rate=4.0, **options)
-    assert one.sum_rate.shape == ()
-    np.testing.assert_array_equal(one.served, found.served[2, 0])
-    np.testing.assert_allclose(one.rates, found.rates[2, 0], rtol=1e-6)
+    for row, column in np.ndindex(3, 2):
+        floor = floors[row, 0, 0]
+        one = schedule(channel, noise_power=noise[column], min_rate=floor, **options)
+        assert one.sum_rate.shape == ()
+        np.testing.assert_array_equal(one.served, found.served[row, column])
+        np.testing.assert_allclose(one.rates, found.rates[row, column], rtol=1e-6)
 
 
 @searches
@@ -431,6 +433,29 @@ def test_a_rescue_serves_more_with_ours(method: str) -> None:
     found, plain = schedule(channel, method=method), schedule(channel, method=method, rescue=False)
     check(channel, plain, 1.0)
     assert found.served.sum() > plain.served.sum()
+
+
+@methods
+def test_nobody_is_rescued_to_nothing(method: str) -> None:
+    """Without minimum rates a user may starve for the sum rate."""
+    channel = channels(size=20)
+    one, other = (
+        schedule(channel, method=method, min_rate=0.0, rescue=rescue) for rescue in (True, False)
+    )
+    np.testing.assert_array_equal(one.digital, other.digital)
+    assert method in PUBLISHED or (one.rates[one.served] == 0.0).any()
+
+
+@pytest.mark.parametrize("method", ["joint", "zf"])
+def test_a_rescue_holds_in_single_precision(method: str) -> None:
+    """Users brought to exactly their minimum are not lost to rounding."""
+    channel = channels(size=100).astype(np.complex64)
+    single = schedule(channel, method=method)
+    double = schedule(channel.astype(complex), method=method)
+    at_minimum = single.served & (single.rates < 1.0 + 1e-4)
+    assert at_minimum.sum() > 20
+    assert (single.rates[at_minimum] >= 1.0 - 1e-9).all()
+    np.testing.assert_allclose(single.served.sum(), double.served.sum(), rtol=0.005)
 
 
 def test_the_fully_digital_yardstick() -> None:

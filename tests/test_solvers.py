@@ -385,9 +385,7 @@ def test_the_rescue_is_floored_zero_forcing(constraint: str) -> None:
     for i in np.flatnonzero(missed):
         link = (channel[i], free.amplitudes[i], PHASE)
         cost = naive.zero_forcing_cost(*link, constraint == "radiated")
-        spent = sum(
-            (2.0**r - 1.0) * noise_power * cost[k][k].real for k, r in enumerate(floor)
-        )
+        spent = sum((2.0**r - 1.0) * noise_power * cost[k][k].real for k, r in enumerate(floor))
         assert held.feasible[i] == (spent <= 1.0)
         if held.feasible[i]:
             expected = naive.zero_forcing_rate(
@@ -479,9 +477,7 @@ def test_several_channels_share_the_amplitudes(method: str, own_phase: bool) -> 
 
 def test_a_phase_for_each_equal_channel_changes_nothing() -> None:
     channel = channels(3)
-    same_bits(
-        solve(channel, np.stack([PHASE] * 3)), solve(channel, PHASE, shared=True)
-    )
+    same_bits(solve(channel, np.stack([PHASE] * 3)), solve(channel, PHASE, shared=True))
 
 
 @methods
