@@ -438,10 +438,8 @@ def test_a_rescue_serves_more_with_ours(method: str) -> None:
 @methods
 def test_nobody_is_rescued_to_nothing(method: str) -> None:
     """Without minimum rates a user may starve for the sum rate."""
-    channel = channels(size=20)
-    one, other = (
-        schedule(channel, method=method, min_rate=0.0, rescue=rescue) for rescue in (True, False)
-    )
+    channel, options = channels(size=20), {"min_rate": 0.0, "noise_power": 5.0, "method": method}
+    one, other = (schedule(channel, rescue=rescue, **options) for rescue in (True, False))
     np.testing.assert_array_equal(one.digital, other.digital)
     assert method in PUBLISHED or (one.rates[one.served] == 0.0).any()
 
