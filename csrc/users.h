@@ -178,8 +178,10 @@ static double fill(idx users, const double *cost, double power, double noise,
         slope += weights[k];
     }
 #undef BREAK
-    for (idx i = 0; i < filled; i++)
-        received[order[i]] = weights[order[i]] * (budget / slope) / cost[order[i]] - noise;
+    for (idx i = 0; i < filled; i++) { /* rounding must not take a user below its floor */
+        const idx k = order[i];
+        received[k] = fmax(received[k], weights[k] * (budget / slope) / cost[k] - noise);
+    }
     return filled ? budget / slope : 0;
 }
 

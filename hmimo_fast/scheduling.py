@@ -450,15 +450,15 @@ def _solved(task: _Task, items: np.ndarray, served: np.ndarray) -> _Choice:
     users = np.nonzero(served)[1].reshape(len(items), -1)
     rows = items[:, None]
     floor = task.min_rate[rows, users]
-    # `solve` may stay below a minimum by its slack, what is served may not.
-    raised = np.where(floor > 0.0, floor + SLACK[task.channel.real.dtype.char], 0.0)
+    # `solve` may stay below a minimum by its slack, who is served may not.
+    slack = SLACK[task.channel.real.dtype.char]
     solution = solve(
         task.channel[rows, users],
         task.phase,
         task.power[items],
         task.noise_power[items],
         weights=task.weights[rows, users],
-        min_rate=raised if task.rescue else None,
+        min_rate=floor + slack if task.rescue else None,
         start=task.first[items] if task.given else None,
         **task.settings,
     )

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .backends import backend, get_backend, set_backend
+from .backends import backend, get_backend, link_item, set_backend
 from .edge import call
 
 __all__ = [
@@ -185,6 +185,10 @@ def sum_rate(
     >>> print(hf.sum_rate(one, [1.0], one, one, noise_power=1 / 3))
     2.0
     """
+    if out is None:
+        item = link_item(False, channel, amplitudes, phase, digital, noise_power, weights)
+        if item is not None:
+            return item
     return call(
         "sum_rate",
         (channel, amplitudes, phase, digital, noise_power, weights),
@@ -254,6 +258,10 @@ def sum_rate_gradient(
     >>> print(rate, d_amplitudes * np.log(2), d_digital * np.log(2))
     1.0 [1.] [[1.+0.j]]
     """
+    if out is None:
+        item = link_item(True, channel, amplitudes, phase, digital, noise_power, weights)
+        if item is not None:
+            return item
     return call(
         "sum_rate_gradient",
         (channel, amplitudes, phase, digital, noise_power, weights),

@@ -20,6 +20,11 @@ import numpy as np
 
 from .operators import OPERATORS
 
+try:
+    from . import native as _native
+except ImportError:
+    _native = None
+
 BatchFunction = Callable[..., Any]
 
 #: Types of the options in the table of operators.
@@ -121,6 +126,16 @@ def batch_function(backend_name: str, operator: str, single: bool) -> BatchFunct
     if backend_name == "numba":
         return module.batch_function(operator, single)
     return _outside_unit if operator == "outside_unit" else _interpreted(module, operator)
+
+
+def link_item(gradient: bool, *operands: Any) -> Any:
+    """The sum rate of one item, or with its gradients, by the shortest way there is, or None.
+
+    Simulators call these for one channel millions of times; None sends a call to the edge.
+    """
+    if get_backend() != "native":
+        return None
+    return _native.link_item(gradient, *operands)
 
 
 def _outside_unit(values: np.ndarray) -> bool:

@@ -72,6 +72,103 @@ def outside_unit(cnp.ndarray values):
         is_single(values), cnp.PyArray_SIZE(values), data(values)) != 0
 
 
+cdef double[64] ONES
+for index in range(64):
+    ONES[index] = 1
+cdef cnp.ndarray LIKE_DOUBLE = cnp.PyArray_ZEROS(0, NULL, cnp.NPY_FLOAT64, 0)
+cdef cnp.ndarray LIKE_SINGLE = cnp.PyArray_ZEROS(0, NULL, cnp.NPY_FLOAT32, 0)
+
+
+cdef inline bint ready(object value, int kind, int dimensions) noexcept:
+    """Whether a value is an array that a kernel can take as it is."""
+    return (
+        type(value) is cnp.ndarray
+        and cnp.PyArray_TYPE(value) == kind
+        and cnp.PyArray_NDIM(value) == dimensions
+        and cnp.PyArray_ISCARRAY_RO(value)
+    )
+
+
+cdef inline hf_operand only(object array) noexcept:
+    cdef hf_operand result
+    result.data = cnp.PyArray_DATA(array)
+    result.step = 0
+    return result
+
+
+def link_item(
+    bint gradient, channel, amplitudes, phase, digital, noise_power, weights
+):
+    """The sum rate of one item, or with its gradients, straight from the caller's arrays.
+
+    None where anything is not as the kernel takes it, right or wrong: the edge sees to that.
+    """
+    cdef int kind, real, status
+    cdef hf_shape shape
+    cdef hf_operand w, noise
+    cdef double sigma2, rate
+    cdef float rate_single
+    cdef Py_ssize_t k
+    cdef cnp.npy_intp dims[2]
+    cdef const double *weight
+    if type(channel) is not cnp.ndarray or type(noise_power) is not float:
+        return None
+    kind = cnp.PyArray_TYPE(channel)
+    real = cnp.NPY_FLOAT64 if kind == cnp.NPY_COMPLEX128 else cnp.NPY_FLOAT32
+    shape.single = kind == cnp.NPY_COMPLEX64
+    if not (shape.single or kind == cnp.NPY_COMPLEX128):
+        return None
+    if not (
+        ready(channel, kind, 2)
+        and ready(amplitudes, real, 1)
+        and ready(phase, kind, 2)
+        and ready(digital, kind, 2)
+    ):
+        return None
+    shape.batch = shape.channels = shape.phases = 1
+    shape.users, shape.elements = cnp.PyArray_DIM(channel, 0), cnp.PyArray_DIM(channel, 1)
+    shape.feeds = cnp.PyArray_DIM(phase, 1)
+    sigma2 = noise_power
+    if not (
+        cnp.PyArray_DIM(amplitudes, 0) == shape.elements
+        and cnp.PyArray_DIM(phase, 0) == shape.elements
+        and cnp.PyArray_DIM(digital, 0) == shape.feeds
+        and cnp.PyArray_DIM(digital, 1) == shape.users
+        and 0 < shape.users <= 64 and 0 < shape.elements <= 65536 and 0 < shape.feeds <= 64
+        and 0 < sigma2 < float("inf")
+    ):
+        return None
+    w.data, w.step = ONES, 0
+    if weights is not None:
+        if not ready(weights, cnp.NPY_FLOAT64, 1) or cnp.PyArray_DIM(weights, 0) != shape.users:
+            return None
+        w.data = cnp.PyArray_DATA(weights)
+        weight = <const double *>w.data
+        for k in range(shape.users):
+            if not (0 <= weight[k] < float("inf")):
+                return None
+    if hf_kernels().outside_unit(shape.single, shape.elements, cnp.PyArray_DATA(amplitudes)):
+        return None
+
+    noise.data, noise.step = &sigma2, 0
+    cdef void *out = <void *>&rate_single if shape.single else <void *>&rate
+    cdef cnp.ndarray like = LIKE_SINGLE if shape.single else LIKE_DOUBLE
+    if not gradient:
+        status = hf_kernels().sum_rate(
+            shape, only(channel), only(amplitudes), only(phase), only(digital), noise, w, out)
+        check(status)
+        return cnp.PyArray_ToScalar(out, like)
+    dims[0], dims[1] = shape.elements, 0
+    cdef cnp.ndarray d_amplitudes = cnp.PyArray_EMPTY(1, dims, real, 0)
+    dims[0], dims[1] = shape.feeds, shape.users
+    cdef cnp.ndarray d_digital = cnp.PyArray_EMPTY(2, dims, kind, 0)
+    status = hf_kernels().sum_rate_gradient(
+        shape, only(channel), only(amplitudes), only(phase), only(digital), noise, w,
+        out, data(d_amplitudes), data(d_digital))
+    check(status)
+    return cnp.PyArray_ToScalar(out, like), d_amplitudes, d_digital
+
+
 def effective_channel(
     cnp.ndarray channel, cnp.ndarray amplitudes, cnp.ndarray phase, cnp.ndarray effective
 ):

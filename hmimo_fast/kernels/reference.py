@@ -153,7 +153,8 @@ def water_filling(cost, power, noise_power, weights, min_rate):
         slope += weights[k]
     for k in range(len(cost)):
         if slope > 0.0 and breakpoint_[k] * slope < budget:
-            received[k] = weights[k] * (budget / slope) / cost[k] - noise_power
+            level = weights[k] * (budget / slope) / cost[k] - noise_power
+            received[k] = max(received[k], level)
     return received, True
 
 

@@ -20,7 +20,7 @@ from .alternating import alternating, random
 from .floors import floored_zero_forcing
 from .fully_digital import fully_digital
 from .problem import SLACK, Found, Problem, Solution, meets
-from .variable_projection import joint, zf
+from .variable_projection import joint, zero_forcing_stage, zf
 
 __all__ = ["METHODS", "SLACK", "Solution", "solve"]
 
@@ -126,17 +126,21 @@ def solve(
         _require_finite(problem.channel)
     floor = None if min_rate is None else _min_rate(problem, min_rate)
 
-    best: Solution | None = None
-    for index in range(starts):
-        if index == 0 and start is not None:
-            amplitudes = _given_start(problem, start)
-        elif index == 0 and not random_first:
-            amplitudes = np.ones(problem.channel.shape[-1])
-        else:
-            amplitudes = _random_start(problem, seed, index)
-        solution = _rated(problem, run(problem, amplitudes, **options), floor, method, constraint)
-        best = solution if best is None else _better(best, solution)
-    assert best is not None
+    if start is not None:
+        first = _given_start(problem, start)
+    elif random_first:
+        first = _random_start(problem, seed, 0)
+    else:
+        first = np.ones(problem.channel.shape[-1])
+    best = _rated(problem, run(problem, first, **options), floor, method, constraint)
+    for index in range(1, starts):
+        found = run(problem, _random_start(problem, seed, index), **options)
+        best = _better(best, _rated(problem, found, floor, method, constraint))
+    if floor is not None and run is joint and not best.feasible.all():
+        if problem.users <= problem.feeds:  # amplitudes that starve no one, for the floors
+            found = zero_forcing_stage(problem, first, **options)
+            saved = _rated(problem, found, floor, method, constraint)
+            best = _chosen(saved.feasible & ~best.feasible, saved, best)
     if several:
         return best
     return replace(
@@ -313,8 +317,13 @@ def _rates(
 def _better(one: Solution, other: Solution) -> Solution:
     """The better of two solutions, item by item: feasible first, then the higher rate."""
     wins = np.where(one.feasible == other.feasible, other.sum_rate > one.sum_rate, other.feasible)
+    return _chosen(wins, other, one)
+
+
+def _chosen(which: np.ndarray, one: Solution, other: Solution) -> Solution:
+    """Items of one solution where ``which`` is true, of the other elsewhere."""
     chosen = {}
     for field in fields(Solution)[:-2]:
         a, b = getattr(one, field.name), getattr(other, field.name)
-        chosen[field.name] = np.where(wins[(..., *[None] * (b.ndim - wins.ndim))], b, a)
+        chosen[field.name] = np.where(which[(..., *[None] * (a.ndim - which.ndim))], a, b)
     return replace(one, **chosen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ..kernels.edge import call
@@ -38,3 +40,15 @@ def zf(
     """The best zero forcing with water-filled powers over the amplitudes."""
     problem.require_zero_forcing()
     return joint(problem, start, zf_iterations=iterations, iterations=0, tolerance=tolerance)
+
+
+def zero_forcing_stage(
+    problem: Problem,
+    start: np.ndarray,
+    *,
+    zf_iterations: int = 10,
+    iterations: int = 20,
+    **options: Any,
+) -> Found:
+    """`joint` with all of its iterations in the first stage."""
+    return joint(problem, start, zf_iterations=zf_iterations + iterations, iterations=0, **options)
