@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import os
 import platform
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +21,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from . import channels, results
+from . import benchmark, channels, results
 from .channels import Scene
 from .kernels import get_backend
 from .kernels.threads import default_threads
@@ -103,6 +105,35 @@ examples:
 """
 
 
+_BENCH = """\
+Time the kernels and the solver on one core of this machine, beside the same
+work in NumPy, and in PyTorch and JAX where they are installed.
+"""
+
+_BENCH_MORE = """\
+what is measured:
+  The time of one item, in microseconds: the shortest found. All take turns, so
+  that what else the machine does meets all of them, and results are compared
+  before the clock runs. Data, imports and compilation are not timed; results
+  are allocated in the time.
+  rate + gradients  sum rate with its derivatives in amplitudes and beams; in
+                    NumPy over the whole batch, and in pieces that fit in the
+                    cache; torch by autograd; JAX by jit(vmap(value_and_grad))
+  zero_forcing      NumPy: inverse of the Gram matrix
+  wmmse             NumPy: over the batch, in K x K matrices
+  solve joint       NumPy: the same algorithm, interpreted; 10 dB
+  A time as many as those of hmimo_fast that fit in the best other one is
+  "times as fast".
+
+exit status:
+  0 done; 2 a bad argument; 130 interrupted
+
+examples:
+  hmimo-fast bench
+  hmimo-fast bench --seconds 5
+"""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -170,6 +201,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.set_defaults(run=_schedule)
     _add_schedule_options(command)
+
+    command = commands.add_parser(
+        "bench",
+        help="time the kernels beside NumPy, PyTorch and JAX",
+        description=_BENCH,
+        epilog=_BENCH_MORE,
+    )
+    command.add_argument("--seconds", type=_nonnegative, default=2.0, metavar="S",
+        help="to spend on a row of the table, s; five rounds at least (default: 2)")  # fmt: skip
+    command.set_defaults(run=_bench)
     return parser
 
 
@@ -232,16 +273,9 @@ def _add_schedule_options(command: argparse.ArgumentParser) -> None:
 
 
 def _info(options: argparse.Namespace) -> None:
-    backend = get_backend()
-    if backend == "native":
-        import hmimo_fast.kernels.native as native
-
-        backend += f" (C kernels, {native.level()} instructions)"
-    elif find_spec("hmimo_fast.kernels.native") is None:
-        backend += " (the C kernels were not built)"
     lines = {
         "hmimo_fast": _version("hmimo_fast"),
-        "backend": backend,
+        "backend": _backend(),
         "threads": f"{default_threads()} of {os.cpu_count()} CPUs",
         "platform": f"{platform.system()} {platform.machine()}",
         "Python": platform.python_version(),
@@ -249,6 +283,49 @@ def _info(options: argparse.Namespace) -> None:
     }
     for name, text in lines.items():
         print(f"{name:12}{text}")
+
+
+def _backend() -> str:
+    backend = get_backend()
+    if backend == "native":
+        import hmimo_fast.kernels.native as native
+
+        backend += f" (C kernels, {native.level()} instructions)"
+    elif find_spec("hmimo_fast.kernels.native") is None:
+        backend += " (the C kernels were not built)"
+    return backend
+
+
+def _bench(options: argparse.Namespace) -> None:
+    # A process of its own: libraries read how many threads to use when they are loaded.
+    done = subprocess.run(
+        [sys.executable, "-m", benchmark.__name__, str(options.seconds)],
+        env=os.environ | benchmark.ONE_THREAD,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    rows: dict[str, dict[str, float]] = json.loads(done.stdout)
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    print(
+        f"backend: {_backend()}\nprocessor: {benchmark.processor()}, one core\n"
+        "time of one item, µs, the shortest found\n"
+    )
+    print(_table(("", *names, "times as fast"), ("workload", *["µs"] * len(names), "as the best"),
+                 *(_bench_row(workload, row, names) for workload, row in rows.items())))  # fmt: skip
+
+
+def _bench_row(workload: str, seconds: dict[str, float], names: list[str]) -> tuple[str, ...]:
+    ours = seconds[benchmark.OURS]
+    best = min(time for name, time in seconds.items() if name != benchmark.OURS)
+    times = [_microseconds(seconds[name]) if name in seconds else "-" for name in names]
+    return (workload, *times, f"{best / ours:.1f}")
+
+
+def _microseconds(seconds: float) -> str:
+    return f"{seconds * 1e6:.{2 if seconds < 1e-5 else 1 if seconds < 1e-4 else 0}f}"
 
 
 def _version(package: str) -> str:

@@ -349,7 +349,8 @@ def test_minimum_rates(method: str, constraint: str, floor: Any, dtype: Any) -> 
     assert held.feasible[met].all()
     assert (held.rates[held.feasible] >= np.asarray(floor) - slack).all()
     same_bits(_at(held, (met,)), _at(free, (met,)))
-    np.testing.assert_array_equal(held.amplitudes, free.amplitudes)
+    if method != "joint":  # which tries its zero-forcing stage's amplitudes too
+        np.testing.assert_array_equal(held.amplitudes, free.amplitudes)
     np.testing.assert_array_equal(held.digital[~held.feasible], free.digital[~held.feasible])
     if method in ("zf", "joint"):
         assert (held.feasible & ~met).any()
@@ -386,10 +387,17 @@ def test_the_rescue_is_floored_zero_forcing(constraint: str) -> None:
         link = (channel[i], free.amplitudes[i], PHASE)
         cost = naive.zero_forcing_cost(*link, constraint == "radiated")
         spent = sum((2.0**r - 1.0) * noise_power * cost[k][k].real for k, r in enumerate(floor))
-        assert held.feasible[i] == (spent <= 1.0)
+        assert held.feasible[i] or spent > 1.0
         if held.feasible[i]:
             expected = naive.zero_forcing_rate(
-                *link, 1.0, noise_power, weights, np.array(floor), constraint == "radiated"
+                channel[i],
+                held.amplitudes[i],
+                PHASE,
+                1.0,
+                noise_power,
+                weights,
+                np.array(floor),
+                constraint == "radiated",
             )
             assert held.sum_rate[i] == pytest.approx(expected, rel=1e-9)
             rescued += 1

@@ -75,8 +75,8 @@ def solve(
         Weights of the users' rates, 1 by default.
     min_rate : scalar or (..., K) real, optional
         Minimum rate of each user in bit/s/Hz, unweighted.  An item that misses one is given
-        zero forcing with floored water-filling at the same amplitudes where the power allows
-        it (K <= L, one channel); otherwise it comes back with ``feasible`` False.
+        zero forcing with floored water-filling at the same amplitudes, or for ``joint`` at
+        those of its zero-forcing stage, where the power allows it (K <= L, one channel); otherwise it comes back with ``feasible`` False.
     starts : int
         Runs from this many starts, the best of which is kept; all but the first are random.
     start : (..., N) real, optional
@@ -133,14 +133,14 @@ def solve(
     else:
         first = np.ones(problem.channel.shape[-1])
     best = _rated(problem, run(problem, first, **options), floor, method, constraint)
-    for index in range(1, starts):
-        found = run(problem, _random_start(problem, seed, index), **options)
-        best = _better(best, _rated(problem, found, floor, method, constraint))
     if floor is not None and run is joint and not best.feasible.all():
         if problem.users <= problem.feeds:  # amplitudes that starve no one, for the floors
             found = zero_forcing_stage(problem, first, **options)
             saved = _rated(problem, found, floor, method, constraint)
             best = _chosen(saved.feasible & ~best.feasible, saved, best)
+    for index in range(1, starts):
+        found = run(problem, _random_start(problem, seed, index), **options)
+        best = _better(best, _rated(problem, found, floor, method, constraint))
     if several:
         return best
     return replace(

@@ -466,7 +466,9 @@ static void check_solved(const char *kernel, hf_problem given, hf_solved got, in
             const char *v = (const char *)got.digital + start * (idx)real_size();
             const double spent =
                 given.radiated ? radiated_power(m, phi, v) : squared(got.digital, start, size);
-            expect(silent ? spent == 0 : is_power(spent), kernel, b, "off the power");
+            /* the ridge that guards S when feeds outnumber radiating elements costs digits */
+            expect(silent ? spent == 0 : fabs(spent - POWER) <= 1e-3 * POWER, kernel, b,
+                   "off the power");
         }
     }
 }
