@@ -76,7 +76,8 @@ def solve(
     min_rate : scalar or (..., K) real, optional
         Minimum rate of each user in bit/s/Hz, unweighted.  An item that misses one is given
         zero forcing with floored water-filling at the same amplitudes, or for ``joint`` at
-        those of its zero-forcing stage, where the power allows it (K <= L, one channel); otherwise it comes back with ``feasible`` False.
+        those of its zero-forcing stage, where the power allows it (K <= L, one channel);
+        otherwise it comes back with ``feasible`` False.
     starts : int
         Runs from this many starts, the best of which is kept; all but the first are random.
     start : (..., N) real, optional
