@@ -78,12 +78,12 @@ static size_t T(lay_out)(T(work) * w, idx channels, idx phases, char *memory) {
     return a.used;
 }
 
-/* Sizes past any real problem are refused before products of them can overflow. */
 static int T(open)(T(work) * w, hf_shape s, idx channels, idx phases) {
-    const idx most = (idx)1 << 24;
+    if (s.users > MOST || s.elements > MOST || s.feeds > MOST || channels > MOST || phases > MOST)
+        return HF_TOO_LARGE;
     const double size = (double)s.users * (double)(s.elements + s.users + s.feeds) * channels +
                         (double)s.feeds * (double)(s.elements + s.feeds) * (phases + 1);
-    if (s.users > most || s.elements > most || s.feeds > most || channels > most || size > 1e10)
+    if (size > 1e10)
         return HF_TOO_LARGE;
     w->K = s.users;
     w->N = s.elements;
@@ -250,8 +250,8 @@ static int T(sum_rate_gradient)(hf_shape s, hf_operand channel, hf_operand ampli
 
 /* out = E^H Psi, (n, columns) interleaved, from interleaved rows `step` apart and pairs:
  * for each row (re Psi_0, im Psi_0, ...) then (im Psi_0, -re Psi_0, ...), ld_pairs each.
- * `count` elements (a constant) from i on. */
-INLINE void T(combine_block)(const int count, idx rows, idx width, idx i, idx n,
+ * `count` elements (a constant) from i on; not `whole`: vectors may pass the end of out. */
+INLINE void T(combine_block)(const int count, const int whole, idx rows, idx width, idx i, idx n,
                              const REAL *restrict e, idx step, const REAL *restrict pairs,
                              idx ld_pairs, REAL *restrict out) {
     for (idx at = round_up(width, W) - W; at >= 0; at -= W) { /* a spill is overwritten next */
@@ -269,7 +269,7 @@ INLINE void T(combine_block)(const int count, idx rows, idx width, idx i, idx n,
         }
         for (int j = 0; j < count; j++) {
             const idx to = (i + j) * width + at; /* past a row's end comes the next row */
-            if (to + W <= width * n)
+            if (whole || to + W <= width * n)
                 *(V_any *)(out + to) = sum[j];
             else
                 memcpy(out + to, &sum[j], (size_t)(width - at < W ? width - at : W) * sizeof(REAL));
@@ -279,11 +279,12 @@ INLINE void T(combine_block)(const int count, idx rows, idx width, idx i, idx n,
 
 static void T(combine)(idx rows, idx columns, idx n, const REAL *restrict e, idx step,
                        const REAL *restrict pairs, idx ld_pairs, REAL *restrict out) {
+    const idx width = 2 * columns;
     idx i = 0;
-    for (; i + 4 <= n; i += 4)
-        T(combine_block)(4, rows, 2 * columns, i, n, e, step, pairs, ld_pairs, out);
+    for (; (i + 4) * width + W <= n * width; i += 4)
+        T(combine_block)(4, 1, rows, width, i, n, e, step, pairs, ld_pairs, out);
     for (; i < n; i++)
-        T(combine_block)(1, rows, 2 * columns, i, n, e, step, pairs, ld_pairs, out);
+        T(combine_block)(1, 0, rows, width, i, n, e, step, pairs, ld_pairs, out);
 }
 
 /* The pairs of T(combine) from a planar matrix. */

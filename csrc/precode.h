@@ -103,11 +103,9 @@ static void write_combination(int single, work_d *w, const void *item, const dou
         ((float *)out)[at + i] = (float)to[i];
 }
 
-/* V = G^H Psi scaled to the power, whose Gram matrix is given; zero stays zero. */
-static void write_precoder(int single, work_d *w, const void *item, const double *gram,
-                           double *psi, double power, void *out, idx at) {
-    multiply(w->K, w->K, gram, w->ldk, psi, w->ldk, w->square[5]);
-    const double spent = inner_product(w->K, w->ldk, psi, w->square[5]);
+/* V = G^H Psi of power `spent` scaled to the power; zero stays zero. */
+static void write_precoder(int single, work_d *w, const void *item, double *psi, double spent,
+                           double power, void *out, idx at) {
     if (!(spent <= 0))
         scale(w->K, w->ldk, sqrt(power / spent), psi);
     write_combination(single, w, item, psi, out, at);
@@ -168,7 +166,7 @@ static int zero_forcing(hf_shape s, hf_operand effective, hf_operand power, void
                 RE(psi, k, w.ldk)[k] = 1;
             solve_lower(K, factored, w.ldk, w.ldk, psi);
             solve_upper(K, factored, w.ldk, w.ldk, psi);
-            write_precoder(s.single, &w, item, gram, psi, target, precoder, at);
+            write_precoder(s.single, &w, item, psi, trace(K, w.ldk, psi), target, precoder, at);
         } else { /* G^+ = Q^H J */
             to_planar(K, w.ld, w.channel, w.spare);
             rank[b] = jacobi_inverse(K, w.ld / 2, rank_tolerance(s.single, K, M), w.spare, psi,
@@ -207,7 +205,9 @@ static int wmmse(hf_shape s, hf_operand effective, hf_operand power, hf_operand 
         for (int64_t i = 0; i < iterations; i++)
             wmmse_sweep(K, w.ldk, gram, psi, number_d(noise_power, b) / target, w.weights,
                         w.links, w.sweep);
-        write_precoder(s.single, &w, item, gram, psi, target, precoder, at);
+        multiply(K, K, gram, w.ldk, psi, w.ldk, w.square[5]);
+        const double spent = inner_product(K, w.ldk, psi, w.square[5]);
+        write_precoder(s.single, &w, item, psi, spent, target, precoder, at);
     }
     free(w.block);
     return HF_OK;
@@ -217,6 +217,8 @@ static int water_filling(hf_shape s, hf_operand cost, hf_operand power, hf_opera
                          hf_operand weights, hf_operand min_rate, double *received,
                          uint8_t *feasible) {
     const idx users = s.users;
+    if (users > MOST)
+        return HF_TOO_LARGE;
     idx *order = malloc((size_t)users * sizeof(idx));
     if (!order)
         return HF_NO_MEMORY;

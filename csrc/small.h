@@ -184,8 +184,12 @@ static void solve_upper(idx n, const double *restrict u, idx ld_u, idx ld, doubl
  * counts as zero.  Returns the rank. */
 static idx jacobi_inverse(idx rows, idx ld, double tolerance, double *a, double *j, idx ld_j) {
     clear(rows, ld_j, j);
-    for (idx r = 0; r < rows; r++)
+    double largest = 0;
+    for (idx r = 0; r < rows; r++) {
         RE(j, r, ld_j)[r] = 1;
+        largest = fmax(largest, norm2(1, ld, RE(a, r, ld)));
+    }
+    const double nothing = 1e-40 * largest; /* rotating on would end in denormal numbers */
     for (int sweep = 0, rotated = 1; rotated && sweep < 60; sweep++) {
         rotated = 0;
         for (idx p = 0; p < rows; p++)
@@ -200,7 +204,7 @@ static idx jacobi_inverse(idx rows, idx ld, double tolerance, double *a, double 
                     im += p_im[i] * q_re[i] - p_re[i] * q_im[i];
                 }
                 const double size = sqrt(re * re + im * im);
-                if (!(size > 1e-15 * sqrt(pp) * sqrt(qq)) || !(size > 0))
+                if (!(size > 1e-15 * sqrt(pp) * sqrt(qq)) || !(pp > nothing && qq > nothing))
                     continue;
                 rotated = 1;
                 const double zeta = (qq - pp) / (2 * size);
@@ -223,7 +227,6 @@ static idx jacobi_inverse(idx rows, idx ld, double tolerance, double *a, double 
                     }
             }
     }
-    double largest = 0;
     for (idx r = 0; r < rows; r++)
         largest = fmax(largest, norm2(1, ld, RE(a, r, ld)));
     idx rank = 0;

@@ -9,6 +9,7 @@
 
 #define INV_LN2 1.44269504088896340736
 #define TINY 1e-12
+#define MOST ((idx)1 << 24) /* of any size: what is past all real problems is refused */
 
 /* Vectors over users, ld lanes each, padded with zeros (disturbance: with the noise). */
 typedef struct {

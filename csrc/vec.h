@@ -31,6 +31,7 @@
 typedef double VD __attribute__((vector_size(VBYTES), may_alias));
 typedef float VF __attribute__((vector_size(VBYTES), may_alias));
 typedef int64_t VI __attribute__((vector_size(VBYTES), may_alias));
+typedef uint64_t VU __attribute__((vector_size(VBYTES), may_alias)); /* wraps around */
 typedef double VD_any __attribute__((vector_size(VBYTES), aligned(8), may_alias));
 typedef float VF_any __attribute__((vector_size(VBYTES), aligned(4), may_alias));
 
@@ -80,8 +81,8 @@ INLINE ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t to) { return (n + to - 1) / to 
 INLINE VD log1p_vd(VD x) {
     const VD u = x + 1.0;
     const VD lost = pick(x < 1e15, x - (u - 1.0), splat(0));
-    const VI bits = (VI)u + (0x3ff0000000000000 - 0x3fe6a09e667f3bcd);
-    const VI exponent = (bits >> 52) - 1023;
+    const VU bits = (VU)u + (0x3ff0000000000000 - 0x3fe6a09e667f3bcd);
+    const VI exponent = (VI)(bits >> 52) - 1023;
     const VD f = (VD)((bits & 0x000fffffffffffff) + 0x3fe6a09e667f3bcd) - 1.0;
     const VD e = __builtin_convertvector(exponent, VD);
     const VD s = f / (f + 2.0);

@@ -122,8 +122,7 @@ what is measured:
   zero_forcing      NumPy: inverse of the Gram matrix
   wmmse             NumPy: over the batch, in K x K matrices
   solve joint       NumPy: the same algorithm, interpreted; 10 dB
-  A time as many as those of hmimo_fast that fit in the best other one is
-  "times as fast".
+  The last column is the best of the other times over that of hmimo_fast.
 
 exit status:
   0 done; 2 a bad argument; 130 interrupted
@@ -313,8 +312,8 @@ def _bench(options: argparse.Namespace) -> None:
         f"backend: {_backend()}\nprocessor: {benchmark.processor()}, one core\n"
         "time of one item, µs, the shortest found\n"
     )
-    print(_table(("", *names, "times as fast"), ("workload", *["µs"] * len(names), "as the best"),
-                 *(_bench_row(workload, row, names) for workload, row in rows.items())))  # fmt: skip
+    print(_table(("", *names, "best other"), ("workload", *["µs"] * len(names), "/ ours"),
+                 *(_bench_row(name, row, names) for name, row in rows.items())))  # fmt: skip
 
 
 def _bench_row(workload: str, seconds: dict[str, float], names: list[str]) -> tuple[str, ...]:
