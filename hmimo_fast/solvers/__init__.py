@@ -6,7 +6,6 @@ rates it and marks what is feasible.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from dataclasses import fields, replace
 from typing import Any
@@ -155,8 +154,7 @@ def solve(
 def _method(name: str, options: dict[str, Any]) -> tuple[Callable[..., Found], bool]:
     if name not in METHODS:
         raise ValueError(f"method: expected one of {', '.join(map(repr, METHODS))}, got {name!r}")
-    parameters = inspect.signature(METHODS[name][0]).parameters.values()
-    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+    known = METHODS[name][0].__kwdefaults__ or {}
     for option in options:
         if option not in known:
             expected = ", ".join(known) or "none"
