@@ -205,8 +205,7 @@ static int wmmse(hf_shape s, hf_operand effective, hf_operand power, hf_operand 
         for (int64_t i = 0; i < iterations; i++)
             wmmse_sweep(K, w.ldk, gram, psi, number_d(noise_power, b) / target, w.weights,
                         w.links, w.sweep);
-        multiply(K, K, gram, w.ldk, psi, w.ldk, w.square[5]);
-        const double spent = inner_product(K, w.ldk, psi, w.square[5]);
+        const double spent = receive(K, w.ldk, gram, psi, w.square[5]);
         write_precoder(s.single, &w, item, psi, spent, target, precoder, at);
     }
     free(w.block);

@@ -86,16 +86,25 @@ static void multiply_dagger(idx rows, idx inner, const double *restrict a, idx l
     multiply_any(-1, rows, inner, a, 1, 2 * ld_a, ld_a, b, ld, out);
 }
 
+/* to = from^T, n x n. */
+static void transpose(idx n, idx ld, const double *restrict from, double *restrict to) {
+    clear(n, ld, to);
+    for (idx r = 0; r < n; r++)
+        for (idx c = 0; c < n; c++) {
+            RE(to, c, ld)[r] = RE(from, r, ld)[c];
+            IM(to, c, ld)[r] = IM(from, r, ld)[c];
+        }
+}
+
 static void scale(idx rows, idx ld, double factor, double *a) {
     for (idx i = 0; i < 2 * rows * ld; i += WD)
         store(a + i, factor * load(a + i));
 }
 
 static double add_up(VD v) {
-    double sum = 0;
-    for (int i = 0; i < WD; i++)
-        sum += v[i];
-    return sum;
+    for (int width = WD; width > 1; width /= 2)
+        v = EVEN_D(v, v) + ODD_D(v, v);
+    return v[0];
 }
 
 /* Re tr(a^H b) over all entries. */

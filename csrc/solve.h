@@ -208,8 +208,7 @@ static double general_terms(problem *p, const double *gram, int64_t sweeps, doub
     for (int64_t i = 0; i < sweeps; i++)
         wmmse_sweep(K, ldk, gram, psi, ratio, w->weights, w->links, w->sweep);
     double *received = w->square[4], *adjoint = w->square[5], *twin = w->square[1];
-    multiply(K, K, gram, ldk, psi, ldk, received);
-    const double spent = inner_product(K, ldk, psi, received);
+    const double spent = receive(K, ldk, gram, psi, received);
     if (!(spent > 0)) {
         if (gamma) {
             clear(K, ldk, gamma);
@@ -360,8 +359,7 @@ static void enter(problem *p, const double *gram, double *psi) {
 static void find_beams(problem *p, idx f, const double *gram, const double *psi) {
     work_d *w = &p->w;
     double *beams = p->beams + f * 2 * w->L * w->ldk, *received = w->square[5];
-    multiply(w->K, w->K, gram, w->ldk, psi, w->ldk, received);
-    const double spent = inner_product(w->K, w->ldk, psi, received);
+    const double spent = receive(w->K, w->ldk, gram, psi, received);
     multiply(w->L, w->K, w->beams, w->ldk, psi, w->ldk, beams);
     if (spent > 0)
         scale(w->L, w->ldk, sqrt(p->power / spent), beams);
@@ -545,6 +543,214 @@ static int alternating(hf_shape s, hf_problem given, double step, int64_t inner,
         }
         put(p, b, p->best, p->best_beams, best_rate, made, converged, to);
     }
+    close_problem(p);
+    return HF_OK;
+}
+
+/* What one item's coordinate descent holds besides: planar, lanes over users. */
+typedef struct {
+    double *columns;           /* F x N rows of ldk: H_kn */
+    double *phase;             /* phases x N rows of ldl: Phi_nl */
+    double *fields;            /* F x N rows of ldk: (Phi V)_nj */
+    double *received;          /* F x K rows of ldk: A^T */
+    double *curvature;         /* F x ldk: a */
+    double *target;            /* F x 2 ldk: c */
+    double *spent, *ridge;     /* F each */
+    double *block;
+} descent;
+
+static size_t lay_out_descent(const problem *p, descent *d, char *memory) {
+    arena_d a = {memory, 0};
+    const work_d *w = &p->w;
+    d->block = take_d(&a, 0, 0);
+    d->columns = take_d(&a, p->F * w->N * 2 * w->ldk, 8);
+    d->phase = take_d(&a, p->phases * w->N * 2 * w->ldl, 8);
+    d->fields = take_d(&a, p->F * w->N * 2 * w->ldk, 8);
+    d->received = take_d(&a, p->F * p->psi_size, 8);
+    d->curvature = take_d(&a, p->F * w->ldk, 8);
+    d->target = take_d(&a, p->F * 2 * w->ldk, 8);
+    d->spent = take_d(&a, p->F, 8);
+    d->ridge = take_d(&a, p->F, 8);
+    return a.used;
+}
+
+static void load_descent(const problem *p, descent *d) {
+    const work_d *w = &p->w;
+    clear(p->F * w->N, w->ldk, d->columns);
+    for (idx f = 0; f < p->F; f++)
+        for (idx k = 0; k < w->K; k++)
+            for (idx n = 0; n < w->N; n++) {
+                const double *entry = channel_of(p, f) + k * w->ld + 2 * n;
+                RE(d->columns, f * w->N + n, w->ldk)[k] = entry[0];
+                IM(d->columns, f * w->N + n, w->ldk)[k] = entry[1];
+            }
+    clear(p->phases * w->N, w->ldl, d->phase);
+    for (idx g = 0; g < p->phases; g++)
+        for (idx l = 0; l < w->L; l++)
+            for (idx n = 0; n < w->N; n++) {
+                const double *wave = w->waves + 2 * (g * w->L + l) * w->ld + 2 * n;
+                RE(d->phase, g * w->N + n, w->ldl)[l] = wave[0];
+                IM(d->phase, g * w->N + n, w->ldl)[l] = -wave[1];
+            }
+}
+
+/* One sweep of exact coordinate descent on p->m in the box, A^T updated in place:
+ * dA_kj = H_kn Z_nj dm_n, so each m_n has the quadratic sum_k a_k (|A_kk|^2 + D_k)
+ * - 2 Re sum_k c_k A_kk, whose noise term is ridge * m_n^2 |Z_n|^2. */
+static void descend(problem *p, descent *d) {
+    const work_d *w = &p->w;
+    const idx K = w->K, ld = w->ldk;
+    for (idx n = 0; n < w->N; n++) {
+        double slope = 0, bend = 0;
+        for (idx f = 0; f < p->F; f++) {
+            const double *h = RE(d->columns, f * w->N + n, ld);
+            const double *z = RE(d->fields, f * w->N + n, ld), *received = d->received +
+                                                                            f * p->psi_size;
+            const double *a = d->curvature + f * ld, *c = d->target + 2 * f * ld;
+            const double size = norm2(1, ld, z);
+            VD pull = {0}, gain = {0};
+            for (idx at = 0; at < ld; at += WD) {
+                VD re = {0}, im = {0}; /* sum_j A_kj conj(z_j) */
+                for (idx j = 0; j < K; j++) {
+                    const VD x = load(RE(received, j, ld) + at), y = load(IM(received, j, ld) + at);
+                    re += z[j] * x;
+                    im += z[j] * y;
+                    re += z[ld + j] * y;
+                    im -= z[ld + j] * x;
+                }
+                const VD h_re = load(h + at), h_im = load(h + ld + at);
+                const VD z_re = load(z + at), z_im = load(z + ld + at);
+                pull += load(a + at) * (h_re * re + h_im * im);
+                pull -= load(c + at) * (h_re * z_re - h_im * z_im);
+                pull += load(c + ld + at) * (h_re * z_im + h_im * z_re);
+                gain += load(a + at) * (h_re * h_re + h_im * h_im);
+            }
+            slope += add_up(pull) + d->ridge[f] * size * p->m[n];
+            bend += size * (add_up(gain) + d->ridge[f]);
+        }
+        if (!(bend > 0))
+            continue;
+        const double to = p->m[n] - slope / bend;
+        const double change = (to > 1 ? 1 : to < 0 ? 0 : to) - p->m[n];
+        p->m[n] += change;
+        for (idx f = 0; f < p->F; f++) {
+            const double *h = RE(d->columns, f * w->N + n, ld);
+            const double *z = RE(d->fields, f * w->N + n, ld);
+            for (idx j = 0; j < K; j++)
+                subtract_row(-change * z[j], -change * z[ld + j], h, h + ld,
+                             RE(d->received + f * p->psi_size, j, ld),
+                             IM(d->received + f * p->psi_size, j, ld), 0, ld);
+        }
+    }
+}
+
+/* New beams in channel f by a WMMSE update or by zero forcing, in psi; fields, A^T and the power
+ * follow.  Returns the rate. */
+static double update_beams(problem *p, descent *d, idx f, int zero_forced) {
+    work_d *w = &p->w;
+    const idx K = w->K, ldk = w->ldk;
+    const double ratio = p->noise_power / p->power;
+    double *gram = w->square[0], *received = w->square[1], *psi = p->psi + f * p->psi_size;
+    whiten(p, f, gram);
+    if (zero_forced) {
+        if (!isfinite(zf_terms(p, gram, psi, w->square[2], w->square[3])))
+            invert(K, ldk, gram, psi, w->square[2]);
+    } else {
+        transpose(K, ldk, d->received + f * p->psi_size, received);
+        wmmse_update(K, ldk, gram, psi, received, d->spent[f], ratio, w->weights, w->links,
+                     w->sweep);
+    }
+    d->spent[f] = receive(K, ldk, gram, psi, received);
+    transpose(K, ldk, received, d->received + f * p->psi_size);
+    multiply(w->L, K, w->beams, ldk, psi, ldk, w->digital);
+    multiply(w->N, w->L, d->phase + (p->phases > 1 ? f * w->N * 2 * w->ldl : 0), w->ldl,
+             w->digital, ldk, RE(d->fields, f * w->N, ldk));
+    double *a = d->curvature + f * ldk, *c = d->target + 2 * f * ldk;
+    memset(a, 0, (size_t)ldk * 8);
+    memset(c, 0, (size_t)(2 * ldk) * 8);
+    d->ridge[f] = 0;
+    if (!(d->spent[f] > 0))
+        return 0;
+    find_links(K, ldk, received, ratio * d->spent[f], w->links);
+    for (idx k = 0; k < K; k++) { /* WMMSE and fractional programming have one quadratic */
+        const double sinr = w->links.ratio[k];
+        const double total = w->links.disturbance[k] * (1 + sinr);
+        const double gain = w->weights[k] * (1 + sinr) / total;
+        a[k] = gain * w->links.signal[k] / total;
+        c[k] = gain * RE(received, k, ldk)[k];
+        c[ldk + k] = -gain * IM(received, k, ldk)[k];
+        d->ridge[f] += p->radiated ? ratio * a[k] : 0;
+    }
+    return rate_of(ldk, w->links.ratio, w->weights);
+}
+
+static int coordinate_descent(hf_shape s, hf_problem given, int zero_forced, double tolerance,
+                              int64_t iterations, hf_solved to) {
+    problem at, *p = &at;
+    descent d;
+    const int status = open_problem(p, s, given.radiated, 0);
+    if (status)
+        return status;
+    char *memory = aligned_alloc(64, (size_t)round_up((idx)lay_out_descent(p, &d, NULL), 64));
+    if (!memory) {
+        close_problem(p);
+        return HF_NO_MEMORY;
+    }
+    lay_out_descent(p, &d, memory);
+    work_d *w = &p->w;
+    const size_t bytes = (size_t)p->n * 8, psi_bytes = (size_t)(p->F * p->psi_size) * 8;
+    for (idx b = 0; b < s.batch; b++) {
+        double *history = to.history + b * (iterations + 1);
+        for (int64_t i = 0; i < iterations + 1; i++)
+            history[i] = NAN;
+        if (!load_problem(p, given, b)) {
+            put_nan(p, b, to);
+            continue;
+        }
+        load_descent(p, &d);
+        set_amplitudes(p, p->m);
+        for (idx f = 0; f < p->F; f++) {
+            double *psi = p->psi + f * p->psi_size;
+            whiten(p, f, w->square[0]);
+            matched(w->K, w->ldk, w->square[0], psi);
+            d.spent[f] = receive(w->K, w->ldk, w->square[0], psi, w->square[1]);
+            transpose(w->K, w->ldk, w->square[1], d.received + f * p->psi_size);
+        }
+        double best_rate = -INFINITY, rate = 0;
+        int64_t made = 0;
+        uint8_t converged = 0;
+        for (int64_t i = 0;; i++) {
+            const double previous = rate;
+            set_amplitudes(p, p->m);
+            rate = 0;
+            for (idx f = 0; f < p->F; f++)
+                rate += update_beams(p, &d, f, zero_forced);
+            history[i] = rate;
+            made = i;
+            if (rate > best_rate) {
+                best_rate = rate;
+                memcpy(p->best, p->m, bytes);
+                memcpy(p->best_psi, p->psi, psi_bytes);
+            }
+            converged = i > 0 && fabs(rate - previous) < tolerance;
+            if (converged || i == iterations)
+                break;
+            descend(p, &d);
+            for (idx f = 0; p->radiated && f < p->F; f++) {
+                d.spent[f] = 0;
+                for (idx n = 0; n < w->N; n++)
+                    d.spent[f] += p->m[n] * p->m[n] *
+                                  norm2(1, w->ldk, RE(d.fields, f * w->N + n, w->ldk));
+            }
+        }
+        set_amplitudes(p, p->best);
+        for (idx f = 0; f < p->F; f++) {
+            whiten(p, f, w->square[0]);
+            find_beams(p, f, w->square[0], p->best_psi + f * p->psi_size);
+        }
+        put(p, b, p->best, p->beams, best_rate, made, converged, to);
+    }
+    free(d.block);
     close_problem(p);
     return HF_OK;
 }

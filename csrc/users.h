@@ -73,17 +73,17 @@ typedef struct {
     double *received, *system, *half;
 } hf_sweep;
 
-/* One sweep Psi <- (diag(a) X + c I)^{-1} diag(alpha w u), c = ratio sum(a), made Hermitian
- * by diag(a)^{1/2} on both sides (half); ratio = sigma^2 / P (MATH section 3.4). */
-static void wmmse_sweep(idx users, idx ld, const double *gram, double *psi, double ratio,
-                        const double *weights, hf_links at, hf_sweep work) {
-    multiply(users, users, gram, ld, psi, ld, work.received);
-    const double power = inner_product(users, ld, psi, work.received);
+/* Psi <- (diag(a) X + c I)^{-1} diag(alpha w u), c = ratio sum(a), made Hermitian by
+ * diag(a)^{1/2} on both sides (half), with u and w of the beams that were received with this
+ * power; ratio = sigma^2 / P (MATH section 3.4). */
+static void wmmse_update(idx users, idx ld, const double *gram, double *psi,
+                         const double *received, double power, double ratio,
+                         const double *weights, hf_links at, hf_sweep work) {
     if (!(power > 0)) {
         scale(users, ld, power, psi);
         return;
     }
-    find_links(users, ld, work.received, ratio * power, at);
+    find_links(users, ld, received, ratio * power, at);
     VD sum = {0};
     for (idx k = 0; k < ld; k += WD) {
         const VD total = load(at.disturbance + k) * (1 + load(at.ratio + k));
@@ -108,8 +108,8 @@ static void wmmse_sweep(idx users, idx ld, const double *gram, double *psi, doub
         RE(work.system, k, ld)[k] += ridge;
         if (at.signal[k] > 0) {
             const double root = sqrt(weights[k] * (1 + at.ratio[k])) / sqrt(at.signal[k]);
-            RE(psi, k, ld)[k] = root * RE(work.received, k, ld)[k];
-            IM(psi, k, ld)[k] = root * IM(work.received, k, ld)[k];
+            RE(psi, k, ld)[k] = root * RE(received, k, ld)[k];
+            IM(psi, k, ld)[k] = root * IM(received, k, ld)[k];
         }
     }
     factor(users, ld, work.system);
@@ -117,6 +117,20 @@ static void wmmse_sweep(idx users, idx ld, const double *gram, double *psi, doub
     solve_upper(users, work.system, ld, ld, psi);
     for (idx k = 0; k < users; k++)
         scale(1, ld, work.half[k], RE(psi, k, ld));
+}
+
+/* A = X Psi, and the power of the beams. */
+static double receive(idx users, idx ld, const double *gram, const double *psi,
+                      double *received) {
+    multiply(users, users, gram, ld, psi, ld, received);
+    return inner_product(users, ld, psi, received);
+}
+
+/* One WMMSE sweep from Psi. */
+static void wmmse_sweep(idx users, idx ld, const double *gram, double *psi, double ratio,
+                        const double *weights, hf_links at, hf_sweep work) {
+    const double power = receive(users, ld, gram, psi, work.received);
+    wmmse_update(users, ld, gram, psi, work.received, power, ratio, weights, at, work);
 }
 
 /* Psi of the matched beams. */

@@ -52,12 +52,20 @@ def check(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("c")
     probe = folder / "probe.c"
     probe.write_text("int main(void) { return 0; }\n")
-    if run(*CC, *SANITIZERS, probe, "-o", folder / "probe").returncode or run(
-        folder / "probe"
-    ).returncode:
+    if (
+        run(*CC, *SANITIZERS, probe, "-o", folder / "probe").returncode
+        or run(folder / "probe").returncode
+    ):
         pytest.skip(f"{CC[0]} has no sanitizers that run here")
     kernels = [
-        (folder / f"{level}.o", "-c", ROOT / "csrc/kernels.c", f"-DHF_ISA={level}", *COUNTED, *flags)
+        (
+            folder / f"{level}.o",
+            "-c",
+            ROOT / "csrc/kernels.c",
+            f"-DHF_ISA={level}",
+            *COUNTED,
+            *flags,
+        )
         for level, flags in LEVELS.items()
     ]
     with ThreadPoolExecutor(2) as pool:

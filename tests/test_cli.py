@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import struct
 import subprocess
 import sys
@@ -19,7 +20,7 @@ import pytest
 import scipy.io
 
 import hmimo_fast as hf
-from hmimo_fast import cli, results
+from hmimo_fast import benchmark, cli, results
 from hmimo_fast.cli import main
 
 QUICK = ["--users", "9", "--feeds", "3"]
@@ -394,6 +395,68 @@ def test_info(
     assert said["hmimo_fast"] == hf.__version__
     assert said["numpy"] == np.__version__
     assert "CPUs" in said["threads"]
+
+
+def test_bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The measuring process, quickly and with NumPy alone, and the table of what it prints."""
+    pinned: list[int] = []
+    monkeypatch.setattr(benchmark, "pin", lambda: pinned.append(0))
+    monkeypatch.setattr(benchmark, "_FEWEST", 1)
+    monkeypatch.setattr(
+        benchmark, "available", lambda peers: {name: peers[name] for name in peers if "Num" in name}
+    )
+    monkeypatch.setattr(sys, "argv", ["benchmark", "0"])
+    assert benchmark.main() == 0
+    assert pinned == [0]
+    measured = capsys.readouterr().out
+    rows = json.loads(measured)
+    commands: list[list[str]] = []
+
+    def run(command: list[str], env: dict[str, str], **settings: Any) -> Any:
+        commands.append(command)
+        assert env["OPENBLAS_NUM_THREADS"] == "1"
+        return subprocess.CompletedProcess(command, 0, measured)
+
+    monkeypatch.setattr(cli.subprocess, "run", run)
+    assert main(["bench", "--seconds", "0.5"]) == 0
+    assert commands == [[sys.executable, "-m", "hmimo_fast.benchmark", "0.5"]]
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith(f"backend: {hf.get_backend()}")
+    assert "µs" in lines[2]
+    assert lines[4].split() == ["hmimo_fast", "NumPy", "NumPy", "in", "pieces", "best", "other"]
+    table = lines[7:]
+    assert len(table) == len(rows) == 10
+    for line, (workload, row) in zip(table, rows.items(), strict=True):
+        assert line.startswith(workload)
+        ours, first, *_, ratio = line.removeprefix(workload).split()
+        np.testing.assert_allclose(float(ours), 1e6 * row["hmimo_fast"], rtol=0.01)
+        np.testing.assert_allclose(float(first), 1e6 * row["NumPy"], rtol=0.01)
+        best = min(row[name] for name in row.keys() - {"hmimo_fast"})
+        np.testing.assert_allclose(float(ratio), best / row["hmimo_fast"], atol=0.051)
+
+
+@pytest.mark.parametrize("dtype", [np.complex128, np.complex64])
+@pytest.mark.parametrize("batch", [None, 5])
+def test_bench_peers_agree(batch: int | None, dtype: type) -> None:
+    """`gradient_row` raises where a peer that is installed here differs."""
+    row = benchmark.gradient_row(9, 3, batch, dtype, seconds=0.0)
+    assert {"hmimo_fast", "NumPy"} <= row.rounds.keys()
+    assert row.best() in row.rounds.keys() - {"hmimo_fast"}
+
+
+def test_bench_refuses_a_peer_that_differs() -> None:
+    right, wrong = np.ones(3), np.array([1.0, 1.0, 1.1])
+    with pytest.raises(ArithmeticError, match="rate, result 0: other differs by 1"):
+        benchmark.compare("rate", 1, lambda: right, {"other": lambda: wrong}, 1e-9, 0.0)
+
+
+def test_bench_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        cli.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 3, "")
+    )
+    with pytest.raises(SystemExit) as stop:
+        main(["bench"])
+    assert stop.value.code == 3
 
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:

@@ -60,7 +60,7 @@ MANY_USERS = [Shape(12, 3, 5), Shape(7, 1, 2), Shape(8, 2, 4, 2, 2)]
 few_users = pytest.mark.parametrize("shape", FEW_USERS, ids=str)
 any_users = pytest.mark.parametrize("shape", FEW_USERS + MANY_USERS, ids=str)
 conventions = pytest.mark.parametrize("radiated", [False, True], ids=["digital", "radiated"])
-loops = pytest.mark.parametrize("loop", ["variable_projection", "alternating"])
+loops = pytest.mark.parametrize("loop", ["variable_projection", "alternating", "descent"])
 
 
 def draw(shape: Shape, batch: tuple[int, ...] = (), seed: int = 0) -> Problem:
@@ -95,9 +95,18 @@ def alternate(
     return Solved(*edge.call("alternating", problem, options, **how))
 
 
+def descend(
+    problem: Problem, radiated: bool, zero_forced: bool = False, tolerance: float = 1e-12,
+    iterations: int = 10, **how: Any,
+) -> Solved:  # fmt: skip
+    options = (radiated, zero_forced, tolerance, iterations)
+    return Solved(*edge.call("coordinate_descent", problem, options, **how))
+
+
 RUN: dict[str, Callable[..., Solved]] = {
     "variable_projection": project,
     "alternating": alternate,
+    "descent": descend,
 }
 
 
@@ -701,3 +710,37 @@ def test_a_batch_of_nothing(native: str, loop: str) -> None:
     assert solved.amplitudes.shape == (0, 9)
     assert solved.digital.shape == (0, 1, 3, 2)
     assert solved.sum_rate.shape == (0,)
+
+
+# -- coordinate descent ----------------------------------------------------------------------
+
+
+@any_users
+@conventions
+def test_wmmse_descent_never_falls(shape: Shape, radiated: bool) -> None:
+    """Both half steps of WMMSE-HBF raise the weighted rate (MATH section 3.4)."""
+    solved = descend(draw(shape, (3,)), radiated, iterations=40, tolerance=0.0)
+    assert (np.diff(solved.history, axis=-1) >= -1e-9).all()
+    if shape.elements > 1:
+        assert (solved.history[:, -1] > solved.history[:, 0]).all()
+
+
+@conventions
+def test_descent_ends_at_a_coordinate_optimum(radiated: bool) -> None:
+    """No single amplitude, moved to a grid of others with the beams kept, raises the rate."""
+    problem = draw(Shape(9, 3, 2), seed=4)
+    solved = descend(problem, radiated, iterations=10_000, tolerance=1e-13)
+    channel, phase = problem.channel[0], problem.phase[0]
+
+    def rate(amplitudes: np.ndarray) -> float:
+        beams = solved.digital[0]
+        sent = naive.used_power(beams, *((amplitudes, phase) if radiated else ()))
+        noise = problem.noise_power * sent / problem.power
+        return naive.sum_rate(channel, amplitudes, phase, beams, noise, problem.weights)
+
+    reached = rate(solved.amplitudes)
+    for n in range(9):
+        for level in np.linspace(0.0, 1.0, 21):
+            moved = solved.amplitudes.copy()
+            moved[n] = level
+            assert rate(moved) <= reached + 1e-5

@@ -79,6 +79,8 @@ typedef struct {
                        int64_t iterations, hf_solved);
     int (*variable_projection)(hf_shape, hf_problem, int64_t zf_iterations, int64_t iterations,
                                int64_t sweeps, double tolerance, hf_solved);
+    int (*coordinate_descent)(hf_shape, hf_problem, int zero_forced, double tolerance,
+                              int64_t iterations, hf_solved);
 } hf_table;
 
 /* The kernels of the processor's highest level, or of HMIMO_FAST_ISA (baseline, v3, v4). */
@@ -86,5 +88,11 @@ const hf_table *hf_kernels(void);
 
 /* The kernels of one level by name, NULL where it was not compiled or cannot run here. */
 const hf_table *hf_kernels_of(const char *level);
+
+/* A kernel on one item behind plain arguments, by the name it has in the table: the address of an
+ * int (int64_t single, users, elements, feeds, channels, phases, inputs, options, outputs) whose
+ * arrays are pointers, powers and real options double, the rest int64_t.  NULL if unknown. */
+typedef void (*hf_function)(void);
+hf_function hf_item_kernel(const char *name);
 
 #endif

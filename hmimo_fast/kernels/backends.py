@@ -30,6 +30,7 @@ BatchFunction = Callable[..., Any]
 #: Types of the options in the table of operators.
 OPTIONS: dict[str, type] = {
     "radiated": bool,
+    "zero_forced": bool,
     "step": float,
     "tolerance": float,
     "inner": int,
@@ -185,7 +186,13 @@ def _module(name: str) -> ModuleType:
 @cache
 def _installed(name: str) -> bool:
     try:
-        _module(name)
+        module = _module(name)
     except ImportError:
         return False
+    asked = os.environ.get("HMIMO_FAST_ISA")
+    if name == "native" and asked and module.level() != asked:
+        raise ValueError(
+            "HMIMO_FAST_ISA: expected an instruction-set level that was compiled and runs here, "
+            f"of 'baseline', 'v3' and 'v4', got {asked!r}"
+        )
     return True

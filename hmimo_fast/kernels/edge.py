@@ -55,6 +55,7 @@ _WORK = {
     "project": "NLL",
     "alternating": "FKNL",
     "variable_projection": "FKNL",
+    "coordinate_descent": "FKNL",
 }
 #: Work that a slice must hold to be worth a thread: some 200 microseconds of the C kernels.
 _SLICE = 250_000

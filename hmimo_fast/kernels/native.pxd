@@ -66,9 +66,14 @@ cdef extern from "hmimo_fast.h" nogil:
             hf_shape, hf_problem, double, int64_t, double, int64_t, hf_solved) noexcept nogil
         int variable_projection(
             hf_shape, hf_problem, int64_t, int64_t, int64_t, double, hf_solved) noexcept nogil
+        int coordinate_descent(
+            hf_shape, hf_problem, int, double, int64_t, hf_solved) noexcept nogil
 
     const hf_table *hf_kernels() noexcept
     const hf_table *hf_kernels_of(const char *level) noexcept
+
+    ctypedef void (*hf_function)() noexcept
+    hf_function hf_item_kernel(const char *name) noexcept
 
 
 cdef const hf_table *kernels() noexcept nogil

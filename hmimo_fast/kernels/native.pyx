@@ -66,6 +66,11 @@ def level():
     return hf_kernels().level.decode()
 
 
+def address(str name):
+    """Address of the kernel of this name on one item (hf_item_kernel in hmimo_fast.h)."""
+    return <size_t>hf_item_kernel(name.encode())
+
+
 def outside_unit(cnp.ndarray values):
     """Whether any value lies outside [0, 1]; NaN does not."""
     return hf_kernels().outside_unit(
@@ -364,4 +369,21 @@ def variable_projection(
     with nogil:
         status = hf_kernels().variable_projection(
             shape, given, zf_iterations, iterations, sweeps, tolerance, out)
+    check(status)
+
+
+def coordinate_descent(
+    cnp.ndarray channel, cnp.ndarray start, cnp.ndarray phase, cnp.ndarray power,
+    cnp.ndarray noise_power, cnp.ndarray weights,
+    bint radiated, bint zero_forced, double tolerance, int64_t iterations,
+    cnp.ndarray amplitudes, cnp.ndarray digital, cnp.ndarray rate, cnp.ndarray made,
+    cnp.ndarray converged, cnp.ndarray history
+):
+    cdef hf_shape shape = problem_shape(channel, phase, rate)
+    cdef hf_problem given = problem(channel, start, phase, power, noise_power, weights, radiated)
+    cdef hf_solved out = solved(amplitudes, digital, rate, made, converged, history)
+    cdef int status
+    with nogil:
+        status = hf_kernels().coordinate_descent(
+            shape, given, zero_forced, tolerance, iterations, out)
     check(status)

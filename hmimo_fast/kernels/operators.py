@@ -104,5 +104,10 @@ OPERATORS = {
             f"{_PROBLEM} -> {_SOLVED}",
             "radiated zf_iterations iterations sweeps tolerance",
         ),
+        _parse(
+            "coordinate_descent",
+            f"{_PROBLEM} -> {_SOLVED}",
+            "radiated zero_forced tolerance iterations",
+        ),
     )
 }

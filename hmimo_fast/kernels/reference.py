@@ -167,15 +167,25 @@ def _matched(gram):
     return psi
 
 
+def _spent_by(gram, psi):
+    """A = X Psi and the power of V' = G'^H Psi."""
+    received = gram @ psi
+    return received, np.sum(psi.real * received.real + psi.imag * received.imag)
+
+
 def _wmmse_sweep(gram, psi, ratio, weights):
-    """One block-coordinate WMMSE sweep on V' = G'^H Psi; ratio = sigma^2 / P.
+    """One block-coordinate WMMSE sweep on V' = G'^H Psi; ratio = sigma^2 / P."""
+    received, power = _spent_by(gram, psi)
+    return _wmmse_update(gram, psi, received, power, ratio, weights)
+
+
+def _wmmse_update(gram, psi, received, power, ratio, weights):
+    """The Psi that answers u and w of the received A and the power of the beams so far.
 
     Psi = (diag(a) X + c I)^{-1} diag(alpha w u), c = ratio sum(a), made Hermitian by
     diag(a)^{1/2} on both sides.  The noise is written as ratio * (power of V), so V
     needs no rescaling (MATH section 3.4).
     """
-    received = gram @ psi
-    power = np.sum(psi.real * received.real + psi.imag * received.imag)
     if not power > 0.0:
         return psi * power
     amplitude, disturbance, sinr_ = _links(received, ratio * power)
@@ -578,3 +588,116 @@ def alternating(
             best, best_digital, best_rate = current, digital, rate
         converged = abs(rate - served) < tolerance
     return best, best_digital, best_rate, made, converged, history
+
+
+def _quadratic(received, noise, weights):
+    """a and c of the quadratic sum_k a_k (D_k + |A_kk|^2) - 2 Re sum_k c_k A_kk to minimise.
+
+    a = alpha w |u|^2 and c = alpha w conj(u) of WMMSE are a = alpha |y|^2 and
+    c = alpha (1 + SINR)^{1/2} conj(y) of fractional programming (MATH sections 3.4, 3.5).
+    """
+    amplitude, disturbance, ratio = _links(received, noise)
+    total = disturbance * (1.0 + ratio)
+    gain = weights * (1.0 + ratio)
+    return gain * np.abs(amplitude / total) ** 2, gain * amplitude.conj() / total
+
+
+def _descend(channel, fields, amplitudes, received, curvature, target, ridge):
+    """One sweep of exact coordinate descent on m in the box, A updated in place.
+
+    With Z = Phi V, dA_kj = H_kn Z_nj dm_n, so that each m_n has the quadratic of
+    `_quadratic` with slope and curvature below; ``ridge`` is sigma^2 / P sum(a) under
+    `radiated` power, whose noise grows with sum_n m_n^2 |Z_n|^2, and 0 under `digital`.
+    """
+    for n in range(len(amplitudes)):
+        slope, bend = 0.0, 0.0
+        for f in range(len(channel)):
+            row, field = channel[f, :, n], fields[f, n]
+            size = np.sum(field.real**2 + field.imag**2)
+            mixed = received[f] @ field.conj()
+            pull = curvature[f] * (row.real * mixed.real + row.imag * mixed.imag)
+            slope += np.sum(pull) - np.sum((target[f] * row * field).real)
+            slope += ridge[f] * size * amplitudes[n]
+            bend += size * (np.sum(curvature[f] * (row.real**2 + row.imag**2)) + ridge[f])
+        if not bend > 0.0:
+            continue
+        moved = min(max(amplitudes[n] - slope / bend, 0.0), 1.0)
+        change = moved - amplitudes[n]
+        amplitudes[n] = moved
+        for f in range(len(channel)):
+            row, field = channel[f, :, n], fields[f, n]
+            for k in range(len(row)):
+                received[f, k] += change * row[k] * field
+
+
+def coordinate_descent(
+    channel,
+    amplitudes,
+    phase,
+    power,
+    noise_power,
+    weights,
+    radiated,
+    zero_forced,
+    tolerance,
+    iterations,
+):
+    """Beams, then one sweep of coordinate descent on m, in turn: [A]'s two baselines.
+
+    Beams by a WMMSE update, from matched ones ([A] WMMSE-HBF; monotone), or by
+    water-filled zero forcing (ZF-HBF; not monotone, so the best iterate is kept).  Stops
+    when the rate changes by less than ``tolerance``.  Returns as `variable_projection`;
+    ``history`` holds the rate after each update of the beams.
+    """
+    history = np.full(iterations + 1, np.nan)
+    if not _finite(channel, phase, amplitudes):
+        return _unsolved(channel, phase, amplitudes, history)
+    wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
+    current = amplitudes.astype(np.float64)
+    ratio = noise_power / power
+    psi = _grams(wide, waves, current, radiated)
+    received, spent = np.zeros_like(psi), np.zeros(len(psi))
+    curvature, target = np.zeros(psi.shape[:2]), np.zeros(psi.shape[:2], np.complex128)
+    ridge = np.zeros(len(psi))
+    fields = np.zeros((len(psi), len(current), channel.shape[1]), np.complex128)
+    for f in range(len(psi)):
+        gram = psi[f].copy()
+        psi[f] = _matched(gram)
+        received[f], spent[f] = _spent_by(gram, psi[f])
+    best, best_psi, best_rate = current.copy(), psi.copy(), -np.inf
+    made, converged = 0, False
+    for i in range(iterations + 1):
+        rate = 0.0
+        for f in range(len(psi)):
+            wave = waves[min(f, len(waves) - 1)]
+            whitened, beams = _whiten(wide[f], current, wave, radiated)
+            gram = np.ascontiguousarray(whitened.conj().T) @ whitened
+            if zero_forced:
+                zf_rate, _, _, psi[f] = _zf_terms(gram, power, noise_power, weights)
+                if zf_rate == -np.inf:
+                    psi[f] = _pseudoinverse(gram, _TINY)[0]
+            else:
+                psi[f] = _wmmse_update(gram, psi[f], received[f], spent[f], ratio, weights)
+            received[f], spent[f] = _spent_by(gram, psi[f])
+            fields[f] = wave @ (beams @ psi[f])
+            if spent[f] > 0.0:
+                rate += _rate(_links(received[f], ratio * spent[f])[2], weights)
+        history[i] = rate
+        made = i
+        if rate > best_rate:
+            best, best_psi, best_rate = current.copy(), psi.copy(), rate
+        converged = i > 0 and abs(rate - history[i - 1]) < tolerance
+        if converged or i == iterations:
+            break
+        for f in range(len(psi)):
+            if spent[f] > 0.0:
+                noise = ratio * spent[f]
+                curvature[f], target[f] = _quadratic(received[f], noise, weights)
+                ridge[f] = ratio * np.sum(curvature[f]) if radiated else 0.0
+        _descend(wide, fields, current, received, curvature, target, ridge)
+        if radiated:
+            for f in range(len(psi)):
+                size = fields[f].real ** 2 + fields[f].imag ** 2
+                spent[f] = np.sum(current**2 * np.sum(size, axis=1))
+    digital = _beams(wide, waves, best, best_psi, power, radiated)
+    return best, digital, best_rate, made, converged, history

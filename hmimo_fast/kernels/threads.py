@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -14,15 +15,23 @@ _local = threading.local()
 
 @cache
 def default_threads() -> int:
-    """Threads a call may use: ``HMIMO_NUM_THREADS``, else the CPUs this process may run on."""
+    """Threads a call may use: ``HMIMO_NUM_THREADS``, else the CPUs this process may run on.
+
+    But no more than ``OMP_NUM_THREADS``, by which joblib and dask give each of their worker
+    processes its share, and one in the daemonic processes that PyTorch's loaders and the pools
+    of multiprocessing have as workers.
+    """
     text = os.environ.get("HMIMO_NUM_THREADS")
-    if text is None:
-        if hasattr(os, "sched_getaffinity"):
-            return len(os.sched_getaffinity(0))
-        return os.cpu_count() or 1
-    if not (text.isdecimal() and int(text) > 0):
-        raise ValueError(f"HMIMO_NUM_THREADS: expected a positive integer, got {text!r}")
-    return int(text)
+    if text is not None:
+        if not (text.isdecimal() and int(text) > 0):
+            raise ValueError(f"HMIMO_NUM_THREADS: expected a positive integer, got {text!r}")
+        return int(text)
+    process = sys.modules.get("multiprocessing.process")
+    if process is not None and process.current_process().daemon:
+        return 1
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    share = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+    return min(cpus or 1, int(share)) if share.isdecimal() and int(share) > 0 else cpus or 1
 
 
 def _mark_worker() -> None:
@@ -36,6 +45,7 @@ def _pool() -> ThreadPoolExecutor:
 
 if hasattr(os, "register_at_fork"):  # a child inherits the pool but none of its threads
     os.register_at_fork(after_in_child=_pool.cache_clear)
+    os.register_at_fork(after_in_child=default_threads.cache_clear)
 
 
 def run_slices(task: Callable[[int, int], object], size: int, slices: int) -> None:

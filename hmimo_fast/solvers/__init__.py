@@ -18,6 +18,7 @@ from ..kernels.edge import as_array
 from .alternating import alternating, random
 from .floors import floored_zero_forcing
 from .fully_digital import fully_digital
+from .hbf import wmmse_hbf, zf_hbf
 from .problem import SLACK, Found, Problem, Solution, meets
 from .variable_projection import joint, zero_forcing_stage, zf
 
@@ -29,6 +30,8 @@ METHODS: dict[str, tuple[Callable[..., Found], bool]] = {
     "alternating": (alternating, True),
     "zf": (zf, False),
     "joint": (joint, False),
+    "zf_hbf": (zf_hbf, True),
+    "wmmse_hbf": (wmmse_hbf, True),
     "fully_digital": (fully_digital, False),
 }
 
@@ -65,7 +68,8 @@ def solve(
         Transmit and noise power, linear, in the same unit.
     method : str
         ``"joint"`` (variable projection, ours, the default), ``"zf"`` (its first stage alone),
-        ``"alternating"`` (paper B, Algorithm 1), ``"random"`` (paper B's benchmark) or
+        ``"alternating"`` (paper B, Algorithm 1), ``"random"`` (paper B's benchmark),
+        ``"wmmse_hbf"`` and ``"zf_hbf"`` (paper A's baselines), or
         ``"fully_digital"`` (N RF chains, the yardstick above all).
     constraint : {"radiated", "digital"}
         Power of diag(m) Phi V (paper A, eq. 4d) or of V (paper B, eq. 10); results under the
@@ -81,7 +85,7 @@ def solve(
         Runs from this many starts, the best of which is kept; all but the first are random.
     start : (..., N) real, optional
         The first start, for example the amplitudes of the channel a moment ago; by default all
-        elements on, or random for ``random`` and ``alternating`` as published.
+        elements on, or random for the published methods.
     seed : int
         Seed of the random starts; an item's depends on its index in the batch alone.
     threads : int, optional

@@ -9,7 +9,6 @@ import numpy as np
 from ..kernels.edge import call
 from .problem import Found, Problem
 
-
 #: Iterations of the two stages: within a per cent of 30 + 80 at a third of their time.
 _STAGES = (10, 25)
 

@@ -500,6 +500,10 @@ static void check_solves(int radiated) {
     check_solved("variable_projection", given, got, FIRST + SECOND, recorded);
     returned(kernels->alternating(shape, given, 0.05, 2, 1e-9, STEPS, got), "alternating");
     check_solved("alternating", given, got, STEPS, STEPS + 1);
+    const int zero_forced = K <= L && variant != 1;
+    returned(kernels->coordinate_descent(shape, given, zero_forced, 1e-9, STEPS, got),
+             "coordinate_descent");
+    check_solved("coordinate_descent", given, got, STEPS, STEPS + 1);
     release();
 }
 
@@ -539,6 +543,9 @@ static int call_alternating(hf_shape s) {
 static int call_projection(hf_shape s) {
     return kernels->variable_projection(s, nothing, 1, 1, 1, 0, nowhere);
 }
+static int call_descent(hf_shape s) {
+    return kernels->coordinate_descent(s, nothing, 0, 0, 1, nowhere);
+}
 
 /* Every kernel, and the sizes that it reads. */
 static const struct {
@@ -556,6 +563,7 @@ static const struct {
     {call_project, "project", "KNL", 1},
     {call_alternating, "alternating", "KNLFG", 2},
     {call_projection, "variable_projection", "KNLFG", 2},
+    {call_descent, "coordinate_descent", "KNLFG", 2},
 };
 
 static hf_shape of_sizes(int single, idx users, idx elements, idx feeds) {

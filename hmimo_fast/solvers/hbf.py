@@ -1,0 +1,43 @@
+"""Paper A's two baselines: beams and coordinate descent on the amplitudes, in turn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..kernels.edge import call
+from .problem import Found, Problem
+
+
+def wmmse_hbf(
+    problem: Problem, start: np.ndarray, *, iterations: int = 300, tolerance: float = 1e-5
+) -> Found:
+    """WMMSE over beams and amplitudes ([A], WMMSE-HBF; MATH section 3.4); monotone.
+
+    ``iterations`` is the sweeps, 300 as published; converged means up to 10 000.  Stops when the
+    rate changes by less than ``tolerance``.
+    """
+    return _descend(problem, start, False, tolerance, iterations)
+
+
+def zf_hbf(
+    problem: Problem, start: np.ndarray, *, iterations: int = 300, tolerance: float = 1e-5
+) -> Found:
+    """Water-filled zero forcing and fractional programming ([A], ZF-HBF; MATH section 3.5).
+
+    Not monotone, since zero forcing is done again after each sweep: the best iterate is kept.
+    """
+    problem.require_zero_forcing()
+    return _descend(problem, start, True, tolerance, iterations)
+
+
+def _descend(
+    problem: Problem, start: np.ndarray, zero_forced: bool, tolerance: float, iterations: int
+) -> Found:
+    p = problem
+    amplitudes, digital, _, *rest = call(
+        "coordinate_descent",
+        (p.channel, start, p.phase, p.power, p.noise_power, p.weights),
+        (p.radiated, zero_forced, tolerance, iterations),
+        threads=p.threads,
+    )
+    return Found(amplitudes, digital, *rest)
