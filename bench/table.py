@@ -70,7 +70,7 @@ def others_of(row: Row, scale: float = 1.0) -> str:
 
 
 def ratio_of(row: Row, name: str) -> str:
-    return f"{row.ratio(name):.1f} ({row.median_ratio(name):.1f}) × {name}"
+    return f"{row.ratio(name):.3g} ({row.median_ratio(name):.3g}) × {name}"
 
 
 def markdown(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -201,16 +201,16 @@ def sweep_table(batches: list[Row], single: list[Row]) -> str:
 
 def growth(seconds: float, dgemm: float) -> tuple[str, list[Line]]:
     """Time over flops along N at K = L = 8, and along K = L at N = 64."""
-    speed: dict[tuple[int, int], float] = {}
-    times: dict[tuple[int, int], float] = {}
     along_n = [(n, 8) for n in (64, 128, 256, 512, 1024, 2048, 4096)]
     along_k = [(64, k) for k in (2, 4, 6, 8, 12, 16, 24, 32)]
+    tasks, items = {}, {}
     for elements, users in dict.fromkeys(along_n + along_k):
-        batch = max(16, 2**20 // (elements * users))
-        link = bm.random_link(elements, users, batch)
-        found = bm.measure({OURS: bm.our_gradient(link)}, seconds / 4, {OURS: batch})
-        times[elements, users] = min(found[OURS])
-        speed[elements, users] = flops(elements, users, users) / min(found[OURS]) * 1e-9
+        name = f"{elements} {users}"
+        items[name] = max(8, 2**18 // (elements * users))
+        tasks[name] = bm.our_gradient(bm.random_link(elements, users, items[name]))
+    found = bm.measure(tasks, 4 * seconds, items)
+    times = {tuple(map(int, name.split())): min(each) for name, each in found.items()}
+    speed = {(n, k): flops(n, k, k) / time * 1e-9 for (n, k), time in times.items()}
     rows = [
         (str(n), str(k), time_of(times[n, k]), f"{flops(n, k, k):,}".replace(",", " "),
          f"{speed[n, k]:.1f}", f"{100 * speed[n, k] / dgemm:.0f} %")
@@ -297,7 +297,7 @@ def thread_lines(seconds: float) -> list[Line]:
     lines = []
     for name, (run, gains) in workloads.items():
         tasks = {OURS: lambda run=run: run(2), "one thread": lambda run=run: run(1)}
-        row = Row(name, bm.measure(tasks, seconds))
+        row = Row(name, bm.measure(tasks, 2 * seconds))
         ratio = row.ratio("one thread")
         lines.append(
             Line(

@@ -114,7 +114,9 @@ static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
             const ptrdiff_t end = upper && r + these < columns ? r + these : columns;
             for (ptrdiff_t j = 0; j < these; j++)
                 for (ptrdiff_t i = from; i < to; i += W) {
-                    V row = *(const V_any *)(e + (r + j) * step + i);
+                    const REAL *at = e + (r + j) * step + i;
+                    V row = *(const V_any *)at;
+                    __builtin_prefetch(at + STRIP);
                     if (scale)
                         row *= *(const V *)(scale + i);
                     *(V *)(strip + j * STRIP + i - from) = row;

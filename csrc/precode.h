@@ -32,6 +32,21 @@ static void read_waves(int single, idx n, idx columns, idx ld, const void *from,
         }
 }
 
+/* Waves of the conjugates of rows (K x n): F_0 is the row itself, F_1 = (-im, re, ...). */
+static void read_conjugates(int single, idx rows, idx n, idx ld, const void *from, double *to) {
+    for (idx r = 0; r < rows; r++, to += 2 * ld) {
+        for (idx i = 0; i < 2 * n; i += 2) {
+            const double re = read_one(single, from, r * 2 * n + i);
+            const double im = read_one(single, from, r * 2 * n + i + 1);
+            to[i] = to[ld + i + 1] = re;
+            to[i + 1] = im;
+            to[ld + i] = -im;
+        }
+        for (idx i = 2 * n; i < ld; i++)
+            to[i] = to[ld + i] = 0;
+    }
+}
+
 static void read_reals(int single, idx n, idx ld, const void *from, double *to) {
     for (idx i = 0; i < ld; i++)
         to[i] = i < n ? read_one(single, from, i) : 0;
@@ -62,20 +77,10 @@ static double rank_tolerance(int single, idx rows, idx columns) {
 /* A factor's smallest over largest pivot above this leaves eight digits; below, Jacobi. */
 #define REGULAR 1e-8
 
-/* X = E E^H of the rows in w->channel, through the waves of their conjugates:
- * F_0 is the row, F_1 = (-im, re, ...). */
+/* X = E E^H of the rows in w->conjugates, every other one of which is a row of E. */
 static void find_gram(work_d *w, double *gram) {
-    for (idx k = 0; k < w->K; k++) {
-        const double *row = w->channel + k * w->ld;
-        double *wave = w->conjugates + 2 * k * w->ld;
-        memcpy(wave, row, (size_t)w->ld * 8);
-        for (idx i = 0; i < w->ld; i += 2) {
-            wave[w->ld + i] = -row[i + 1];
-            wave[w->ld + i + 1] = row[i];
-        }
-    }
-    product_d(w->K, w->K, w->ld, NULL, w->channel, w->ld, w->conjugates, 1, w->strip, w->sums,
-              gram, w->ldk);
+    product_d(w->K, w->K, w->ld, NULL, w->conjugates, 2 * w->ld, w->conjugates, 1, w->strip,
+              w->sums, gram, w->ldk);
     mirror(w->K, w->ldk, gram);
 }
 
@@ -86,21 +91,17 @@ static double trace(idx n, idx ld, const double *a) {
     return sum;
 }
 
-/* V = E^H Psi of interleaved rows as they came (item), or of w->channel where item is NULL. */
+/* V = E^H Psi of an item's rows as they came. */
 static void write_combination(int single, work_d *w, const void *item, const double *psi,
                               void *out, idx at) {
     const idx K = w->K, M = w->N, ld_pairs = round_up(2 * K, WF);
-    if (single && item) {
-        float *pairs = (float *)w->pairs;
-        make_pairs_f(K, K, psi, w->ldk, pairs, ld_pairs);
-        combine_f(K, K, M, item, 2 * M, pairs, ld_pairs, (float *)out + at);
-        return;
+    if (single) {
+        make_pairs_f(K, K, psi, w->ldk, (float *)w->pairs, ld_pairs);
+        combine_f(K, K, M, item, 2 * M, (float *)w->pairs, ld_pairs, (float *)out + at);
+    } else {
+        make_pairs_d(K, K, psi, w->ldk, w->pairs, ld_pairs);
+        combine_d(K, K, M, item, 2 * M, w->pairs, ld_pairs, (double *)out + at);
     }
-    make_pairs_d(K, K, psi, w->ldk, w->pairs, ld_pairs);
-    double *to = single ? w->conjugates : (double *)out + at;
-    combine_d(K, K, M, w->channel, w->ld, w->pairs, ld_pairs, to);
-    for (idx i = 0; single && i < 2 * M * K; i++)
-        ((float *)out)[at + i] = (float)to[i];
 }
 
 /* V = G^H Psi of power `spent` scaled to the power; zero stays zero. */
@@ -111,12 +112,13 @@ static void write_precoder(int single, work_d *w, const void *item, double *psi,
     write_combination(single, w, item, psi, out, at);
 }
 
-/* The rows in w->channel, (rows x ld) interleaved, to planar ones of ld / 2 and back. */
-static void to_planar(idx rows, idx ld, const double *restrict from, double *restrict to) {
+/* Interleaved rows `step` apart to planar ones of ld / 2, and back to rows of ld. */
+static void to_planar(idx rows, idx ld, const double *restrict from, idx step,
+                      double *restrict to) {
     for (idx r = 0; r < rows; r++)
         for (idx i = 0; i < ld / 2; i++) {
-            to[r * ld + i] = from[r * ld + 2 * i];
-            to[r * ld + ld / 2 + i] = from[r * ld + 2 * i + 1];
+            to[r * ld + i] = from[r * step + 2 * i];
+            to[r * ld + ld / 2 + i] = from[r * step + 2 * i + 1];
         }
 }
 
@@ -151,7 +153,7 @@ static int zero_forcing(hf_shape s, hf_operand effective, hf_operand power, void
         const idx at = 2 * b * M * K;
         const double target = number_d(power, b);
         const void *item = item_d(effective, b);
-        read_rows(s.single, K, M, w.ld, item, w.channel);
+        read_conjugates(s.single, K, M, w.ld, item, w.conjugates);
         if (b + 1 < s.batch)
             prefetch(item_d(effective, b + 1), effective.step);
         find_gram(&w, gram);
@@ -168,13 +170,19 @@ static int zero_forcing(hf_shape s, hf_operand effective, hf_operand power, void
             solve_upper(K, factored, w.ldk, w.ldk, psi);
             write_precoder(s.single, &w, item, psi, trace(K, w.ldk, psi), target, precoder, at);
         } else { /* G^+ = Q^H J */
-            to_planar(K, w.ld, w.channel, w.spare);
+            to_planar(K, w.ld, w.conjugates, 2 * w.ld, w.spare);
             rank[b] = jacobi_inverse(K, w.ld / 2, rank_tolerance(s.single, K, M), w.spare, psi,
                                      w.ldk);
             const double spent = norm2(K, w.ld / 2, w.spare);
             scale(K, w.ldk, spent > 0 ? sqrt(target / spent) : 0, psi);
             to_interleaved(K, w.ld, w.spare, w.channel);
-            write_combination(s.single, &w, NULL, psi, precoder, at);
+            for (idx r = 0; r < K; r++) /* compact rows in the item's precision */
+                for (idx i = 0; i < 2 * M; i++)
+                    if (s.single)
+                        ((float *)w.conjugates)[r * 2 * M + i] = (float)w.channel[r * w.ld + i];
+                    else
+                        w.conjugates[r * 2 * M + i] = w.channel[r * w.ld + i];
+            write_combination(s.single, &w, w.conjugates, psi, precoder, at);
         }
     }
     free(w.block);
@@ -194,7 +202,7 @@ static int wmmse(hf_shape s, hf_operand effective, hf_operand power, hf_operand 
         const idx at = 2 * b * M * K;
         const double target = number_d(power, b);
         const void *item = item_d(effective, b);
-        read_rows(s.single, K, M, w.ld, item, w.channel);
+        read_conjugates(s.single, K, M, w.ld, item, w.conjugates);
         memcpy(w.weights, item_d(weights, b), (size_t)K * 8);
         find_gram(&w, gram);
         if (!isfinite(trace(K, w.ldk, gram))) {
@@ -269,7 +277,7 @@ static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_opera
             for (idx l = 0; l < L; l++)
                 for (idx i = 0; i < w.ld; i++)
                     w.waves[l * w.ld + i] = w.twice[i] * w.waves[2 * l * w.ld + i];
-            to_planar(L, w.ld, w.waves, w.spare);
+            to_planar(L, w.ld, w.waves, w.ld, w.spare);
             jacobi_inverse(L, w.ld / 2, rank_tolerance(s.single, N, L), w.spare, rotation, w.ldl);
             to_interleaved(L, w.ld, w.spare, w.waves);
             product_d(L, K, w.ld, NULL, w.waves, w.ld, w.conjugates, 0, w.strip, w.sums,

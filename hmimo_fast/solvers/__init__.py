@@ -19,6 +19,7 @@ from .alternating import alternating, random
 from .floors import floored_zero_forcing
 from .fully_digital import fully_digital
 from .hbf import wmmse_hbf, zf_hbf
+from .levels import as_levels, quantized
 from .problem import SLACK, Found, Problem, Solution, meets
 from .variable_projection import joint, zero_forcing_stage, zf
 
@@ -50,6 +51,8 @@ def solve(
     seed: int = 0,
     threads: int | None = None,
     *,
+    levels: int | ArrayLike | None = None,
+    callback: Callable[[int, int, Solution], Any] | None = None,
     shared: bool = False,
     check_finite: bool = False,
     **options: Any,
@@ -90,6 +93,15 @@ def solve(
         Seed of the random starts; an item's depends on its index in the batch alone.
     threads : int, optional
         Most threads to use.
+    levels : int or (levels,) real, optional
+        Amplitudes the hardware can take: a number of bits b for 2^b even levels from 0 to 1
+        (1 is on or off), or the levels themselves.  Each run's amplitudes are scaled, rounded
+        and refined element by element, with beams as ``joint`` has them, whatever the method.
+        Minimum rates are tried at the outcome; ``history``, ``iterations`` and ``converged``
+        tell of the continuous run.
+    callback : callable, optional
+        Called as ``callback(done, starts, best_so_far)`` after every start.  Within a start
+        the loops do not return to Python: see ``history`` for the rates of its iterates.
     shared : bool
         Whether the channel has a dimension F.
     check_finite : bool
@@ -107,8 +119,8 @@ def solve(
     Raises
     ------
     ValueError
-        If shapes do not fit, a parameter is out of range, a method or constraint is unknown, or
-        a zero-forcing method has more users than feeds.
+        If shapes do not fit, a parameter is out of range, a method or constraint is unknown, a
+        zero-forcing method has more users than feeds, or ``fully_digital`` is given levels.
     TypeError
         If an argument does not hold numbers or an option is not the method's.
 
@@ -129,6 +141,20 @@ def solve(
     if check_finite:
         _require_finite(problem.channel)
     floor = None if min_rate is None else _min_rate(problem, min_rate)
+    states = None if levels is None else _levels(levels, method)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback: expected a callable, got {callback!r}")
+
+    def rated(found: Found) -> Solution:
+        if states is not None:
+            found = quantized(problem, found, states)
+        return _rated(problem, found, floor, method, constraint)
+
+    def report(done: int, solution: Solution) -> Solution:
+        solution = solution if several else _one_channel(solution)
+        if callback is not None:
+            callback(done, starts, solution)
+        return solution
 
     if start is not None:
         first = _given_start(problem, start)
@@ -136,23 +162,33 @@ def solve(
         first = _random_start(problem, seed, 0)
     else:
         first = np.ones(problem.channel.shape[-1])
-    best = _rated(problem, run(problem, first, **options), floor, method, constraint)
+    best = rated(run(problem, first, **options))
     if floor is not None and run is joint and not best.feasible.all():
         if problem.users <= problem.feeds:  # amplitudes that starve no one, for the floors
-            found = zero_forcing_stage(problem, first, **options)
-            saved = _rated(problem, found, floor, method, constraint)
+            saved = rated(zero_forcing_stage(problem, first, **options))
             best = _chosen(saved.feasible & ~best.feasible, saved, best)
+    solution = report(1, best)
     for index in range(1, starts):
         found = run(problem, _random_start(problem, seed, index), **options)
-        best = _better(best, _rated(problem, found, floor, method, constraint))
-    if several:
-        return best
+        best = _better(best, rated(found))
+        solution = report(index + 1, best)
+    return solution
+
+
+def _one_channel(solution: Solution) -> Solution:
+    """Without the dimension F."""
     return replace(
-        best,
-        digital=best.digital[..., 0, :, :],
-        sinr=best.sinr[..., 0, :],
-        rates=best.rates[..., 0, :],
+        solution,
+        digital=solution.digital[..., 0, :, :],
+        sinr=solution.sinr[..., 0, :],
+        rates=solution.rates[..., 0, :],
     )
+
+
+def _levels(levels: int | ArrayLike, method: str) -> np.ndarray:
+    if method == "fully_digital":
+        raise ValueError("levels: expected a method with amplitudes, got 'fully_digital'")
+    return as_levels(levels)
 
 
 def _method(name: str, options: dict[str, Any]) -> tuple[Callable[..., Found], bool]:

@@ -1,0 +1,224 @@
+"""`solve(levels=)` and `solve(callback=)`: quantised amplitudes, and progress over the starts."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import Any
+
+import naive
+import numpy as np
+import pytest
+
+import hmimo_fast as hf
+
+SURFACE = hf.Surface(shape=(4, 4), feeds=4)
+PHASE = SURFACE.phase
+METHODS = ["random", "alternating", "zf_hbf", "wmmse_hbf", "zf", "joint"]
+conventions = pytest.mark.parametrize("constraint", ["digital", "radiated"])
+
+
+def channels(size: int | None = 4, users: int = 3, seed: int = 3) -> np.ndarray:
+    return hf.channels.sparse_mmwave(SURFACE, users=users, size=size, seed=seed)
+
+
+def solve(channel: Any, phase: Any = PHASE, **options: Any) -> hf.Solution:
+    return hf.solve(channel, phase, **({"power": 2.0, "noise_power": 0.3} | options))
+
+
+def lone_rate(
+    channel: np.ndarray, amplitudes: np.ndarray, phase: np.ndarray, constraint: str
+) -> float:
+    """Rate of a single user with matched beams at power 2 and noise 0.3, in closed form."""
+    surface = amplitudes[:, None] * phase
+    g = channel[0] @ surface
+    if constraint == "radiated":
+        gain = np.vdot(g, np.linalg.pinv(surface.T @ surface.conj()) @ g).real
+    else:
+        gain = np.vdot(g, g).real
+    return math.log2(1.0 + 2.0 * gain / 0.3)
+
+
+@conventions
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    ("levels", "allowed"),
+    [(1, [0.0, 1.0]), (2, [0.0, 1 / 3, 2 / 3, 1.0]), ([0.2, 0.9, 0.5], [0.2, 0.5, 0.9])],
+)
+def test_only_the_levels_and_what_it_claims(
+    levels: Any, allowed: list[float], method: str, constraint: str
+) -> None:
+    channel, weights = channels(), [1.0, 2.0, 0.5]
+    found = solve(channel, method=method, constraint=constraint, levels=levels, weights=weights)
+    assert np.isin(found.amplitudes, allowed).all()
+    for i in range(len(channel)):
+        amplitudes, digital = found.amplitudes[i], found.digital[i]
+        surface = (amplitudes, PHASE) if constraint == "radiated" else ()
+        assert naive.used_power(digital, *surface) == pytest.approx(2.0, rel=1e-6)
+        ratios = naive.sinr(channel[i], amplitudes, PHASE, digital, 0.3)
+        np.testing.assert_allclose(found.sinr[i], ratios, rtol=1e-6)
+        assert found.sum_rate[i] == pytest.approx(naive.weighted_rate(ratios, weights), rel=1e-6)
+
+
+@conventions
+def test_no_neighbouring_level_of_any_element_is_better(constraint: str) -> None:
+    states = np.linspace(0.0, 1.0, 4)
+    channel = channels(6, users=1)
+    found = solve(channel, constraint=constraint, levels=2)
+    for h, amplitudes, rate in zip(channel, found.amplitudes, found.sum_rate, strict=True):
+        assert rate == pytest.approx(lone_rate(h, amplitudes, PHASE, constraint), rel=1e-6)
+        index = np.searchsorted(states, amplitudes)
+        for element, step in itertools.product(range(16), (-1, 1)):
+            moved = index.copy()
+            moved[element] = (moved[element] + step) % 4
+            assert lone_rate(h, states[moved], PHASE, constraint) < rate * (1.0 + 3e-6)
+
+
+@conventions
+def test_close_to_the_best_of_all_patterns(constraint: str) -> None:
+    surface = hf.Surface(shape=(3, 3), feeds=2)
+    channel = hf.channels.sparse_mmwave(surface, users=1, size=10, seed=5)
+    found = solve(channel, surface.phase, constraint=constraint, levels=1, starts=4)
+    patterns = [np.array(p) for p in itertools.product([0.0, 1.0], repeat=9) if any(p)]
+    best = [max(lone_rate(h, p, surface.phase, constraint) for p in patterns) for h in channel]
+    assert (found.sum_rate <= np.array(best) * (1.0 + 1e-6)).all()
+    assert found.sum_rate.mean() > 0.98 * np.mean(best)
+
+
+def test_what_quantisation_costs() -> None:
+    """At N = 64, K = L = 6, 10 dB, radiated power: the losses asked for, and below rounding's."""
+    surface = hf.Surface(shape=(8, 8), feeds=6)
+    channel = hf.channels.sparse_mmwave(surface, users=6, size=8, seed=0)
+    problem = {"power": 1.0, "noise_power": 0.1}
+    free = hf.solve(channel, surface.phase, **problem)
+    for bits, most in ((1, 0.10), (2, 0.05), (3, 0.01)):
+        steps = 2**bits - 1
+        rounded = np.round(free.amplitudes * steps) / steps
+        plain = hf.solve(
+            channel, surface.phase, **problem, start=rounded,
+            zf_iterations=0, iterations=1, sweeps=100, tolerance=1e300,
+        )  # fmt: skip
+        np.testing.assert_array_equal(plain.amplitudes, rounded)
+        ours = hf.solve(channel, surface.phase, **problem, levels=bits)
+        assert (ours.sum_rate > plain.sum_rate).all()
+        assert ours.sum_rate.mean() > (1.0 - most) * free.sum_rate.mean()
+
+
+@conventions
+def test_more_levels_serve_more(constraint: str) -> None:
+    channel = channels(30)
+    rates = [solve(channel, constraint=constraint, levels=b).sum_rate.mean() for b in (1, 2, 4)]
+    assert rates[0] < rates[1] < rates[2]
+
+
+def test_more_users_than_feeds_and_one_level() -> None:
+    channel = channels(3, users=6)
+    found = solve(channel, levels=1)
+    assert found.feasible.all()
+    assert (found.sum_rate > 0.0).all()
+    fixed = solve(channels(), levels=[1.0])
+    np.testing.assert_array_equal(fixed.amplitudes, 1.0)
+    assert (fixed.sum_rate > 0.0).all()
+
+
+@pytest.mark.parametrize("batch", [(), (0,), (2, 3)], ids=str)
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_several_channels_under_one_pattern(batch: tuple[int, ...], dtype: Any) -> None:
+    count = math.prod(batch)
+    channel = channels(12)[: 2 * count].reshape(*batch, 2, 3, 16).astype(dtype)
+    found = solve(channel, shared=True, levels=1, noise_power=np.full(batch, 0.3))
+    assert found.amplitudes.shape == (*batch, 16)
+    assert found.digital.shape == (*batch, 2, 4, 3)
+    assert found.digital.dtype == dtype
+    assert np.isin(found.amplitudes, [0.0, 1.0]).all()
+    for at in np.ndindex(batch):
+        total = 0.0
+        for f in range(2):
+            where = (*at, f)
+            total += naive.sum_rate(
+                channel[where], found.amplitudes[at], PHASE, found.digital[where], 0.3
+            )
+        assert found.sum_rate[at] == pytest.approx(total, rel=1e-4)
+
+
+def test_an_item_depends_on_nothing_else() -> None:
+    channel = channels(5)
+    channel[1] = np.nan
+    channel[2] = 0.0
+    whole = solve(channel, levels=2, starts=2, threads=2)
+    assert np.isnan(whole.sum_rate[1])
+    assert not whole.feasible[1]
+    assert whole.sum_rate[2] == 0.0
+    for _ in range(2):
+        part = solve(channel[:4], levels=2, starts=2, threads=1)
+        for name in ("amplitudes", "digital", "rates", "sum_rate", "feasible"):
+            np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[:4])
+
+
+def test_powers_of_one_channel() -> None:
+    power, weights = np.array([[1.0], [10.0]]), np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 3.0]])
+    found = solve(channels(None), power=power, weights=weights, levels=2)
+    for i, j in np.ndindex(2, 2):
+        one = solve(channels(None), power=power[i, 0], weights=weights[j], levels=2)
+        np.testing.assert_array_equal(found.amplitudes[i, j], one.amplitudes)
+
+
+def test_minimum_rates_are_tried_at_the_levels() -> None:
+    channel = channels(40)
+    free = solve(channel, levels=2)
+    held = solve(channel, levels=2, min_rate=1.0)
+    assert np.isin(held.amplitudes, np.linspace(0.0, 1.0, 4)).all()
+    assert (held.rates[held.feasible] >= 1.0 - 1e-9).all()
+    assert held.feasible.sum() > (free.rates >= 1.0).all(-1).sum()
+
+
+@pytest.mark.parametrize(
+    ("levels", "error", "text"),
+    [
+        (0, ValueError, "levels: expected from 1 to 16 bits, got 0"),
+        (17, ValueError, "levels: expected from 1 to 16 bits, got 17"),
+        (2.0, TypeError, "levels: expected an integer or real numbers, got 2.0"),
+        (True, TypeError, "levels: expected an integer or real numbers, got True"),
+        ("on/off", TypeError, "levels: expected an integer or real numbers, got 'on/off'"),
+        ([0.0, 1.5], ValueError, "levels: expected values in [0, 1], not all 0, got"),
+        ([0.0, np.nan], ValueError, "levels: expected values in [0, 1], not all 0, got"),
+        ([0.0], ValueError, "levels: expected values in [0, 1], not all 0, got"),
+        ([], ValueError, "levels: expected a number of bits or (levels,), got (0,)"),
+        ([[0.0, 1.0]], ValueError, "levels: expected a number of bits or (levels,), got (1, 2)"),
+    ],
+)
+def test_levels_that_are_none(levels: Any, error: type[Exception], text: str) -> None:
+    with pytest.raises(error) as raised:
+        solve(channels(), levels=levels)
+    assert str(raised.value).startswith(text)
+
+
+def test_no_levels_without_amplitudes() -> None:
+    with pytest.raises(ValueError, match="levels: expected a method with amplitudes"):
+        solve(channels(), method="fully_digital", levels=1)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_progress_over_the_starts(shared: bool) -> None:
+    channel = channels(6).reshape(2, 3, 3, 16) if shared else channels(6)
+    calls: list[tuple[int, int, hf.Solution]] = []
+    found = solve(channel, starts=3, shared=shared, callback=lambda *state: calls.append(state))
+    assert [(done, total) for done, total, _ in calls] == [(1, 3), (2, 3), (3, 3)]
+    for i in range(3):
+        expected = solve(channel, starts=i + 1, shared=shared)
+        for name in ("amplitudes", "digital", "sinr", "rates", "sum_rate", "history"):
+            np.testing.assert_array_equal(getattr(calls[i][2], name), getattr(expected, name))
+    assert calls[-1][2] is found
+
+
+def test_a_callback_that_raises_stops_the_search() -> None:
+    def stop(done: int, total: int, best: hf.Solution) -> None:
+        raise StopIteration(done)
+
+    with pytest.raises(StopIteration, match="1"):
+        solve(channels(), starts=5, callback=stop)
+
+
+def test_a_callback_is_called() -> None:
+    with pytest.raises(TypeError, match="callback: expected a callable, got 3"):
+        solve(channels(), callback=3)
