@@ -325,7 +325,7 @@ def versions() -> str:
 def blas_name() -> str:
     """The BLAS that NumPy loaded, and the cores that its kernels are written for."""
     for library in threadpool_info():
-        if library["user_api"] == "blas":
+        if library["user_api"] == "blas" and "numpy" in library["filepath"]:
             return f"{library['internal_api']} {library['version']}, {library.get('architecture')}"
     return "its BLAS"
 

@@ -199,8 +199,8 @@ static int T(rates)(hf_shape s, hf_operand channel, hf_operand amplitudes, hf_op
         T(load_phase)(&w, phase, b);
         T(duplicate)(N, w.ld, T(item)(amplitudes, b), w.twice);
         const REAL *rows = T(load_channel)(&w, channel, b);
-        if (b + 1 < s.batch)
-            prefetch(T(item)(channel, b + 1), channel.step);
+        if (b + 1 < s.batch) /* half before either pass, as much as is in flight at a time */
+            prefetch(T(item)(channel, b + 1), channel.step / 2);
         T(find_effective)(&w, rows, w.waves);
         T(widen)(L, K, w.ldk, T(item)(digital, b), w.digital);
         multiply_dagger(K, L, w.effective, w.ldk, w.digital, w.ldk, received);
@@ -217,6 +217,8 @@ static int T(rates)(hf_shape s, hf_operand channel, hf_operand amplitudes, hf_op
         rate_adjoint(K, w.ldk, received, w.weights, w.links, adjoint);
         dagger(K, K, adjoint, w.ldk, w.square[2], w.ldk);
         multiply(L, K, w.digital, w.ldk, w.square[2], w.ldk, w.coupling); /* Omega^H = V C^H */
+        if (b + 1 < s.batch)
+            prefetch((const char *)T(item)(channel, b + 1) + channel.step / 2, channel.step / 2);
         T(pull_back)(K, L, w.ld, rows, w.ld, w.waves, 0, w.coupling, w.ldk, w.omega, w.slope);
         memcpy(d_amplitudes + b * N, w.slope, (size_t)N * sizeof(REAL));
         multiply(L, K, w.effective, w.ldk, adjoint, w.ldk, w.digital);

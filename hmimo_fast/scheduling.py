@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .kernels import effective_channel, sinr
+from .kernels import effective_channel, sinr, water_filling
 from .kernels.edge import as_array
 from .solvers import (
     METHODS,
@@ -43,8 +43,13 @@ _SLACK = 1e-9
 _MOST = 12
 #: Most channel values and most sets of one batched solve, and most items of a block of sets.
 _VALUES, _SETS, _ITEMS = 2**20, 4096, 1024
-#: Most rounds of moves in a local search; a handful is what they take.
-_ROUNDS = 100
+#: Most rounds of moves in a local search, where a handful is what they take, and most moves that
+#: are solved in a round: all there are up to K = 8.
+_ROUNDS, _MOVES = 100, 32
+#: What amplitudes leave of the gain of an array with a phase shifter an element, roughly.
+_GAIN = 0.1
+#: Keeps parallel channels apart, in units of their length.
+_GUARD = 1e-9
 
 
 @dataclass(frozen=True)
@@ -147,8 +152,10 @@ def schedule(
     beams are solved anew, and the user stays if every served user has its own minimum rate.
 
     ``search="local"`` then drops, adds or swaps one user, whichever raises the sum rate most,
-    until no such move raises it; ``search="exhaustive"`` solves every user set and takes the
-    highest sum rate (ties: more users, then the first).  Both are derived here.
+    until no such move raises it; where there are more than 32 moves, the 32 are solved that have
+    the highest sum rate by zero forcing on the channels themselves.  ``search="exhaustive"``
+    solves every user set and takes the highest sum rate (ties: more users, then the first).
+    Both are derived here.
 
     Parameters
     ----------
@@ -414,7 +421,10 @@ def _local(task: _Task, best: _Choice, report: Progress, total: int) -> None:
         before = best.score[items]
         for first in range(0, len(items), _ITEMS):
             block = items[first : first + _ITEMS]
-            moves = [_moves(best.served[item], flips, task.most) for item in block]
+            moves = [
+                _promising(task, item, _moves(best.served[item], flips, task.most))
+                for item in block
+            ]
             repeated = np.repeat(block, [len(m) for m in moves])
             for part, choice in _tried(task, repeated, np.concatenate(moves)):
                 _adopt(best, part, choice, rising=True)
@@ -430,6 +440,37 @@ def _moves(served: np.ndarray, flips: np.ndarray, most: int) -> np.ndarray:
     size = moved.sum(axis=-1)
     swap_or_single = (flips.sum(axis=-1) == 1) | (size == served.sum())
     return moved[swap_or_single & (size > 0) & (size <= most)]
+
+
+def _promising(task: _Task, item: int, sets: np.ndarray) -> np.ndarray:
+    """The sets of one item that promise most, at most `_MOVES`, the best first.
+
+    A set promises the sum rate of water-filled zero forcing from every element, which needs only
+    the inner products of the channels.  Amplitudes are shaped to whom they serve, so that rates
+    at those of another set say little: over the 640 swaps of eight users in Munich the promise
+    correlates with the solved rate by 0.6, WMMSE at the present amplitudes by 0.0.
+    """
+    if len(sets) <= _MOVES:
+        return sets
+    channel = task.channel[item].astype(complex)
+    length = np.linalg.norm(channel, axis=-1)
+    unit = channel / np.where(length > 0.0, length, 1.0)[:, None]
+    cosines = unit @ unit.conj().T + _GUARD * np.eye(len(unit))
+    power = _GAIN * task.power[item]
+    if task.settings["constraint"] == "digital":
+        power *= np.linalg.norm(task.phase) ** 2 / task.phase.shape[1]
+    promise = np.empty(len(sets))
+    size = sets.sum(axis=-1)
+    for count in np.unique(size):
+        rows = np.flatnonzero(size == count)
+        users = np.nonzero(sets[rows])[1].reshape(-1, count)
+        inverse = np.linalg.inv(cosines[users[:, :, None], users[:, None, :]])
+        with np.errstate(divide="ignore"):
+            cost = np.diagonal(inverse, axis1=-2, axis2=-1).real / length[users] ** 2
+        noise_power, weights = task.noise_power[item], task.weights[item, users]
+        received, _ = water_filling(cost, power, noise_power, weights, task.min_rate[item, users])
+        promise[rows] = np.sum(weights * np.log1p(received / noise_power), axis=-1)
+    return sets[np.argsort(-promise, kind="stable")[:_MOVES]]
 
 
 def _tried(
