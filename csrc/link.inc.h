@@ -30,6 +30,7 @@ typedef struct {
     double *users;       /* (K + 4) x ldk, for hf_links and the sweeps */
     idx *order;          /* K */
     double *block;       /* start of the memory, to free */
+    hf_ahead ahead;      /* of the next item's channel */
     hf_links links;
     hf_sweep sweep;
 } T(work);
@@ -96,6 +97,7 @@ static int T(open)(T(work) * w, hf_shape s, idx channels, idx phases) {
     if (!memory)
         return HF_NO_MEMORY;
     T(lay_out)(w, channels, phases, memory);
+    w->ahead = look_ahead(NULL, 0, 1);
     memset(w->weights, 0, (size_t)w->ldk * 8);
     memset(w->users, 0, (size_t)((w->K + 4) * w->ldk) * 8);
     return HF_OK;
@@ -164,7 +166,7 @@ INLINE const REAL *T(load_channel)(T(work) * w, hf_operand channel, idx b) {
 
 /* G^H, G = H diag(m) Phi, into w->effective, from rows and waves at the amplitudes in w->twice. */
 static void T(find_effective)(T(work) * w, const REAL *channel, const REAL *waves) {
-    T(product)(w->K, w->L, w->ld, w->twice, channel, w->ld, waves, 0, w->strip, w->sums,
+    T(product)(w->K, w->L, w->ld, w->twice, channel, w->ld, waves, 0, &w->ahead, w->strip, w->sums,
                w->effective, w->ldk);
 }
 
@@ -199,8 +201,8 @@ static int T(rates)(hf_shape s, hf_operand channel, hf_operand amplitudes, hf_op
         T(load_phase)(&w, phase, b);
         T(duplicate)(N, w.ld, T(item)(amplitudes, b), w.twice);
         const REAL *rows = T(load_channel)(&w, channel, b);
-        if (b + 1 < s.batch) /* half before either pass, as much as is in flight at a time */
-            prefetch(T(item)(channel, b + 1), channel.step / 2);
+        if (b + 1 < s.batch)
+            w.ahead = look_ahead(T(item)(channel, b + 1), channel.step, d_amplitudes ? 2 : 1);
         T(find_effective)(&w, rows, w.waves);
         T(widen)(L, K, w.ldk, T(item)(digital, b), w.digital);
         multiply_dagger(K, L, w.effective, w.ldk, w.digital, w.ldk, received);
@@ -217,9 +219,8 @@ static int T(rates)(hf_shape s, hf_operand channel, hf_operand amplitudes, hf_op
         rate_adjoint(K, w.ldk, received, w.weights, w.links, adjoint);
         dagger(K, K, adjoint, w.ldk, w.square[2], w.ldk);
         multiply(L, K, w.digital, w.ldk, w.square[2], w.ldk, w.coupling); /* Omega^H = V C^H */
-        if (b + 1 < s.batch)
-            prefetch((const char *)T(item)(channel, b + 1) + channel.step / 2, channel.step / 2);
-        T(pull_back)(K, L, w.ld, rows, w.ld, w.waves, 0, w.coupling, w.ldk, w.omega, w.slope);
+        T(pull_back)(K, L, w.ld, rows, w.ld, w.waves, 0, w.coupling, w.ldk, &w.ahead, w.omega,
+                     w.slope);
         memcpy(d_amplitudes + b * N, w.slope, (size_t)N * sizeof(REAL));
         multiply(L, K, w.effective, w.ldk, adjoint, w.ldk, w.digital);
         T(narrow)(L, K, w.ldk, w.digital, d_digital + 2 * b * L * K);

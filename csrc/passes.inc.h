@@ -99,16 +99,18 @@ INLINE V T(add_lanes)(const V *sums) {
 
 /* out = (E diag(scale) F^T)^H, (columns x rows) in planar double rows of ld_out, from `rows`
  * rows `step` apart and the waves of `columns` columns; scale has ld reals, or is NULL for ones.
- * upper: only what the upper half of a Hermitian result needs.
+ * upper: only what the upper half of a Hermitian result needs.  ahead: fetched meanwhile.
  * sums: workspace of 2 columns * ld_out vectors; strip: of MOST_ROWS * STRIP reals. */
 static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
                        const REAL *restrict scale, const REAL *restrict e, ptrdiff_t step,
-                       const REAL *restrict f, const int upper, REAL *restrict strip,
-                       V *restrict sums, double *restrict out, ptrdiff_t ld_out) {
+                       const REAL *restrict f, const int upper, hf_ahead *ahead,
+                       REAL *restrict strip, V *restrict sums, double *restrict out,
+                       ptrdiff_t ld_out) {
     const ptrdiff_t blocks = (rows + MOST_ROWS - 1) / MOST_ROWS;
     const ptrdiff_t height = (rows + blocks - 1) / blocks;
     for (ptrdiff_t from = 0; from < ld; from += STRIP) {
         const ptrdiff_t to = from + STRIP < ld ? from + STRIP : ld;
+        fetch(ahead, to - from, ld);
         for (ptrdiff_t r = 0; r < rows; r += height) {
             const ptrdiff_t these = rows - r < height ? rows - r : height;
             const ptrdiff_t end = upper && r + these < columns ? r + these : columns;
@@ -182,7 +184,7 @@ INLINE void T(pull_back_block)(const int rows, ptrdiff_t waves, ptrdiff_t from, 
  * diagonal. */
 static void T(pull_back)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const REAL *restrict e,
                          ptrdiff_t step, const REAL *restrict f, const int lower,
-                         const double *restrict coupling, ptrdiff_t ld_coupling,
+                         const double *restrict coupling, ptrdiff_t ld_coupling, hf_ahead *ahead,
                          REAL *restrict omega, REAL *restrict gradient) {
     for (ptrdiff_t c = 0; c < columns; c++)
         for (ptrdiff_t r = 0; r < rows; r++) {
@@ -194,6 +196,7 @@ static void T(pull_back)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const 
     const ptrdiff_t height = (rows + blocks - 1) / blocks;
     for (ptrdiff_t from = 0; from < ld; from += STRIP) {
         const ptrdiff_t to = from + STRIP < ld ? from + STRIP : ld;
+        fetch(ahead, to - from, ld);
         for (ptrdiff_t r = 0; r < rows; r += height) {
             const ptrdiff_t these = rows - r < height ? rows - r : height;
             const ptrdiff_t waves = 2 * (lower ? r + these : columns);

@@ -79,8 +79,8 @@ static double rank_tolerance(int single, idx rows, idx columns) {
 
 /* X = E E^H of the rows in w->conjugates, every other one of which is a row of E. */
 static void find_gram(work_d *w, double *gram) {
-    product_d(w->K, w->K, w->ld, NULL, w->conjugates, 2 * w->ld, w->conjugates, 1, w->strip,
-              w->sums, gram, w->ldk);
+    product_d(w->K, w->K, w->ld, NULL, w->conjugates, 2 * w->ld, w->conjugates, 1, &w->ahead,
+              w->strip, w->sums, gram, w->ldk);
     mirror(w->K, w->ldk, gram);
 }
 
@@ -135,8 +135,8 @@ static void to_interleaved(idx rows, idx ld, const double *restrict from, double
 static void find_feed_gram(work_d *w, const double *waves, double *gram) {
     for (idx i = 0; i < w->ld; i += WD)
         store(w->squares + i, load(w->twice + i) * load(w->twice + i));
-    product_d(w->L, w->L, w->ld, w->squares, waves, 2 * w->ld, waves, 1, w->strip, w->sums, gram,
-              w->ldl);
+    product_d(w->L, w->L, w->ld, w->squares, waves, 2 * w->ld, waves, 1, &w->ahead, w->strip,
+              w->sums, gram, w->ldl);
     mirror(w->L, w->ldl, gram);
 }
 
@@ -155,7 +155,7 @@ static int zero_forcing(hf_shape s, hf_operand effective, hf_operand power, void
         const void *item = item_d(effective, b);
         read_conjugates(s.single, K, M, w.ld, item, w.conjugates);
         if (b + 1 < s.batch)
-            prefetch(item_d(effective, b + 1), effective.step);
+            w.ahead = look_ahead(item_d(effective, b + 1), effective.step, 1);
         find_gram(&w, gram);
         memcpy(factored, gram, (size_t)(2 * K * w.ldk) * 8);
         if (!isfinite(trace(K, w.ldk, gram))) {
@@ -262,8 +262,8 @@ static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_opera
         read_reals(s.single, N, N, item_d(amplitudes, b), w.slope);
         duplicate_d(N, w.ld, w.slope, w.twice);
         find_feed_gram(&w, w.waves, gram);
-        product_d(L, K, w.ld, w.twice, w.waves, 2 * w.ld, w.conjugates, 0, w.strip, w.sums,
-                  w.beams_out, w.ldl);
+        product_d(L, K, w.ld, w.twice, w.waves, 2 * w.ld, w.conjugates, 0, &w.ahead, w.strip,
+                  w.sums, w.beams_out, w.ldl);
         dagger(K, L, w.beams_out, w.ldl, target, w.ldk); /* B^H W */
         memcpy(w.feeds, gram, (size_t)(2 * L * w.ldl) * 8);
         if (!isfinite(trace(L, w.ldl, gram) + norm2(L, w.ldk, target))) {
@@ -280,8 +280,8 @@ static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_opera
             to_planar(L, w.ld, w.waves, w.ld, w.spare);
             jacobi_inverse(L, w.ld / 2, rank_tolerance(s.single, N, L), w.spare, rotation, w.ldl);
             to_interleaved(L, w.ld, w.spare, w.waves);
-            product_d(L, K, w.ld, NULL, w.waves, w.ld, w.conjugates, 0, w.strip, w.sums,
-                      w.beams_out, w.ldl);
+            product_d(L, K, w.ld, NULL, w.waves, w.ld, w.conjugates, 0, &w.ahead,
+                      w.strip, w.sums, w.beams_out, w.ldl);
             dagger(K, L, w.beams_out, w.ldl, w.whitened, w.ldk);
             multiply_dagger(L, L, rotation, w.ldl, w.whitened, w.ldk, target);
         }

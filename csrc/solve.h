@@ -149,7 +149,7 @@ static void add_gradient(problem *p, idx f, const double *m, const double *beams
     multiply(w->L, w->K, beams, w->ldk, twin, w->ldk, w->coupling);
     const double *waves = waves_of(p, f);
     pull_back_d(w->K, w->L, w->ld, channel_of(p, f), w->ld, waves, 0, w->coupling, w->ldk,
-                w->omega, w->slope);
+                &w->ahead, w->omega, w->slope);
     EACH(i)
     store(gradient + i, load(gradient + i) + load(w->slope + i));
     if (!p->radiated)
@@ -160,8 +160,8 @@ static void add_gradient(problem *p, idx f, const double *m, const double *beams
             for (idx c = 0; c < w->ldl; c++)
                 row[c] *= c > r ? 2 : c == r;
         }
-    pull_back_d(w->L, w->L, w->ld, waves, 2 * w->ld, waves, 1, w->feeds, w->ldl, w->omega,
-                w->slope);
+    pull_back_d(w->L, w->L, w->ld, waves, 2 * w->ld, waves, 1, w->feeds, w->ldl, &w->ahead,
+                w->omega, w->slope);
     EACH(i)
     store(gradient + i, load(gradient + i) - load(m + i) * load(w->slope + i));
 }

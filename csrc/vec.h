@@ -64,10 +64,21 @@ INLINE VD pick(VI mask, VD yes, VD no) {
     return (VD)(((VI)yes & mask) | ((VI)no & ~mask));
 }
 
-/* Starts fetching what the next item will read while this one computes, if it is small. */
-INLINE void prefetch(const void *from, ptrdiff_t bytes) {
-    for (ptrdiff_t i = 0; i < bytes && bytes <= 16384; i += 64)
-        __builtin_prefetch((const char *)from + i);
+/* What the next item will read, fetched piece by piece while the passes over this one compute;
+ * none where it would push this one out of the second-level cache. */
+typedef struct {
+    const char *at;
+    ptrdiff_t bytes; /* in a pass */
+} hf_ahead;
+
+INLINE hf_ahead look_ahead(const void *at, ptrdiff_t bytes, int passes) {
+    return (hf_ahead){at, bytes <= 262144 ? bytes / passes : 0};
+}
+
+INLINE void fetch(hf_ahead *ahead, ptrdiff_t part, ptrdiff_t whole) {
+    const char *end = ahead->at + ahead->bytes * part / whole;
+    for (; ahead->at < end; ahead->at += 64)
+        __builtin_prefetch(ahead->at);
 }
 
 INLINE ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t to) { return (n + to - 1) / to * to; }
