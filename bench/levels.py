@@ -71,14 +71,10 @@ def compare(channel: np.ndarray, phase: np.ndarray, constraint: str) -> Losses:
         spent.append(1e3 * (time.perf_counter() - began) / len(channel))
         more = hf.solve(channel, phase, **problem, levels=bits, starts=4)
         as_is = rate_as_is(channel, phase, free, rounded)
-        pairs = (
-            (as_is, free),
-            (anew.sum_rate, free),
-            (ours.sum_rate, free),
-            (more.sum_rate, free4),
-        )
-        for name, (rates, against) in zip(NAMES, pairs, strict=True):
-            losses[name].append(loss(rates, against.sum_rate))
+        rates = (as_is, anew.sum_rate, ours.sum_rate, more.sum_rate)
+        against = (free, free, free, free4)
+        for name, each, best in zip(NAMES, rates, against, strict=True):
+            losses[name].append(loss(each, best.sum_rate))
     for name, values in losses.items():
         cells = "".join(f"{100 * mean:8.2f} ± {100 * error:.2f}" for mean, error in values)
         print(f"  {name:30s}{cells}")
