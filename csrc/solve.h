@@ -15,7 +15,7 @@ typedef struct {
     work_d w;
     idx F, phases;
     int single; /* precision of the arrays */
-    double power, noise_power;
+    double power, noise_power, phase_size;
     int radiated;
     int64_t sweeps;
     idx psi_size;                                  /* of one channel's Psi: 2 K ldk */
@@ -87,17 +87,14 @@ static int load_problem(problem *p, hf_problem from, idx b) {
         for (idx g = 0; g < p->phases; g++)
             read_waves(p->single, w->N, w->L, w->ld, phase + g * bytes,
                        w->waves + 2 * g * w->L * w->ld);
+        p->phase_size = norm2(p->phases * w->L, w->ld, w->waves);
     }
     read_reals(p->single, w->N, p->n, item_d(from.amplitudes, b), p->m);
     memcpy(w->weights, item_d(from.weights, b), (size_t)w->K * 8);
     p->power = number_d(from.power, b);
     p->noise_power = number_d(from.noise_power, b);
-    double size = dot(p, p->m, p->m);
-    for (idx i = 0; i < p->F * w->K * w->ld; i++)
-        size += w->channel[i] * w->channel[i];
-    for (idx i = 0; i < p->phases * 2 * w->L * w->ld; i++)
-        size += w->waves[i] * w->waves[i];
-    return isfinite(size);
+    const double size = norm2(p->F * w->K, w->ld / 2, w->channel);
+    return isfinite(size + p->phase_size + dot(p, p->m, p->m));
 }
 
 INLINE const double *channel_of(const problem *p, idx f) {
