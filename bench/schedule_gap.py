@@ -123,7 +123,7 @@ def show(title: str, header: tuple[str, ...], groups: list[list[tuple[str, ...]]
     for group in groups:
         for row in group:
             table.add_row(*row, end_section=row is group[-1])
-    Console().print(table)
+    Console(width=90).print(table)
 
 
 def main() -> None:

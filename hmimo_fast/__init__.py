@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from . import channels
+from .fairness import ProportionalFair
 from .kernels import (
     backend,
     effective_channel,
@@ -42,6 +43,7 @@ def get_include() -> str:
 
 
 __all__ = [
+    "ProportionalFair",
     "Schedule",
     "Solution",
     "Surface",

@@ -71,7 +71,7 @@ def test_no_neighbouring_level_of_any_element_is_better(constraint: str) -> None
         for element, step in itertools.product(range(16), (-1, 1)):
             moved = index.copy()
             moved[element] = (moved[element] + step) % 4
-            assert lone_rate(h, states[moved], PHASE, constraint) < rate * (1.0 + 3e-6)
+            assert lone_rate(h, states[moved], PHASE, constraint) < rate * (1.0 + 2e-5)
 
 
 @conventions
@@ -108,6 +108,15 @@ def test_more_levels_serve_more() -> None:
     channel = channels(30)
     rates = [solve(channel, levels=b).sum_rate.mean() for b in (1, 2, 4)]
     assert rates[0] < rates[1] < rates[2]
+
+
+def test_the_scale_of_the_amplitudes_does_not_matter() -> None:
+    """Under radiated power a third of a pattern is as good: its elements must not all go off."""
+    pattern = np.random.default_rng(0).uniform(0.0, 1.0, 16)
+    pattern[3] = 1.0
+    stay = {"zf_iterations": 0, "iterations": 0, "levels": [0.0, 1.0]}
+    whole, third = (solve(channels(6), start=c * pattern, **stay) for c in (1.0, 1 / 3))
+    np.testing.assert_array_equal(third.amplitudes, whole.amplitudes)
 
 
 def test_on_and_off_is_enough_under_digital_power() -> None:
@@ -159,6 +168,14 @@ def test_an_item_depends_on_nothing_else() -> None:
         part = solve(channel[:4], levels=2, starts=2, threads=1)
         for name in ("amplitudes", "digital", "rates", "sum_rate", "feasible"):
             np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[:4])
+
+
+def test_every_backend_keeps_the_levels(backend: str) -> None:
+    found = solve(channels(2), levels=1)
+    assert np.isin(found.amplitudes, [0.0, 1.0]).all()
+    with hf.backend("numpy"):
+        expected = solve(channels(2), levels=1)
+    np.testing.assert_allclose(found.sum_rate, expected.sum_rate, rtol=0.05)
 
 
 def test_powers_of_one_channel() -> None:

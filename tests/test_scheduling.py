@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -178,6 +179,71 @@ def test_exhaustive_is_the_best_of_all_sets(method: str, constraint: str) -> Non
 
 
 @methods
+@constraints
+def test_pruned_sets_do_not_win(
+    method: str, constraint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fewer solves, the same schedule, ties and weights of zero included."""
+    channel = channels(size=6, users=7)
+    channel[0, 3:] = channel[0, 3]
+    weights = np.array([0.0, 1.0, 1.0, 3.0, 1.0, 0.5, 1.0])
+    options = {"method": method, "constraint": constraint, "power": 30.0, "weights": weights}
+    solved: list[int] = []
+    original = scheduling._solved
+
+    def counted(task: Any, items: np.ndarray, served: np.ndarray) -> Any:
+        solved.append(len(items))
+        return original(task, items, served)
+
+    monkeypatch.setattr(scheduling, "_solved", counted)
+    every = schedule(channel, search="exhaustive", **options)
+    assert sum(solved) == 6 * 63
+    solved.clear()
+    monkeypatch.setattr(scheduling, "_UNPRUNED", 0)
+    monkeypatch.setattr(scheduling, "_MOVES", 6)
+    pruned = schedule(channel, search="exhaustive", **options)
+    assert sum(solved) < 0.9 * 6 * 63
+    np.testing.assert_array_equal(pruned.served, every.served)
+    np.testing.assert_allclose(pruned.sum_rate, every.sum_rate, rtol=1e-6)
+
+
+@constraints
+@pytest.mark.parametrize("method", ["joint", "fully_digital"])
+@pytest.mark.parametrize("gain", [0.01, 1.0, 10.0])
+def test_no_set_exceeds_its_bound(
+    constraint: str, method: str, gain: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the power, the weights and the waves; a user alone reaches it, fully digital."""
+    weights = np.array([1.0, 0.2, 3.0, 0.0, 1.0])
+    pairs: list[tuple[float, float]] = []
+    original = scheduling._solved
+
+    def compared(task: Any, items: np.ndarray, served: np.ndarray) -> Any:
+        choice = original(task, items, served)
+        for item, row, score in zip(items, served, choice.score, strict=True):
+            pairs.append((score, float(scheduling._bound(task, item, row[None])[0])))
+            alone = row.sum() == 1 and weights[row][0] > 0.0
+            if alone and method == "fully_digital":
+                assert score == pytest.approx(pairs[-1][1], rel=2e-3)
+        return choice
+
+    monkeypatch.setattr(scheduling, "_solved", compared)
+    schedule(
+        channels(size=3),
+        gain * PHASE,
+        search="exhaustive",
+        power=20.0 * gain,
+        min_rate=0.0,
+        weights=weights,
+        method=method,
+        constraint=constraint,
+    )
+    scores, bounds = np.array(pairs).T
+    assert len(scores) == 3 * 25
+    assert (scores <= bounds).all()
+
+
+@methods
 @accepts
 def test_no_move_improves_local(method: str, accept: str) -> None:
     channel = channels(size=4)
@@ -190,6 +256,59 @@ def test_no_move_improves_local(method: str, accept: str) -> None:
             if len(added) <= 1 and len(dropped) <= 1:
                 args = (channel[item], users, FLOORS, start, method, "radiated")
                 assert outcome(*args)[0] <= found.sum_rate[item] + 1e-6
+
+
+@constraints
+@pytest.mark.parametrize("power", [0.3, 30.0])
+def test_screened_moves_are_the_ones_that_count(
+    constraint: str, power: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A local search that solves 8 of up to 68 moves a round ends where all of them lead."""
+    options = {"constraint": constraint, "power": power, "min_rate": 0.5}
+    channel = channels(size=8, users=20)
+    greedy = schedule(channel, **options).sum_rate
+    solved: list[int] = []
+    original = scheduling._solved
+
+    def counted(task: Any, items: np.ndarray, served: np.ndarray) -> Any:
+        solved.append(len(items))
+        return original(task, items, served)
+
+    monkeypatch.setattr(scheduling, "_solved", counted)
+    found = {}
+    for most in (8, 1000):
+        monkeypatch.setattr(scheduling, "_MOVES", most)
+        solved.clear()
+        found[most] = schedule(channel, search="local", **options)
+        found[most, "solved"] = sum(solved)
+        check(channel, found[most], 0.5, constraint=constraint, power=power)
+        assert (found[most].sum_rate >= greedy).all()
+    assert found[8, "solved"] < 0.4 * found[1000, "solved"]
+    assert found[8].sum_rate.mean() > 1.1 * greedy.mean()
+    assert found[8].sum_rate.mean() > 0.99 * found[1000].sum_rate.mean()
+
+
+@constraints
+def test_a_screened_item_does_not_depend_on_its_batch(constraint: str) -> None:
+    channel = channels(size=4, users=20)
+    options, start = {"constraint": constraint, "search": "local"}, starts(4)
+    whole = schedule(channel, start=start, threads=2, **options)
+    for item in range(4):
+        one = schedule(channel[item], start=start[item], threads=1, **options)
+        np.testing.assert_array_equal(one.served, whole.served[item])
+        np.testing.assert_allclose(one.sum_rate, whole.sum_rate[item], rtol=1e-6)
+
+
+def test_screening_takes_any_channel() -> None:
+    """Zero and parallel users, at -170 dB."""
+    channel = channels(size=3, users=20)
+    channel[0] = 0.0
+    channel[1, 1:] = 0.0
+    channel[2, 4:] = channel[2, 3]
+    found = schedule(1e-8 * channel, noise_power=NOISE * 1e-16, search="local", min_rate=0.1)
+    check(1e8 * (1e-8 * channel), found, 0.1)
+    np.testing.assert_array_equal(found.served.sum(axis=-1)[:2], [0, 1])
+    assert found.served[2, 4:].sum() <= 1
 
 
 @methods
@@ -284,11 +403,11 @@ def test_equal_rates_go_to_more_users_then_the_first(
     """Where every set is worth the same, exhaustive takes (0, 1, 2); the others keep theirs."""
 
     def level(channel: np.ndarray, phase: np.ndarray, *_: Any, **__: Any) -> hf.Solution:
-        items, users, elements = channel.shape
-        rates = np.full((items, users), 6.0 / users)
+        items, _, users, elements = channel.shape
+        rates = np.full((items, 1, users), 6.0 / users)
         return hf.Solution(
             amplitudes=np.ones((items, elements)),
-            digital=np.ones((items, phase.shape[1], users), complex),
+            digital=np.ones((items, 1, phase.shape[-1], users), complex),
             sinr=rates,
             rates=rates,
             sum_rate=np.full(items, 6.0),
@@ -464,6 +583,120 @@ def test_the_fully_digital_yardstick() -> None:
     assert (found.sum_rate > schedule(channel, search="exhaustive").sum_rate).all()
 
 
+def subcarriers() -> tuple[np.ndarray, np.ndarray]:
+    """Channels (4, 2, K, N) with something in common, and waves (2, N, L)."""
+    channel = np.stack([channels(size=4), channels(size=4) + 0.5 * channels(4, seed=9)], axis=1)
+    return channel, np.stack([PHASE, PHASE * np.exp(0.3j * np.arange(ELEMENTS))[:, None]])
+
+
+@searches
+@constraints
+@pytest.mark.parametrize("method", ["joint", "random", "fully_digital"])
+def test_one_surface_for_several_channels(search: str, constraint: str, method: str) -> None:
+    channel, phase = subcarriers()
+    options: dict[str, Any] = {"search": search, "constraint": constraint, "method": method}
+    found = schedule(channel, phase, min_rate=FLOORS, **options)
+    assert found.rates.shape == (4, 2, USERS)
+    assert found.digital.shape == (4, 2, ELEMENTS if method == "fully_digital" else FEEDS, USERS)
+    assert found.amplitudes.shape == (4, ELEMENTS)
+    assert found.sum_rate.shape == (4,)
+    assert found.feasible.all()
+    assert found.served.any(axis=-1).all()
+    assert (found.served.sum(axis=-1) <= FEEDS).all()
+    mean = found.rates.mean(axis=1)
+    assert (mean >= FLOORS - 1e-9)[found.served].all()
+    assert not mean[~found.served].any()
+    np.testing.assert_allclose(found.sum_rate, found.rates.sum(axis=(1, 2)), rtol=1e-12)
+    if method == "fully_digital":
+        return
+    for item, f in np.ndindex(4, 2):
+        served, m = found.served[item], found.amplitudes[item]
+        beams = found.digital[item, f][:, served]
+        ratios = naive.sinr(channel[item, f][served], m, phase[f], beams, NOISE)
+        rates = np.log2(1.0 + np.array(ratios))
+        np.testing.assert_allclose(found.rates[item, f][served], rates, rtol=1e-9, atol=1e-12)
+        surface = (m, phase[f]) if constraint == "radiated" else ()
+        assert naive.used_power(beams, *surface) == pytest.approx(POWER, rel=1e-6)
+
+
+@constraints
+@pytest.mark.parametrize("method", ["joint", "random"])
+def test_exhaustive_over_several_channels_is_the_best_of_all_sets(
+    constraint: str, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel, phase = subcarriers()
+    options = {"constraint": constraint, "method": method, **SHORT[method]}
+    monkeypatch.setattr(scheduling, "_UNPRUNED", 0)
+    monkeypatch.setattr(scheduling, "_MOVES", 3)
+    found = hf.schedule(
+        channel, phase, POWER, NOISE, min_rate=FLOORS, search="exhaustive", **options
+    )
+    for item, start in enumerate(starts(len(channel))):
+        best, chosen = -math.inf, ()
+        for users in subsets(USERS):
+            first = start if method == "random" else None
+            solution = hf.solve(
+                channel[item][:, users], phase, POWER, NOISE, start=first, **options
+            )
+            met = (solution.rates.mean(axis=0) >= FLOORS[list(users)] - 1e-9).all()
+            if met and solution.sum_rate > best:
+                best, chosen = float(solution.sum_rate), users
+        assert tuple(np.flatnonzero(found.served[item])) == chosen
+        assert found.sum_rate[item] == pytest.approx(best, rel=1e-6)
+
+
+@searches
+@constraints
+def test_channels_of_one_kind_are_one(search: str, constraint: str) -> None:
+    """A dimension F of 1 is none, and copies of a channel are served like it."""
+    channel, options = channels(), {"search": search, "constraint": constraint}
+    one = schedule(channel, **options, rescue=False)
+    same = schedule(channel[:, None], shared=True, **options)
+    np.testing.assert_array_equal(same.served, one.served)
+    np.testing.assert_array_equal(same.rates[:, 0], one.rates)
+    np.testing.assert_array_equal(same.digital[:, 0], one.digital)
+    copies = np.repeat(channel[:, None], 3, axis=1)
+    start = np.full(ELEMENTS, 0.5)
+    options |= {"method": "random", "start": start}
+    one, same = schedule(channel, **options), schedule(copies, shared=True, **options)
+    np.testing.assert_array_equal(same.served, one.served)
+    np.testing.assert_allclose(same.rates, np.repeat(one.rates[:, None], 3, axis=1), rtol=1e-9)
+    np.testing.assert_allclose(same.sum_rate, 3.0 * one.sum_rate, rtol=1e-9)
+
+
+def test_all_channels_enter_the_order() -> None:
+    """A user who is by far the strongest in one of two channels, whichever, is tried first."""
+    for user, f in np.ndindex(USERS, 2):
+        channel, phase = subcarriers()
+        channel[:, f, user] *= 1e6
+        assert schedule(channel, phase, min_rate=0.0).served[:, user].all()
+
+
+def test_several_channels_are_screened_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    channel = channels(size=8, users=20).reshape(4, 2, 20, ELEMENTS)
+    options = {"shared": True, "min_rate": 0.2, "accept": "rate"}
+    greedy = schedule(channel, **options).sum_rate
+    rates = []
+    for most in (8, 1000):
+        monkeypatch.setattr(scheduling, "_MOVES", most)
+        rates.append(schedule(channel, search="local", **options).sum_rate)
+        assert (rates[-1] >= greedy).all()
+    assert rates[0].mean() > 0.97 * rates[1].mean()
+    assert rates[0].mean() > 1.05 * greedy.mean()
+
+
+@searches
+def test_one_bad_channel_of_several_is_marked(search: str) -> None:
+    channel, phase = subcarriers()
+    channel[1, 1, 0, 0] = np.nan
+    found = schedule(channel, phase, search=search)
+    np.testing.assert_array_equal(found.feasible, [True, False, True, True])
+    assert np.isnan(found.rates[1]).all()
+    assert np.isnan(found.sum_rate[1])
+    with pytest.raises(ValueError, match=r"channel: expected finite values, .*\(1, 1, 0, 0\)"):
+        schedule(channel, phase, check_finite=True)
+
+
 @searches
 def test_a_given_start_is_used(search: str) -> None:
     channel, start = channels(), starts(6)[::-1]
@@ -510,7 +743,13 @@ def test_names_are_kept() -> None:
         ({"weights": np.full(5, np.nan)}, ValueError, "weights: expected values finite"),
         ({"start": np.ones(4)}, ValueError, r"start: expected \(..., N\) with N = 16"),
         ({"start": np.full(16, 2.0)}, ValueError, r"start: expected values in \[0, 1\]"),
-        ({"phase": np.ones((2, 16, 3))}, ValueError, r"phase: expected \(N, L\), got"),
+        ({"phase": np.ones((2, 16, 3))}, ValueError, "channel: expected .* with N = 16 and F = 2"),
+        ({"phase": np.ones(16)}, ValueError, r"phase: expected \(N, L\) or \(F, N, L\), got"),
+        (
+            {"channel": np.ones((5, 16)), "shared": True},
+            ValueError,
+            r"channel: expected \(..., F, K, N\), got \(5, 16\)",
+        ),
         ({"phase": np.ones((9, 3))}, ValueError, "channel: expected .* with N = 9 to match phase"),
         ({"channel": np.ones(16)}, ValueError, r"channel: expected \(..., K, N\), got \(16,\)"),
         ({"channel": [["a"] * 16]}, TypeError, "channel: expected numbers"),
@@ -528,3 +767,105 @@ def test_exhaustive_search_has_a_limit() -> None:
         schedule(channels(size=1, users=13), search="exhaustive")
     found = schedule(channels(size=1, users=12), search="exhaustive", method="random")
     assert found.feasible.all()
+
+
+def test_fair_weights_follow_the_average() -> None:
+    fair = hf.ProportionalFair(3, slots=4)
+    np.testing.assert_array_equal(fair.weights, np.ones(3))
+    averages = np.zeros(3)
+    for slot, rates in enumerate(np.random.default_rng(1).random((12, 3)), start=1):
+        fair.update(rates)
+        kept = 1.0 - 1.0 / min(slot, 4)
+        averages = kept * averages + (1.0 - kept) * rates
+        np.testing.assert_allclose(fair.average, averages, rtol=1e-12)
+        expected = 3.0 / averages / sum(1.0 / averages)
+        np.testing.assert_allclose(fair.weights, expected, rtol=1e-12)
+
+
+def test_fair_averages_converge_to_equal_time() -> None:
+    """One user a slot at fixed rates: each is served a K-th of the time, whatever its rate."""
+    rates = np.array([8.0, 4.0, 1.0, 0.1])
+    fair = hf.ProportionalFair(4, slots=200)
+    turns = np.zeros(4)
+    for slot in range(2000):
+        chosen = np.arange(4) == np.argmax(fair.weights * rates)
+        fair.update(np.where(chosen, rates, 0.0))
+        turns += chosen if slot >= 400 else 0
+    np.testing.assert_allclose(turns / 1600, 0.25, atol=0.01)
+    np.testing.assert_allclose(fair.average, rates / 4, rtol=0.05)
+
+
+def test_fair_shares_of_equal_users_are_equal() -> None:
+    """Users of one distribution, more than feeds, drawn anew in each slot."""
+    slots, size = 40, 12
+    channel = channels(size=slots * size).reshape(slots, size, USERS, ELEMENTS)
+    fair = hf.ProportionalFair((size, USERS), slots=20)
+    options = {"min_rate": 0.5, "search": "local"}
+    turns, total = np.zeros(USERS), np.zeros(USERS)
+    for each in channel:
+        found = schedule(each, weights=fair.weights, **options)
+        fair.update(found.rates)
+        turns += found.served.mean(axis=0) / slots
+        total += found.rates.mean(axis=0) / slots
+    np.testing.assert_allclose(turns, turns.mean(), rtol=0.05)
+    np.testing.assert_allclose(total, total.mean(), rtol=0.1)
+    np.testing.assert_allclose(fair.average.mean(axis=0), total, rtol=0.1)
+    highest = schedule(channel, **options).rates.sum(axis=-1).mean()
+    assert 0.85 * highest < total.sum() < highest
+
+
+@pytest.mark.parametrize("search", ["greedy", "local"])
+def test_fair_weights_starve_nobody(search: str) -> None:
+    """A user 20 dB below the others, whom equal weights never serve, has its turns."""
+    channel = channels(size=None)
+    channel[2] *= 0.1
+    options = {"min_rate": 0.01, "search": search, "accept": "rate", "power": 20.0}
+    assert not schedule(channel, **options).served[2]
+    fair, turns = hf.ProportionalFair(USERS, slots=30), np.zeros(USERS)
+    for _ in range(60):
+        found = schedule(channel, weights=fair.weights, **options)
+        fair.update(found.rates)
+        turns += found.served
+    assert turns.min() >= 60 / USERS / 2
+    unfair = np.maximum(schedule(channel, **options).rates, 1e-3)
+    assert np.log(fair.average).sum() > np.log(unfair).sum()
+
+
+def test_fair_batches_are_separate() -> None:
+    rates = np.random.default_rng(2).random((5, 2, 3))
+    both = hf.ProportionalFair((2, 3), slots=3)
+    for slot in rates:
+        both.update(slot)
+    for item in range(2):
+        one = hf.ProportionalFair(3, slots=3)
+        for slot in rates:
+            one.update(slot[item])
+        np.testing.assert_array_equal(both.weights[item], one.weights)
+
+
+def test_fair_weights_stay_finite() -> None:
+    """Nobody served, somebody never served, and a slot that is not finite."""
+    fair = hf.ProportionalFair(3)
+    fair.update([0.0, 0.0, 0.0])
+    np.testing.assert_array_equal(fair.weights, np.ones(3))
+    fair.update([2.0, 1.0, 0.0])
+    assert fair.weights[2] == pytest.approx(1000.0 * fair.weights[1])
+    before = fair.weights
+    fair.update([np.nan] * 3)
+    np.testing.assert_allclose(fair.weights, before, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: hf.ProportionalFair(0), "users: expected at least 1, got 0"),
+        (lambda: hf.ProportionalFair(3, slots=0.5), "slots: expected at least 1 .* got 0.5"),
+        (lambda: hf.ProportionalFair(3, slots=np.nan), "slots: expected at least 1"),
+        (lambda: hf.ProportionalFair(3).update([1.0]), r"rates: expected \(3,\), got \(1,\)"),
+        (lambda: hf.ProportionalFair(1).update([-1.0]), "rates: expected values finite and at"),
+        (lambda: hf.ProportionalFair(1).update([np.inf]), "rates: expected values finite and at"),
+    ],
+)
+def test_fair_errors_name_the_argument(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()

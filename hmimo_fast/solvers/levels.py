@@ -11,7 +11,7 @@ from ..kernels.edge import as_array, call
 from .problem import Found, Problem
 
 #: A state is changed for a rate higher by this fraction, so that the passes end.
-_GAIN = 1e-6
+_GAIN = 1e-5
 #: Scalings before rounding, relative to a largest amplitude of 1.
 _SCALES = 2.0 ** np.linspace(-1.0, 3.0, 25)
 #: WMMSE sweeps behind the rate of a candidate, and for the beams that are returned.
