@@ -73,10 +73,12 @@ def outcome(
     return (float(solution.sum_rate) if met else -math.inf), solution.rates
 
 
-def published_order(channel: np.ndarray, start: np.ndarray, constraint: str) -> list[int]:
-    """Users by their rate with matched beams at power P / K each, in plain loops."""
-    effective = naive.effective_channel(channel, start, PHASE)
-    surface = naive.radiating(start, PHASE)
+def matched_ratios(
+    channel: np.ndarray, start: np.ndarray, constraint: str, phase: Any = PHASE
+) -> list[float]:
+    """SINR with matched beams at power P / K each, in plain loops."""
+    effective = naive.effective_channel(channel, start, phase)
+    surface = naive.radiating(start, phase)
     beams: list[list[complex]] = [[] for _ in range(FEEDS)]
     for row in effective:
         beam = [[complex(x).conjugate()] for x in row]
@@ -84,7 +86,12 @@ def published_order(channel: np.ndarray, start: np.ndarray, constraint: str) -> 
         beam = naive.scaled(beam, POWER / len(effective), carrier)
         for feed in range(FEEDS):
             beams[feed].append(beam[feed][0])
-    ratios = naive.received_sinr(effective, beams, NOISE)
+    return naive.received_sinr(effective, beams, NOISE)
+
+
+def published_order(channel: np.ndarray, start: np.ndarray, constraint: str) -> list[int]:
+    """Users by their rate with matched beams."""
+    ratios = matched_ratios(channel, start, constraint)
     return sorted(range(len(ratios)), key=lambda k: (-ratios[k], k))
 
 
@@ -664,12 +671,18 @@ def test_channels_of_one_kind_are_one(search: str, constraint: str) -> None:
     np.testing.assert_allclose(same.sum_rate, 3.0 * one.sum_rate, rtol=1e-9)
 
 
-def test_all_channels_enter_the_order() -> None:
-    """A user who is by far the strongest in one of two channels, whichever, is tried first."""
-    for user, f in np.ndindex(USERS, 2):
-        channel, phase = subcarriers()
-        channel[:, f, user] *= 1e6
-        assert schedule(channel, phase, min_rate=0.0).served[:, user].all()
+@constraints
+def test_all_channels_enter_the_order(constraint: str) -> None:
+    """Without minimum rates the first in order are served; it goes by the rates' sum."""
+    channel, phase = subcarriers()
+    found = schedule(channel, phase, min_rate=0.0, constraint=constraint, method="random")
+    for item, start in enumerate(starts(len(channel))):
+        ratios = [matched_ratios(channel[item, f], start, constraint, phase[f]) for f in (0, 1)]
+        rates = [
+            math.log(1.0 + one) + math.log(1.0 + two) for one, two in zip(*ratios, strict=True)
+        ]
+        first = sorted(range(USERS), key=lambda k: -rates[k])[:FEEDS]
+        assert sorted(first) == np.flatnonzero(found.served[item]).tolist()
 
 
 def test_several_channels_are_screened_together(monkeypatch: pytest.MonkeyPatch) -> None:
