@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels.edge import call
-from .problem import Found, Problem
+from .problem import Found, Problem, run_loop
 
 
 def alternating(
@@ -24,14 +23,7 @@ def alternating(
     for ever.  ``iterations`` bounds the gradients.
     """
     problem.require_zero_forcing()
-    p = problem
-    amplitudes, digital, _, *rest = call(
-        "alternating",
-        (p.channel, start, p.phase, p.power, p.noise_power, p.weights),
-        (p.radiated, step, inner, tolerance, iterations),
-        threads=p.threads,
-    )
-    return Found(amplitudes, digital, *rest)
+    return run_loop("alternating", problem, start, step, inner, tolerance, iterations)
 
 
 def random(problem: Problem, start: np.ndarray) -> Found:

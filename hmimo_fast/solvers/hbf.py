@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels.edge import call
-from .problem import Found, Problem
+from .problem import Found, Problem, run_loop
 
 
 def wmmse_hbf(
@@ -16,7 +15,7 @@ def wmmse_hbf(
     ``iterations`` is the sweeps, 300 as published; converged means up to 10 000.  Stops when the
     rate changes by less than ``tolerance``.
     """
-    return _descend(problem, start, False, tolerance, iterations)
+    return run_loop("coordinate_descent", problem, start, False, tolerance, iterations)
 
 
 def zf_hbf(
@@ -27,17 +26,4 @@ def zf_hbf(
     Not monotone, since zero forcing is done again after each sweep: the best iterate is kept.
     """
     problem.require_zero_forcing()
-    return _descend(problem, start, True, tolerance, iterations)
-
-
-def _descend(
-    problem: Problem, start: np.ndarray, zero_forced: bool, tolerance: float, iterations: int
-) -> Found:
-    p = problem
-    amplitudes, digital, _, *rest = call(
-        "coordinate_descent",
-        (p.channel, start, p.phase, p.power, p.noise_power, p.weights),
-        (p.radiated, zero_forced, tolerance, iterations),
-        threads=p.threads,
-    )
-    return Found(amplitudes, digital, *rest)
+    return run_loop("coordinate_descent", problem, start, True, tolerance, iterations)

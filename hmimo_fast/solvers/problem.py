@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.edge import call
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -50,6 +52,18 @@ class Found:
     converged: np.ndarray  # (...)
     history: np.ndarray  # (..., I)
     fully_digital: bool = False  # digital is (..., F, N, K), without a surface
+
+
+def run_loop(operator: str, problem: Problem, start: np.ndarray, *options: Any) -> Found:
+    """A fused loop of the table of operators from one start, with its own options."""
+    p = problem
+    amplitudes, digital, _, *rest = call(
+        operator,
+        (p.channel, start, p.phase, p.power, p.noise_power, p.weights),
+        (p.radiated, *options),
+        threads=p.threads,
+    )
+    return Found(amplitudes, digital, *rest)
 
 
 @dataclass(frozen=True)

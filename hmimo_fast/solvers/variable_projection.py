@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.edge import call
-from .problem import Found, Problem
+from .problem import Found, Problem, run_loop
 
 #: Iterations of the two stages: within a per cent of 30 + 80 at a third of their time.
 _STAGES = (10, 25)
@@ -27,14 +26,8 @@ def joint(
     ``zf_iterations`` and ``iterations`` bound the two stages, ``sweeps`` is the WMMSE sweeps
     an evaluation, ``tolerance`` the rate in bit/s/Hz that a step must promise.
     """
-    p = problem
-    amplitudes, digital, _, *rest = call(
-        "variable_projection",
-        (p.channel, start, p.phase, p.power, p.noise_power, p.weights),
-        (p.radiated, zf_iterations, iterations, sweeps, tolerance),
-        threads=p.threads,
-    )
-    return Found(amplitudes, digital, *rest)
+    stages = (zf_iterations, iterations, sweeps, tolerance)
+    return run_loop("variable_projection", problem, start, *stages)
 
 
 def zf(
