@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import re
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -573,9 +575,9 @@ def test_slices_cover_the_range_once():
     def count(start, stop):
         counts[start:stop] += 1
 
-    for slices in (1, 2, 5, 11):
+    for slices, threads in itertools.product((1, 2, 5, 11), (1, 2, 3, 16)):
         counts[:] = 0
-        run_slices(count, 11, slices)
+        run_slices(count, 11, slices, threads)
         assert np.all(counts == 1)
 
 
@@ -585,22 +587,24 @@ def test_slices_within_slices_do_not_wait_for_ever():
     def inner(start, stop):
         done.extend(range(start, stop))
 
-    run_slices(lambda start, stop: run_slices(inner, 4, 4), 64, 64)
+    run_slices(lambda start, stop: run_slices(inner, 4, 4, 4), 64, 64, 4)
     assert sorted(done) == sorted([0, 1, 2, 3] * 64)
 
 
-@pytest.mark.parametrize("bad", [0, 1])
-def test_an_error_in_a_slice_is_raised_once_all_have_ended(bad):
-    ended = []
+@pytest.mark.parametrize("bad", [0, 1, 5])
+def test_an_error_in_a_slice_is_raised_once_all_begun_have_ended(bad):
+    begun, ended = [], []
 
     def fail(start, stop):
+        begun.append(start)
         if start == bad:
             raise RuntimeError("bad slice")
+        time.sleep(0.01)
         ended.append(start)
 
     with pytest.raises(RuntimeError, match="bad slice"):
-        run_slices(fail, 4, 4)
-    assert sorted(ended) == [start for start in range(4) if start != bad]
+        run_slices(fail, 40, 40, 4)
+    assert sorted(begun) == sorted([*ended, bad])
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

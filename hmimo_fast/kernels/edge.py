@@ -57,8 +57,10 @@ _WORK = {
     "variable_projection": "FKNL",
     "coordinate_descent": "FKNL",
 }
-#: Work that a slice must hold to be worth a thread: some 200 microseconds of the C kernels.
-_SLICE = 250_000
+#: Work that a slice must hold to be worth a thread: some 100 microseconds of the C kernels.
+_SLICE = 125_000
+#: Slices a thread, at most: a thread that is late leaves some to the others.
+_SLICES = 4
 
 
 class _Step(NamedTuple):
@@ -160,10 +162,11 @@ def call(
 
     slices = 1
     if plan.size > 1 and threads != 1:
+        threads = threads or default_threads()
         work = plan.size * plan.work * max(1, recorded)
-        slices = min(threads or default_threads(), plan.size, int(work // _SLICE))
+        slices = min(_SLICES * threads, plan.size, int(work // _SLICE))
     if slices > 1:
-        _run_sliced(plan, operands, options, results, slices)
+        _run_sliced(plan, operands, options, results, slices, threads or 1)
     elif plan.size:
         plan.function(*operands, *options, *results)
 
@@ -280,6 +283,7 @@ def _run_sliced(
     options: tuple[Any, ...],
     results: list[ndarray],
     slices: int,
+    threads: int,
 ) -> None:
     def task(start: int, stop: int) -> None:
         plan.function(
@@ -288,7 +292,7 @@ def _run_sliced(
             *(array[start:stop] for array in results),
         )
 
-    run_slices(task, plan.size, slices)
+    run_slices(task, plan.size, slices, threads)
 
 
 @lru_cache(maxsize=1024)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
@@ -48,22 +49,34 @@ if hasattr(os, "register_at_fork"):  # a child inherits the pool but none of its
     os.register_at_fork(after_in_child=default_threads.cache_clear)
 
 
-def run_slices(task: Callable[[int, int], object], size: int, slices: int) -> None:
-    """Call ``task(start, stop)`` over contiguous slices of ``range(size)``; the first runs here.
+def run_slices(task: Callable[[int, int], object], size: int, slices: int, threads: int) -> None:
+    """Call ``task(start, stop)`` over contiguous slices of ``range(size)`` on some threads.
 
-    Inside a worker everything runs here: a worker that waited for workers could wait for ever.
-    Returns, or raises, only when every slice has ended.
+    This thread and the workers take slice after slice, so that a worker that wakes late does
+    less instead of being waited for.  Inside a worker everything runs here: a worker that
+    waited for workers could wait for ever.  Returns, or raises, only when every slice has ended.
     """
-    if slices <= 1 or getattr(_local, "worker", False):
+    if min(slices, threads) <= 1 or getattr(_local, "worker", False):
         task(0, size)
         return
-    bounds = [size * i // slices for i in range(slices + 1)]
-    pending: list[Future[object]] = []
+    left = deque(pairwise(size * i // slices for i in range(slices + 1)))
+
+    def work() -> None:
+        while True:
+            try:
+                start, stop = left.popleft()
+            except IndexError:
+                return
+            task(start, stop)
+
+    workers: list[Future[None]] = []
     try:
-        for start, stop in pairwise(bounds[1:]):
-            pending.append(_pool().submit(task, start, stop))
-        task(bounds[0], bounds[1])
+        for _ in range(min(slices, threads) - 1):
+            workers.append(_pool().submit(work))
+        work()
     finally:
-        wait(pending)
-    for future in pending:
-        future.result()
+        left.clear()
+        started = [worker for worker in workers if not worker.cancel()]
+        wait(started)
+    for worker in started:
+        worker.result()
