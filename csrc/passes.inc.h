@@ -140,15 +140,19 @@ static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
             }
         }
     }
-    typedef double V_double __attribute__((vector_size(W * 8), aligned(8), may_alias));
-    for (ptrdiff_t c = 0; c < 2 * columns; c++)
+    typedef double V_double __attribute__((vector_size(W * 8), may_alias));
+    const ptrdiff_t at_once = W / WD; /* rows of the result that one vector of sums holds */
+    for (ptrdiff_t c = 0; c < 2 * columns; c += at_once)
         for (ptrdiff_t r = 0; r < ld_out; r += WD) {
             V part[W];
             for (int i = 0; i < W; i++)
-                part[i] = i < WD && r + i < rows ? sums[c * ld_out + r + i] : (V){0};
-            V_double total = __builtin_convertvector(T(add_lanes)(part), V_double);
-            total = c & 1 ? -total : total;
-            memcpy(out + c * ld_out + r, &total, WD * sizeof(double));
+                part[i] = r + i % WD < rows ? sums[(c + i / WD) * ld_out + r + i % WD] : (V){0};
+            const V_double total = __builtin_convertvector(T(add_lanes)(part), V_double);
+            for (int j = 0; j < at_once; j++) {
+                VD row;
+                memcpy(&row, (const double *)&total + j * WD, sizeof row);
+                *(VD *)(out + (c + j) * ld_out + r) = (c + j) & 1 ? -row : row;
+            }
         }
 }
 
