@@ -201,8 +201,11 @@ static int T(rates)(hf_shape s, hf_operand channel, hf_operand amplitudes, hf_op
         T(load_phase)(&w, phase, b);
         T(duplicate)(N, w.ld, T(item)(amplitudes, b), w.twice);
         const REAL *rows = T(load_channel)(&w, channel, b);
-        if (b + 1 < s.batch)
+        if (b + 1 < s.batch) {
             w.ahead = look_ahead(T(item)(channel, b + 1), channel.step, d_amplitudes ? 2 : 1);
+            touch(T(item)(digital, b + 1), digital.step);
+            touch(T(item)(amplitudes, b + 1), amplitudes.step);
+        }
         T(find_effective)(&w, rows, w.waves);
         T(widen)(L, K, w.ldk, T(item)(digital, b), w.digital);
         multiply_dagger(K, L, w.effective, w.ldk, w.digital, w.ldk, received);
@@ -216,6 +219,10 @@ static int T(rates)(hf_shape s, hf_operand channel, hf_operand amplitudes, hf_op
         rate[b] = (REAL)rate_of(w.ldk, w.links.ratio, w.weights);
         if (!d_amplitudes)
             continue;
+        if (b + 1 < s.batch) {
+            claim(d_amplitudes + (b + 1) * N, N * (idx)sizeof(REAL));
+            claim(d_digital + 2 * (b + 1) * L * K, 2 * L * K * (idx)sizeof(REAL));
+        }
         rate_adjoint(K, w.ldk, received, w.weights, w.links, adjoint);
         dagger(K, K, adjoint, w.ldk, w.square[2], w.ldk);
         multiply(L, K, w.digital, w.ldk, w.square[2], w.ldk, w.coupling); /* Omega^H = V C^H */

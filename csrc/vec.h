@@ -81,6 +81,17 @@ INLINE void fetch(hf_ahead *ahead, ptrdiff_t part, ptrdiff_t whole) {
         __builtin_prefetch(ahead->at);
 }
 
+/* Starts fetching a small array, to be read or to be written. */
+INLINE void touch(const void *at, ptrdiff_t bytes) {
+    for (ptrdiff_t i = 0; i < bytes && bytes <= 16384; i += 64)
+        __builtin_prefetch((const char *)at + i);
+}
+
+INLINE void claim(void *at, ptrdiff_t bytes) {
+    for (ptrdiff_t i = 0; i < bytes && bytes <= 16384; i += 64)
+        __builtin_prefetch((char *)at + i, 1);
+}
+
 INLINE ptrdiff_t round_up(ptrdiff_t n, ptrdiff_t to) { return (n + to - 1) / to * to; }
 
 /* log(1 + x) for x >= 0 to about one ulp; NaN and infinity pass through.
