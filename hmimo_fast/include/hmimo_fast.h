@@ -26,8 +26,8 @@ typedef struct {
     int single;         /* precision of channels, phases, beams, amplitudes */
     ptrdiff_t batch;    /* items */
     ptrdiff_t users;    /* K */
-    ptrdiff_t elements; /* N */
-    ptrdiff_t feeds;    /* L, or M of a precoder */
+    ptrdiff_t elements; /* N, or M of a precoder */
+    ptrdiff_t feeds;    /* L */
     ptrdiff_t channels; /* F channels that share one amplitude vector */
     ptrdiff_t phases;   /* 1 or F */
 } hf_shape;
