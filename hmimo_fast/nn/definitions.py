@@ -1,0 +1,214 @@
+"""Every operator in plain PyTorch, over any leading dimensions: what runs on CUDA.
+
+The counterpart of `hmimo_fast.kernels.reference`, with the signatures of the table of operators.
+As there, K x K and K x L algebra runs in double precision whatever the channel's, and an item with
+a NaN or an infinity gives NaN in that item alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+LN2 = math.log(2.0)
+#: Relative to the mean of its diagonal, what is added to a Gram matrix that may be singular.
+_GUARD = 1e-12
+
+
+def over_matrices(value: Tensor) -> Tensor:
+    """A number an item, (...) -> (..., 1, 1)."""
+    return value[..., None, None]
+
+
+def double(matrix: Tensor) -> Tensor:
+    """The matrix in double precision."""
+    return matrix.to(torch.complex128)
+
+
+def inner(a: Tensor, b: Tensor) -> Tensor:
+    """Re tr(A^H B), (...)."""
+    return (a.conj() * b).real.sum((-2, -1))
+
+
+def diagonal(matrix: Tensor) -> Tensor:
+    """The diagonal, (..., K, K) -> (..., K)."""
+    return matrix.diagonal(dim1=-2, dim2=-1)
+
+
+def identity(like: Tensor) -> Tensor:
+    """The identity matrix of the size, dtype and device of square matrices."""
+    return torch.eye(like.shape[-1], dtype=like.dtype, device=like.device)
+
+
+def scaled(matrix: Tensor, power: Tensor, target: Tensor) -> Tensor:
+    """The matrix scaled from one power to another; zero stays zero."""
+    return matrix * over_matrices(torch.sqrt(target / torch.where(power == 0.0, 1.0, power)))
+
+
+def radiating(amplitudes: Tensor, phase: Tensor) -> Tensor:
+    """diag(m) Phi, (..., N, L), in the precision of the phase."""
+    return (amplitudes[..., :, None] * phase).to(phase.dtype)
+
+
+def effective_channel(channel: Tensor, amplitudes: Tensor, phase: Tensor) -> Tensor:
+    """G = H diag(m) Phi, (..., K, L), in the precision of the channel."""
+    return (channel * amplitudes[..., None, :]).to(channel.dtype) @ phase.to(channel.dtype)
+
+
+def links(received: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Interference plus noise D and SINR of A = G V, (..., K) each."""
+    gain = received.real.square() + received.imag.square()
+    disturbance = noise[..., None] + (gain * (1.0 - identity(gain))).sum(-1)
+    return disturbance, diagonal(gain) / disturbance
+
+
+def rates(sinr: Tensor) -> Tensor:
+    """log2(1 + SINR)."""
+    return torch.log1p(sinr) / LN2
+
+
+def total(values: Tensor, weights: Tensor | None) -> Tensor:
+    """Sum over the users, (..., K) -> (...)."""
+    return (values if weights is None else weights * values).sum(-1)
+
+
+def rate_adjoint(received: Tensor, noise: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+    """dR/dA, (..., K, K), and dR/dnoise, (...), of A = G V (MATH section 2)."""
+    disturbance, sinr = links(received, noise)
+    scale = 1.0 / (disturbance * (1.0 + sinr))
+    if weights is not None:
+        scale = weights * scale
+    unlike = scale * sinr
+    own = identity(received).real.bool()
+    factors = torch.where(own, scale[..., :, None], -unlike[..., :, None])
+    return (2.0 / LN2) * factors * received, -unlike.sum(-1) / LN2
+
+
+def sum_rate(
+    channel: Tensor,
+    amplitudes: Tensor,
+    phase: Tensor,
+    digital: Tensor,
+    noise_power: Tensor,
+    weights: Tensor | None,
+) -> Tensor:
+    """R = sum_k alpha_k log2(1 + SINR_k), (...)."""
+    received = double(effective_channel(channel, amplitudes, phase)) @ double(digital)
+    return total(rates(links(received, noise_power)[1]), weights).to(channel.real.dtype)
+
+
+def sum_rate_gradient(
+    channel: Tensor,
+    amplitudes: Tensor,
+    phase: Tensor,
+    digital: Tensor,
+    noise_power: Tensor,
+    weights: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rate, dR/dm (..., N) and dR/dV (..., L, K)."""
+    effective, beams = double(effective_channel(channel, amplitudes, phase)), double(digital)
+    received = effective @ beams
+    rate = total(rates(links(received, noise_power)[1]), weights)
+    d_received, _ = rate_adjoint(received, noise_power, weights)
+    waves = (d_received @ beams.mH) @ double(phase).mH
+    d_amplitudes = (channel.conj() * waves).real.sum(-2)
+    real = channel.real.dtype
+    d_digital = (effective.mH @ d_received).to(channel.dtype)
+    return rate.to(real), d_amplitudes.to(real), d_digital
+
+
+def zero_forcing(effective_channel: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
+    """V = G^+ scaled to the power, (..., M, K), and the rank of G, (...)."""
+    if effective_channel.shape[-2] > effective_channel.shape[-1]:
+        raise ValueError(
+            "effective_channel: expected (..., K, M) with K <= M for zero forcing, "
+            f"got {tuple(effective_channel.shape)}"
+        )
+    inverse, rank = pseudoinverse(effective_channel)
+    return scaled(inverse, inner(inverse, inverse), power).to(effective_channel.dtype), rank
+
+
+def pseudoinverse(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Minimum-norm inverse in double precision, and the rank.
+
+    Singular values up to max(shape) eps times the largest count as zero, eps that of the matrix's
+    own precision; an item that is not finite gives NaN and rank 0.
+    """
+    wide = double(matrix)
+    finite = torch.isfinite(inner(wide, wide))
+    tolerance = max(matrix.shape[-2:]) * torch.finfo(matrix.dtype).eps
+    left, values, right = torch.linalg.svd(
+        torch.where(over_matrices(finite), wide, 0.0), full_matrices=False
+    )
+    counted = values > tolerance * values[..., :1]
+    reciprocals = torch.where(counted, 1.0 / values, 0.0)
+    inverse = (right.mH * reciprocals[..., None, :]) @ left.mH
+    return torch.where(over_matrices(finite), inverse, math.nan), counted.sum(-1)
+
+
+def project(
+    amplitudes: Tensor, phase: Tensor, precoder: Tensor, power: Tensor, radiated: bool
+) -> Tensor:
+    """V = (diag(m) Phi)^+ W scaled to the power, (..., L, K)  ([A] eq. 6-7)."""
+    surface = radiating(amplitudes, phase)
+    digital = pseudoinverse(surface)[0] @ double(precoder)
+    sent = double(surface) @ digital if radiated else digital
+    return scaled(digital, inner(sent, sent), power).to(phase.dtype)
+
+
+def wmmse_sweep(
+    effective_channel: Tensor,
+    digital: Tensor,
+    power: Tensor,
+    noise_power: Tensor,
+    weights: Tensor | None,
+    gram: Tensor | None,
+) -> Tensor:
+    """One WMMSE update of V, at the power in the norm of B, (..., L, K) (MATH section 3.4).
+
+    V = Y Psi, Y = B^-1 G^H, Psi = (diag(a) G Y + c I)^-1 diag(t), c = (sigma^2 / P) sum(a), with
+    a_k = alpha_k abs(A_kk)^2 / (D_k T_k) and t_k = alpha_k A_kk / D_k.
+    """
+    g, v = double(effective_channel), double(digital)
+    if gram is None:
+        carrier, spent = g.mH, inner(v, v)
+    else:
+        norm = double(gram)
+        carrier = torch.cholesky_solve(g.mH, cholesky(norm))
+        spent = inner(v, norm @ v)
+    ratio = noise_power / power
+    received = g @ v
+    disturbance, sinr = links(received, torch.where(spent == 0.0, 1.0, ratio * spent))
+    answered = sinr / (disturbance * (1.0 + sinr))
+    target = diagonal(received) / disturbance
+    if weights is not None:
+        answered, target = weights * answered, weights * target
+    ridge = ratio * answered.sum(-1)
+    idle = ridge == 0.0
+    reached = g @ carrier
+    system = answered[..., :, None] * reached
+    system = system + over_matrices(torch.where(idle, 1.0, ridge)) * identity(system)
+    psi = torch.linalg.inv_ex(system)[0] * target[..., None, :]
+    precoder = torch.where(over_matrices(idle), v, carrier @ psi)
+    spent = torch.where(idle, spent, inner(psi, reached @ psi))
+    return scaled(precoder, spent, power).to(effective_channel.dtype)
+
+
+def scale(
+    amplitudes: Tensor, phase: Tensor, digital: Tensor, power: Tensor, radiated: bool
+) -> Tensor:
+    """V scaled to the power, (..., L, K)."""
+    sent = radiating(amplitudes, phase).to(digital.dtype) @ digital if radiated else digital
+    return scaled(digital, inner(sent, sent), power).to(digital.dtype)
+
+
+def cholesky(gram: Tensor) -> Tensor:
+    """Factor of S + 1e-12 tr(S) / L I, since fewer than L elements leave S singular.
+
+    That of I for a zero matrix.
+    """
+    guard = _GUARD * diagonal(gram).real.mean(-1)
+    guard = torch.where(guard == 0.0, 1.0, guard)
+    return torch.linalg.cholesky_ex(gram + over_matrices(guard) * identity(gram))[0]

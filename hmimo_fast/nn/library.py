@@ -1,0 +1,140 @@
+"""The kernels as operators of PyTorch, from the same table of operators as every backend.
+
+On the CPU they call the kernels, on CUDA the definitions in PyTorch; the compiler sees shapes and
+dtypes alone.  They know nothing of gradients: `ops` gives them theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..kernels.edge import call
+from ..kernels.operators import KINDS, OPERATORS, Operator
+from . import definitions
+
+_LIBRARY = torch.library.Library("hmimo_fast", "DEF")
+
+
+def shapes(op: Operator, tensors: Sequence[Tensor | None]) -> tuple[torch.Size, dict[str, int]]:
+    """The broadcast leading dimensions and the size of each core dimension.
+
+    Raises ValueError for shapes that do not fit.
+    """
+    leading: list[torch.Size] = []
+    sizes: dict[str, int] = {}
+    for (argument, core), value in zip(op.inputs.items(), tensors, strict=True):
+        if value is None:
+            continue
+        split = value.dim() - len(core)
+        fits = split >= 0
+        for letter, length in zip(core, value.shape[max(split, 0) :], strict=fits):
+            fits = fits and sizes.setdefault(letter, length) == length
+        if not fits:
+            known = ", ".join(f"{letter} = {sizes[letter]}" for letter in core if letter in sizes)
+            raise ValueError(
+                f"{argument}: expected (..., {', '.join(core)}) with {known}, "
+                f"got {tuple(value.shape)}"
+            )
+        leading.append(value.shape[:split])
+    return torch.broadcast_shapes(*leading), sizes
+
+
+def _schema(op: Operator) -> str:
+    tensors = [f"Tensor{'?' if name == 'weights' else ''} {name}" for name in op.inputs]
+    arguments = ", ".join([*tensors, *(f"bool {name}" for name in op.options)])
+    results = ", ".join(["Tensor"] * len(op.outputs))
+    return f"{op.name}({arguments}) -> {results if len(op.outputs) == 1 else f'({results})'}"
+
+
+def _on_cpu(op: Operator) -> Callable[..., Any]:
+    count = len(op.inputs)
+
+    def kernel(*arguments: Any) -> Any:
+        operands = [_operand(value) for value in arguments[:count]]
+        results = call(op.name, operands, arguments[count:], threads=torch.get_num_threads())
+        if len(op.outputs) == 1:
+            return torch.from_numpy(np.asarray(results))
+        return tuple([torch.from_numpy(np.asarray(result)) for result in results])
+
+    return kernel
+
+
+def _operand(value: Tensor | None) -> Any:
+    """What the kernels take: an array with conjugation and sign resolved, or a number."""
+    if value is None:
+        return None
+    return value.numpy(force=True) if value.dim() else value.item()
+
+
+def _on_cuda(op: Operator) -> Callable[..., Any]:
+    definition = getattr(definitions, op.name)
+
+    def checked(*arguments: Any) -> Any:
+        shapes(op, arguments[: len(op.inputs)])
+        return definition(*arguments)
+
+    return checked
+
+
+def _fake(op: Operator) -> Callable[..., Any]:
+    first = next(i for i, name in enumerate(op.inputs) if KINDS[name] == "c")
+
+    def empty(*arguments: Any) -> Any:
+        batch, sizes = shapes(op, arguments[: len(op.inputs)])
+        single = arguments[first].dtype == torch.complex64
+        dtypes = {
+            "c": torch.complex64 if single else torch.complex128,
+            "r": torch.float32 if single else torch.float64,
+            "i": torch.int64,
+        }
+        results = [
+            arguments[first].new_empty(
+                (*batch, *(sizes[letter] for letter in core)), dtype=dtypes[KINDS[name]]
+            )
+            for name, core in op.outputs.items()
+        ]
+        return results[0] if len(results) == 1 else tuple(results)
+
+    return empty
+
+
+def _over_items(op: Operator) -> Callable[..., Any]:
+    """The rule of vmap: its dimension goes first, and every argument gets as many leading ones."""
+    cores = [len(core) for core in op.inputs.values()]
+
+    def rule(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:
+        moved = list(arguments)
+        ranks = [
+            0 if value is None else value.dim() - core - (dim is not None)
+            for value, dim, core in zip(arguments, in_dims, cores, strict=False)
+        ]
+        for i, (rank, dim) in enumerate(zip(ranks, in_dims, strict=False)):
+            if dim is not None:
+                first = arguments[i].movedim(dim, 0)
+                ones = (1,) * (max(ranks) - rank)
+                moved[i] = first.reshape(len(first), *ones, *first.shape[1:])
+        return OPERATIONS[op.name](*moved), 0 if len(op.outputs) == 1 else (0,) * len(op.outputs)
+
+    return rule
+
+
+def _register(op: Operator) -> Callable[..., Any]:
+    name = f"hmimo_fast::{op.name}"
+    _LIBRARY.define(_schema(op), tags=torch.Tag.pt2_compliant_tag)
+    _LIBRARY.impl(op.name, _on_cpu(op), "CPU")
+    _LIBRARY.impl(op.name, _on_cuda(op), "CUDA")
+    torch.library.register_fake(name, _fake(op), lib=_LIBRARY)
+    torch.library.register_vmap(name, _over_items(op), lib=_LIBRARY)
+    return getattr(torch.ops.hmimo_fast, op.name).default
+
+
+#: What PyTorch dispatches, by name.
+OPERATIONS = {
+    name: _register(OPERATORS[name])
+    for name in ("effective_channel", "sum_rate", "sum_rate_gradient", "zero_forcing", "project")
+}
