@@ -1,0 +1,66 @@
+"""The fully connected network of paper A."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from .link import Link
+from .network import Network
+
+
+class FNN(Network):
+    """Fully connected from the channel to amplitudes and precoder, for one size (paper A).
+
+    The real and imaginary parts of the channel and the SNR go in, the precoder on the elements
+    comes out and is projected onto what the surface radiates (eq. 7).  The defaults have the
+    paper's 10.77 M parameters.
+
+    Parameters
+    ----------
+    users, elements : int
+        K and N.
+    width, layers : int
+        Neurons of the hidden layers, and how many there are.
+    constraint : {"radiated", "digital"}
+        Power of diag(m) Phi V or of V.
+
+    Examples
+    --------
+    >>> from hmimo_fast import nn
+    >>> print(f"{sum(weight.numel() for weight in nn.FNN().parameters()) / 1e6:.2f} M")
+    10.77 M
+    """
+
+    def __init__(
+        self,
+        users: int = 6,
+        elements: int = 64,
+        width: int = 1646,
+        layers: int = 4,
+        constraint: str = "radiated",
+    ) -> None:
+        super().__init__(constraint, users=users, elements=elements, width=width, layers=layers)
+        self.users, self.elements = users, elements
+        edges = users * elements
+        sizes = [1 + 2 * edges, *[width] * layers]
+        self.body = nn.Sequential()
+        for inputs, outputs in pairwise(sizes):
+            self.body.extend([nn.Linear(inputs, outputs), nn.ReLU()])
+        self.head = nn.Linear(sizes[-1], elements + 2 * edges)
+
+    def design(self, link: Link) -> tuple[Tensor, Tensor]:
+        """Amplitudes, and the projection of the precoder."""
+        size = (self.users, self.elements)
+        if link.channel.shape[1:] != size:
+            raise ValueError(
+                f"channel: expected (B, K, N) with K = {self.users} and N = {self.elements}, "
+                f"got {tuple(link.channel.shape)}"
+            )
+        parts = torch.view_as_real(link.channel).flatten(1)
+        left = self.head(self.body(torch.cat([parts, link.snr[:, None]], -1)))
+        amplitudes, precoder = left.split([self.elements, 2 * self.users * self.elements], -1)
+        wanted = torch.view_as_complex(precoder.unflatten(-1, (*size, 2)).contiguous())
+        return torch.sigmoid(amplitudes), link.project(torch.sigmoid(amplitudes), wanted.mT)

@@ -1,0 +1,91 @@
+"""The two-dimensional graph network of paper A, without the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .link import Link
+from .network import Network
+
+
+class GNN2D(Network):
+    """The 2DGNN of paper A (eq. 8-9): antennas n, users k and the edges between them.
+
+    A layer combines an antenna's features with the mean of its edges', and an edge's features with
+    its antenna's and with the means over the user's other antennas and over the antenna's other
+    users; the amplitudes come from the antennas, the precoder from the edges, and the beams by
+    projection (eq. 7).  Tanh at the antennas and sigmoid at the edges, as in the paper.  An
+    edge starts from the channel h and, to learn of Phi, from Phi Phi^H h, the matched beam with
+    all elements on.  Permuting users, or elements together with the rows of Phi, permutes the
+    outputs; K, N and L may differ from those of the training.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Features in each layer.  The paper's widths give its 4.10 M parameters in the five layers
+        between them; maps from the channel and to the outputs come on top.
+    constraint : {"radiated", "digital"}
+        Power of diag(m) Phi V or of V.
+
+    Examples
+    --------
+    >>> from hmimo_fast import nn
+    >>> nn.GNN2D(widths=(8, 16, 8)).config
+    {'widths': [8, 16, 8], 'constraint': 'radiated'}
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int] = (32, 512, 512, 512, 512, 32),
+        constraint: str = "radiated",
+    ) -> None:
+        super().__init__(constraint, widths=list(widths))
+        self.antennas_in = nn.Linear(2, widths[0])
+        self.edges_in = nn.Linear(4, widths[0])
+        self.layers = nn.ModuleList(map(_Layer, widths[:-1], widths[1:]))
+        self.antennas_out = nn.Linear(widths[-1], 1)
+        self.edges_out = nn.Linear(widths[-1], 2)
+
+    def design(self, link: Link) -> tuple[Tensor, Tensor]:
+        """Amplitudes, and the projection of the precoder."""
+        items, _, elements = link.channel.shape
+        snr = link.snr[:, None].expand(-1, elements)
+        row = link.phase.abs().square().mean(-1).expand(items, -1)
+        antennas = self.antennas_in(torch.stack([snr, row], -1))
+        matched = link.channel @ link.phase @ link.phase.mH / elements
+        parts = [torch.view_as_real(x) for x in (link.channel, matched)]
+        edges = self.edges_in(torch.cat(parts, -1))
+        for layer in self.layers:
+            antennas, edges = layer(antennas, edges)
+        amplitudes = torch.sigmoid(self.antennas_out(antennas)[..., 0])
+        precoder = torch.view_as_complex(self.edges_out(edges)).conj()
+        return amplitudes, link.project(amplitudes, precoder.mT)
+
+
+class _Layer(nn.Module):
+    """Eq. 8-9, with five matrices."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.antenna = nn.Linear(inputs, outputs)
+        self.antenna_edges = nn.Linear(inputs, outputs, bias=False)
+        self.edge = nn.Linear(inputs, outputs)
+        self.other_antennas = nn.Linear(inputs, outputs, bias=False)
+        self.other_users = nn.Linear(inputs, outputs, bias=False)
+
+    def forward(self, antennas: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, inputs) and (B, K, N, inputs) to the same of outputs."""
+        ahead = torch.tanh(self.antenna(antennas) + self.antenna_edges(edges.mean(1)))
+        message = self.edge(edges)
+        message = message + _others(self.other_antennas(edges), 2)
+        message = message + _others(self.other_users(edges), 1)
+        return ahead, torch.sigmoid(message + ahead[:, None])
+
+
+def _others(values: Tensor, dim: int) -> Tensor:
+    """Mean over all the others along a dimension; zero where there are none."""
+    count = values.shape[dim]
+    return (values.sum(dim, keepdim=True) - values) / max(count - 1, 1)

@@ -1,0 +1,159 @@
+"""MB-DNN: a graph network whose layers are built on the structure of the best precoder."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from .link import Link, ascent
+from .network import Network
+from .spectral import spectral_step, tamed
+
+
+class MBDNN(Network):
+    r"""The model-based network of paper A (eq. 10-14), over antennas n and edges (n, k).
+
+    Its core is the structure of the best precoder of user k, an interference message over the
+    other users that depends on the precoder itself,
+
+    .. math:: w_k = b_k \tilde h_k - \sum_i a_i\, (h_i^H w_k)\, \tilde h_i,
+
+    (paper A, eq. 10; the term i = k rescales :math:`b_k`), with :math:`\tilde h_k` what the surface
+    can radiate of user k's channel.  A layer takes the fixed point, which costs one K x K solve
+    and leaves nothing for the projections to cut off.  The attention :math:`a_i` is the closed
+    form of WMMSE times a trained weight of the user.  Along that precoder the layer reads the
+    closed-form derivative of the rate (as later versions of paper A do), updates edges and
+    antennas by small networks that all of them share, and moves the amplitudes.
+
+    Permuting users, or elements together with the rows of Phi, permutes the outputs; K, N and L
+    may differ from those of the training.
+
+    Parameters
+    ----------
+    layers : int
+        Depth.
+    width, hidden : int
+        Neurons and features of each antenna.
+    edge_width, edge_hidden : int
+        Neurons and features of each edge.
+    sweeps : int
+        Times the structure is solved in a layer, its coefficients following the precoder.
+    constraint : {"radiated", "digital"}
+        Power of diag(m) Phi V or of V.
+
+    Examples
+    --------
+    >>> from hmimo_fast import nn
+    >>> sum(weight.numel() for weight in nn.MBDNN().parameters()) <= 73_160  # as in paper A
+    True
+    """
+
+    def __init__(
+        self,
+        layers: int = 12,
+        width: int = 64,
+        hidden: int = 16,
+        edge_width: int = 32,
+        edge_hidden: int = 16,
+        sweeps: int = 2,
+        constraint: str = "radiated",
+    ) -> None:
+        super().__init__(
+            constraint,
+            layers=layers,
+            width=width,
+            hidden=hidden,
+            edge_width=edge_width,
+            edge_hidden=edge_hidden,
+            sweeps=sweeps,
+        )
+        self.sweeps = sweeps
+        edges, antennas = [0, *[edge_hidden] * layers], [0, *[hidden] * (layers - 1), 0]
+        self.layers = nn.ModuleList(
+            _Layer(*features, edge_width, width)
+            for features in zip(pairwise(edges), pairwise(antennas), strict=True)
+        )
+        self.attention = _network(_USER + edges[-1], edge_width, 1, bias=False)
+
+    def design(self, link: Link) -> tuple[Tensor, Tensor]:
+        """Amplitudes, and the beams of the structure at them."""
+        items, users, elements = link.channel.shape
+        amplitudes = link.channel.real.new_ones(items, elements)
+        digital = link.matched(amplitudes)
+        antennas = amplitudes.new_zeros(items, elements, 0)
+        edges = amplitudes.new_zeros(items, users, elements, 0)
+        change, last = torch.zeros_like(amplitudes), None
+        for layer in self.layers:
+            weights = _weights(layer.attention, link, amplitudes, digital, edges)
+            digital = link.wmmse(amplitudes, digital.detach(), self.sweeps, weights)
+            beams = partial(
+                link.wmmse, digital=digital.detach(), sweeps=1, weights=weights.detach()
+            )
+            slope = partial(link.rate_gradient, weights=weights.detach())
+            _, gradient = ascent(amplitudes, beams, slope)
+            step, direction, length = spectral_step(amplitudes, change, last, gradient)
+            snr = link.snr[:, None].expand_as(step)
+            seen = [amplitudes, step, direction, change, length.expand_as(step), snr]
+            precoder = link.surface(amplitudes).to(digital.dtype) @ digital
+            edges, antennas, added = layer(
+                link.channel * precoder.mT, torch.stack(seen, -1), edges, antennas
+            )
+            ahead = tamed((amplitudes + step + added).clamp(0.0, 1.0))
+            amplitudes, change, last = ahead, ahead - amplitudes, gradient.detach()
+        digital = link.wmmse(amplitudes, digital.detach(), self.sweeps)
+        weights = _weights(self.attention, link, amplitudes, digital, edges)
+        return amplitudes, link.wmmse(amplitudes, digital, 1, weights)
+
+
+#: What the networks are told of each user, antenna and edge besides their own features.
+_USER, _ANTENNA, _EDGE = 2, 6, 4
+
+
+class _Layer(nn.Module):
+    """Networks of one layer, shared by all users, antennas and edges."""
+
+    def __init__(
+        self, edge: tuple[int, int], antenna: tuple[int, int], edge_width: int, width: int
+    ) -> None:
+        super().__init__()
+        self.attention = _network(_USER + edge[0], edge_width, 1, bias=False)
+        self.edge = _network(_EDGE + edge[0], edge_width, edge[1])
+        self.antenna = _network(_ANTENNA + antenna[0] + edge[1], width, 1 + antenna[1])
+        with torch.no_grad():
+            self.antenna[-1].weight[0] = 0.0
+            self.antenna[-1].bias[0] = 0.0
+
+    def forward(
+        self, parts: Tensor, seen: Tensor, edges: Tensor, antennas: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Features of edges and antennas, and what is added to the amplitudes (eq. 13-14).
+
+        ``parts`` is H_kn w_nk, which element n adds to user k's signal.
+        """
+        users = parts.shape[1]
+        near = seen[:, None, :, :2].expand(-1, users, -1, -1)
+        told = torch.cat([torch.view_as_real(parts), near, edges], -1)
+        edges = self.edge(told).relu_()
+        told = torch.cat([seen, antennas, edges.mean(1)], -1)
+        left = self.antenna(told)
+        return edges, left[..., 1:], left[..., 0]
+
+
+def _network(inputs: int, width: int, outputs: int, bias: bool = True) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(inputs, width), nn.ReLU(inplace=True), nn.Linear(width, outputs, bias=bias)
+    )
+
+
+def _weights(
+    network: nn.Sequential, link: Link, amplitudes: Tensor, digital: Tensor, edges: Tensor
+) -> Tensor:
+    """Weight of each user's attention, (B, K), positive and of mean 1."""
+    rates = link.rates(amplitudes, digital)
+    told = torch.stack([rates / 5.0, link.snr[:, None].expand_as(rates)], -1)
+    shares = network(torch.cat([told, edges.mean(2)], -1))[..., 0].softmax(-1)
+    # The kernels refuse a weight that is not finite; the channel's NaN goes on without it.
+    return (shares * rates.shape[-1]).nan_to_num(1.0)

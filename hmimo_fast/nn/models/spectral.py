@@ -1,0 +1,62 @@
+"""The step along a gradient in the box that the networks start from, and its derivative."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+#: Range of how far a step may carry the element of the steepest slope.
+_SHORTEST, _LONGEST = 0.02, 20.0
+
+
+def spectral_step(
+    amplitudes: Tensor, change: Tensor, last: Tensor | None, gradient: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Projected step of Barzilai and Borwein's length s.s / s.y, as `hf.solve` begins from.
+
+    Parameters
+    ----------
+    amplitudes, change : (B, N) real
+        Where we are, and the step s that led here.
+    last : (B, N) real or None
+        Gradient before that step; y is what it lost.
+    gradient : (B, N) real
+        Gradient here.
+
+    Returns
+    -------
+    step : (B, N) real
+        clip(m + length * gradient) - m, differentiable in m and the gradient.
+    direction : (B, N) real
+        The gradient over its largest magnitude.
+    length : (B, 1) real
+        Length over that direction, a constant.
+    """
+    with torch.no_grad():
+        steepest = gradient.abs().amax(-1, keepdim=True)
+        steepest = torch.where(steepest > 0.0, steepest, 1.0)
+        length = torch.ones_like(steepest)
+        if last is not None:
+            bend = (change * (last - gradient)).sum(-1, keepdim=True)
+            bent = bend > 0.0
+            length = change.square().sum(-1, keepdim=True) * steepest / torch.where(bent, bend, 1.0)
+            length = torch.where(bent, length, _LONGEST).clamp(_SHORTEST, _LONGEST)
+    direction = gradient / steepest
+    return (amplitudes + length * direction).clamp(0.0, 1.0) - amplitudes, direction, length
+
+
+def tamed(amplitudes: Tensor) -> Tensor:
+    """The same, with no item's gradient above the ninth decile of the batch on the way back.
+
+    Close to a singular channel second derivatives are huge, and a handful of items would decide
+    every step of a training.
+    """
+    if amplitudes.requires_grad:
+        amplitudes.register_hook(_bounded)
+    return amplitudes
+
+
+def _bounded(gradient: Tensor) -> Tensor:
+    size = gradient.norm(dim=-1, keepdim=True)
+    most = size.nanquantile(0.9)
+    return gradient * torch.where(size > most, most / size, 1.0)

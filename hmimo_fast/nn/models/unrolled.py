@@ -1,0 +1,114 @@
+"""An unrolled solver: a few gradient steps over the amplitudes whose rule is learned (ours)."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+
+from .link import Link, ascent
+from .network import Network
+from .spectral import spectral_step, tamed
+
+
+class UnrolledNet(Network):
+    """Learned spectral projected gradient over the amplitudes, one step a layer.
+
+    The beams follow the amplitudes as in the second stage of `hmimo_fast.solve`'s ``joint``: a
+    layer finds V for its m by WMMSE sweeps, and the closed-form derivative of the rate in m.
+    Where ``joint`` searches along the gradient, a layer takes the spectral (Barzilai-Borwein) step
+    and what a small network adds to it, the same at every element, that sees the gradient, the
+    last step and a memory of the element's own.  With the weights of a new network that addition
+    is zero.  Permuting users, or elements together with the rows of Phi, permutes the outputs;
+    K, N and L may differ from those of the training.
+
+    Parameters
+    ----------
+    layers : int
+        Steps.
+    width, hidden : int
+        Neurons and memory of each element.
+    sweeps, last_sweeps : int
+        WMMSE sweeps of each layer, and for the beams at the end.
+    constraint : {"radiated", "digital"}
+        Power of diag(m) Phi V or of V.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import hmimo_fast as hf
+    >>> from hmimo_fast import nn
+    >>> surface = hf.Surface(shape=(6, 6), feeds=4)
+    >>> channel = hf.channels.sparse_mmwave(surface, users=4, size=10, seed=1)
+    >>> net = nn.UnrolledNet(constraint="digital")
+    >>> with torch.no_grad():
+    ...     amplitudes, digital = net(torch.tensor(channel), torch.tensor(surface.phase), 1.0, 0.1)
+    >>> amplitudes.shape, digital.shape
+    (torch.Size([10, 36]), torch.Size([10, 4, 4]))
+    """
+
+    def __init__(
+        self,
+        layers: int = 12,
+        width: int = 64,
+        hidden: int = 16,
+        sweeps: int = 2,
+        last_sweeps: int = 4,
+        constraint: str = "radiated",
+    ) -> None:
+        super().__init__(
+            constraint,
+            layers=layers,
+            width=width,
+            hidden=hidden,
+            sweeps=sweeps,
+            last_sweeps=last_sweeps,
+        )
+        self.sweeps, self.last_sweeps = sweeps, last_sweeps
+        memories = [0, *[hidden] * (layers - 1), 0]
+        self.rules = nn.ModuleList(
+            _Rule(before, width, after) for before, after in pairwise(memories)
+        )
+
+    def design(self, link: Link) -> tuple[Tensor, Tensor]:
+        """Amplitudes, and the WMMSE beams at them."""
+        items, _, elements = link.channel.shape
+        amplitudes = link.channel.real.new_ones(items, elements)
+        digital = link.matched(amplitudes)
+        change = torch.zeros_like(amplitudes)
+        memory = amplitudes.new_zeros(items, elements, 0)
+        snr = link.snr[:, None].expand_as(amplitudes)
+        last = None
+        for rule in self.rules:
+            beams = partial(link.wmmse, digital=digital, sweeps=self.sweeps)
+            digital, gradient = ascent(amplitudes, beams, link.rate_gradient)
+            step, direction, length = spectral_step(amplitudes, change, last, gradient)
+            seen = [amplitudes, step, direction, change, length.expand_as(snr), snr]
+            added, memory = rule(torch.cat([torch.stack(seen, -1), memory], -1))
+            ahead = tamed((amplitudes + step + added).clamp(0.0, 1.0))
+            amplitudes, change, last = ahead, ahead - amplitudes, gradient.detach()
+        # The rate is stationary in these beams: nothing of theirs to differentiate.
+        with torch.no_grad():
+            digital = link.wmmse(amplitudes, digital, self.last_sweeps)
+        return amplitudes, digital
+
+
+class _Rule(nn.Module):
+    """What a layer adds to each element's step, and the memory it keeps there."""
+
+    SEEN = 6
+
+    def __init__(self, before: int, width: int, after: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(self.SEEN + before, width)
+        self.leave = nn.Linear(width, 1 + after)
+        with torch.no_grad():
+            self.leave.weight[0] = 0.0
+            self.leave.bias[0] = 0.0
+
+    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, features) -> (B, N) and (B, N, memory)."""
+        left = self.leave(self.enter(seen).relu_())
+        return left[..., 0], left[..., 1:]

@@ -1,0 +1,424 @@
+"""The networks: what they promise whatever their weights."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+import hmimo_fast as hf  # noqa: E402
+from hmimo_fast.nn.models import FNN, GNN2D, MBDNN, UnrolledNet  # noqa: E402
+from hmimo_fast.nn.models.link import Link, ascent  # noqa: E402
+from hmimo_fast.nn.models.spectral import spectral_step, tamed  # noqa: E402
+
+CONSTRAINTS = ("radiated", "digital")
+EQUIVARIANT = {
+    "mbdnn": lambda **config: MBDNN(
+        layers=3, width=8, hidden=4, edge_width=8, edge_hidden=4, **config
+    ),
+    "unrolled": lambda **config: UnrolledNet(layers=3, width=8, hidden=4, **config),
+    "gnn2d": lambda **config: GNN2D(widths=(4, 8, 4), **config),
+}
+SMALL = {**EQUIVARIANT, "fnn": lambda **config: FNN(users=3, elements=12, width=8, **config)}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Problems this small only wait for a second thread on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def build(name, seed=0, **config):
+    """A small network in double precision with weights that are zero nowhere."""
+    torch.manual_seed(seed)
+    model = SMALL[name](**config).double()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight += 0.1 * torch.randn_like(weight)
+    return model
+
+
+def draw(items=4, users=3, elements=12, feeds=4, seed=0):
+    rng = np.random.default_rng(seed)
+
+    def normal(*shape):
+        return torch.from_numpy(rng.normal(size=(*shape, 2)) @ np.array([1.0, 1j]) / np.sqrt(2))
+
+    angles = rng.uniform(-np.pi, np.pi, (elements, feeds))
+    return normal(items, users, elements), torch.from_numpy(np.exp(1j * angles))
+
+
+def spent(amplitudes, phase, digital, constraint):
+    """Power of each item, in NumPy."""
+    beams, waves = digital.numpy(), phase.numpy()
+    if constraint == "radiated":
+        beams = np.einsum("bn,nl,blk->bnk", amplitudes.numpy(), waves, beams)
+    return np.linalg.norm(beams.reshape(len(beams), -1), axis=1) ** 2
+
+
+def run(model, *arguments):
+    with torch.no_grad():
+        return model(*arguments)
+
+
+# ------------------------------------------------------------ symmetry and size
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+@pytest.mark.parametrize("name", EQUIVARIANT)
+@settings(max_examples=3, deadline=None, derandomize=True)
+@given(
+    users=st.permutations(range(3)), elements=st.permutations(range(16)), seed=st.integers(0, 1000)
+)
+def test_permuting_users_and_elements_permutes_the_outputs(name, constraint, users, elements, seed):
+    channel, phase = draw(items=2, elements=16, feeds=3, seed=seed)
+    model = build(name, seed, constraint=constraint)
+    amplitudes, digital = run(model, channel, phase, 1.0, 0.1)
+    permuted = run(model, channel[:, users][:, :, elements], phase[elements], 1.0, 0.1)
+    # iterations amplify rounding
+    torch.testing.assert_close(permuted[0], amplitudes[:, elements], rtol=0.0, atol=1e-3)
+    torch.testing.assert_close(permuted[1], digital[:, :, users], rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["mbdnn", "unrolled"])
+def test_permuting_feeds_permutes_the_beams(name):
+    channel, phase = draw()
+    order = [2, 0, 3, 1]
+    model = build(name)
+    amplitudes, digital = run(model, channel, phase, 1.0, 0.1)
+    permuted = run(model, channel, phase[:, order], 1.0, 0.1)
+    torch.testing.assert_close(permuted[0], amplitudes, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(permuted[1], digital[:, order], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+@pytest.mark.parametrize("size", [(1, 1, 1), (1, 12, 4), (4, 9, 4), (5, 12, 3), (2, 3, 5)], ids=str)
+@pytest.mark.parametrize("name", EQUIVARIANT)
+def test_one_set_of_weights_serves_every_size(name, size, constraint):
+    users, elements, feeds = size
+    channel, phase = draw(3, users, elements, feeds)
+    power = torch.tensor([0.5, 1.0, 20.0], dtype=torch.float64)
+    noise_power = torch.tensor([1.0, 0.1, 0.01], dtype=torch.float64)
+    amplitudes, digital = run(
+        build(name, constraint=constraint), channel, phase, power, noise_power
+    )
+    assert amplitudes.shape == (3, elements)
+    assert digital.shape == (3, feeds, users)
+    assert ((amplitudes >= 0.0) & (amplitudes <= 1.0)).all()
+    np.testing.assert_allclose(spent(amplitudes, phase, digital, constraint), power, rtol=1e-6)
+
+
+# ------------------------------------------------------------ limits and precision
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+@pytest.mark.parametrize("name", SMALL)
+def test_outputs_keep_the_limits_in_both_precisions(name, constraint):
+    channel, phase = draw()
+    model = build(name, constraint=constraint).float()
+    for dtype, real, tolerance in (
+        (torch.complex64, torch.float32, 1e-5),
+        (torch.complex128, torch.float64, 1e-12),
+    ):
+        amplitudes, digital = run(model, channel.to(dtype), phase, 2.0, 0.1)
+        assert (amplitudes.dtype, digital.dtype) == (real, dtype)
+        assert ((amplitudes >= 0.0) & (amplitudes <= 1.0)).all()
+        power = spent(amplitudes, phase, digital, constraint)
+        np.testing.assert_allclose(power, 2.0, rtol=tolerance)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_double_precision_networks_work_in_double_precision(name):
+    channel, phase = draw()
+    model = build(name)
+    seen = []
+    with torch.no_grad():
+        design = model.design
+        model.design = lambda link: seen.append(link) or design(link)
+        model(channel.to(torch.complex64), phase, 1.0, 0.1)
+    assert seen[0].channel.dtype == torch.complex128
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+@pytest.mark.parametrize("name", SMALL)
+def test_units_do_not_matter(name, constraint):
+    # -170 dB of path gain; the phase in another unit too; powers in mW
+    channel, phase = draw()
+    model = build(name, constraint=constraint)
+    amplitudes, digital = run(model, channel, phase, 1.0, 0.1)
+    gain = 10.0 ** (-170 / 20)
+    noise_power = 100.0 * gain**2
+    quiet = run(model, gain * channel, phase, 1000.0, noise_power)
+    torch.testing.assert_close(quiet[0], amplitudes, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(quiet[1], 1000.0**0.5 * digital, rtol=1e-5, atol=1e-5)
+    single = run(
+        model.float(),
+        (gain * channel).to(torch.complex64),
+        phase.to(torch.complex64),
+        1e3,
+        noise_power,
+    )
+    assert torch.isfinite(single[1]).all()
+    np.testing.assert_allclose(single[0], amplitudes, atol=0.05)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_same_call_gives_the_same_bits(name):
+    channel, phase = draw()
+    model = build(name)
+    for first, second in zip(run(model, channel, phase), run(model, channel, phase), strict=True):
+        assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+@pytest.mark.parametrize("name", SMALL)
+def test_a_bad_item_spoils_no_other(name, constraint):
+    channel, phase = draw()
+    model = build(name, constraint=constraint)
+    amplitudes, digital = run(model, channel, phase, 1.0, 0.1)
+    channel[1, 0, 3] = torch.nan
+    channel[2] = 0.0
+    bad = run(model, channel, phase, 1.0, 0.1)
+    for good, other in zip((amplitudes, digital), bad, strict=True):
+        torch.testing.assert_close(good[[0, 3]], other[[0, 3]], rtol=1e-6, atol=1e-9)
+        assert torch.isfinite(other[2]).all()
+    assert torch.isnan(bad[1][1]).any()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_an_empty_batch_is_served(name):
+    channel, phase = draw(items=0)
+    amplitudes, digital = run(build(name), channel, phase, 1.0, 0.1)
+    assert amplitudes.shape == (0, 12)
+    assert digital.shape == (0, 4, 3)
+
+
+def test_users_in_one_direction_are_served():
+    channel, phase = draw(users=2)
+    channel[:, 1] = 2.0 * channel[:, 0]
+    for name in EQUIVARIANT:
+        amplitudes, digital = run(build(name), channel, phase, 1.0, 0.1)
+        assert torch.isfinite(digital).all()
+        np.testing.assert_allclose(spent(amplitudes, phase, digital, "radiated"), 1.0)
+
+
+# ------------------------------------------------------------ weights
+
+
+def count(model):
+    return sum(weight.numel() for weight in model.parameters())
+
+
+def test_parameter_counts_are_those_of_paper_a():
+    with torch.device("meta"):
+        assert count(MBDNN()) <= 73_160
+        layers = GNN2D().layers
+        assert sum(w.numel() for w in layers.parameters() if w.ndim == 2) == 5 * 819_200
+        assert count(FNN()) == pytest.approx(10.77e6, abs=5e3)
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+@pytest.mark.parametrize("name", SMALL)
+def test_the_loss_reaches_every_weight(name, constraint):
+    channel, phase = draw()
+    model = build(name, constraint=constraint)
+    amplitudes, digital = model(channel, phase, 1.0, 0.1)
+    effective = (channel * amplitudes[:, None]) @ phase
+    gain = (effective @ digital).abs() ** 2
+    signal = torch.diagonal(gain, dim1=-2, dim2=-1)
+    rate = torch.log1p(signal / (gain.sum(-1) - signal + 0.1)).sum()
+    rate.backward()
+    for key, weight in model.named_parameters():
+        assert torch.isfinite(weight.grad).all(), key
+        assert weight.grad.abs().max() > 0.0, key
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_configuration_builds_the_network_again(name):
+    model = build(name, constraint="digital")
+    config = json.loads(json.dumps(model.config))
+    again = type(model)(**config).double()
+    again.load_state_dict(model.state_dict())
+    assert again.config == model.config
+    channel, phase = draw()
+    for first, second in zip(run(model, channel, phase), run(again, channel, phase), strict=True):
+        assert torch.equal(first, second)
+
+
+# ------------------------------------------------------------ errors
+
+
+@pytest.mark.parametrize("model", [MBDNN, GNN2D, FNN, UnrolledNet])
+def test_an_unknown_constraint_is_refused(model):
+    with pytest.raises(ValueError, match="constraint: expected 'radiated' or 'digital', got 'x'"):
+        model(constraint="x")
+
+
+def test_wrong_inputs_are_named():
+    channel, phase = draw()
+    model = build("unrolled")
+    for arguments, error, message in (
+        ((channel.real, phase), TypeError, "channel: expected complex"),
+        ((channel, phase.real), TypeError, "phase: expected complex"),
+        ((channel[0], phase), ValueError, r"channel: expected \(B, K, N\), got \(3, 12\)"),
+        ((channel, phase[None]), ValueError, r"phase: expected \(N, L\)"),
+        ((channel[..., 1:], phase), ValueError, "channel: expected .* N = 12"),
+        ((channel, phase, torch.ones(3)), ValueError, "power: expected a scalar or .* B = 4"),
+        ((channel, phase, 1.0, torch.ones(2, 2)), ValueError, "noise_power: expected a scalar"),
+    ):
+        with pytest.raises(error, match=message):
+            model(*arguments)
+
+
+def test_the_fully_connected_network_refuses_other_sizes():
+    channel, phase = draw(users=2)
+    with pytest.raises(ValueError, match="K = 3 and N = 12"):
+        build("fnn")(channel, phase)
+
+
+# ------------------------------------------------------------ what layers are made of
+
+
+def optimum(users=3, elements=8, noise_power=0.3, seed=1):
+    """Channels h_k as columns, and beams w_k over all elements that WMMSE has converged to."""
+    rows = draw(1, users, elements, seed=seed)[0][0].numpy()
+    precoder = hf.wmmse(rows, 1.0, noise_power, iterations=5000)
+    return rows.conj().T, precoder
+
+
+def test_coefficients_exist_that_make_the_structure_the_best_precoder():
+    # [A] eq. 10: w_k = b_k h_k - sum over i != k of a_ik (h_i^H w_k) h_i, solved for b and a
+    channels, precoder = optimum()
+    users = precoder.shape[1]
+    attention = np.empty((users, users))
+    for k in range(users):
+        terms = channels * (channels.conj().T @ precoder[:, k])
+        terms[:, k] = -channels[:, k]
+        found, *_ = np.linalg.lstsq(-terms, precoder[:, k], rcond=None)
+        np.testing.assert_allclose(-terms @ found, precoder[:, k], atol=1e-8)
+        np.testing.assert_allclose(found.imag[np.arange(users) != k], 0.0, atol=1e-6)
+        attention[:, k] = found.real
+        attention[k, k] = np.nan
+    # positive, and each user's the same in all beams, as MBDNN has it
+    assert np.nanmin(attention) > 0.0
+    np.testing.assert_allclose(
+        np.nanmax(attention, axis=1), np.nanmin(attention, axis=1), rtol=1e-5
+    )
+
+
+def test_coefficients_exist_that_force_zeros():
+    # [A] eq. 15-17: the linear system for a_ik under which w_k meets no other user
+    channels, _ = optimum()
+    users = channels.shape[1]
+    gram = channels.conj().T @ channels
+    for k in range(users):
+        others = np.arange(users) != k
+        reached = gram[others][:, others] * gram[others, k]
+        attention = np.linalg.solve(reached, gram[others, k])
+        matched = channels[:, k]
+        precoder = matched - channels[:, others] @ (attention * gram[others, k])
+        np.testing.assert_allclose(channels[:, others].conj().T @ precoder, 0.0, atol=1e-10)
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+def test_a_layer_of_mbdnn_keeps_the_best_precoder(constraint):
+    # Its structure at weights 1 has the best beams as a fixed point: here over the surface.
+    channel, phase = draw(items=1)
+    amplitudes = torch.from_numpy(np.random.default_rng(2).random((1, 12)))
+    link = Link(channel, phase, torch.tensor([0.3], dtype=torch.float64), constraint == "radiated")
+    effective = hf.effective_channel(channel[0], amplitudes[0], phase)
+    root = np.eye(4)
+    if constraint == "radiated":
+        surface = amplitudes[0].numpy()[:, None] * phase.numpy()
+        root = np.linalg.inv(np.linalg.cholesky(surface.conj().T @ surface).conj().T)
+    best = root @ hf.wmmse(effective @ root, 1.0, 0.3, iterations=5000)
+    kept = link.wmmse(amplitudes, torch.from_numpy(best)[None], sweeps=1, weights=torch.ones(1, 3))
+    np.testing.assert_allclose(kept[0], best, atol=1e-8)
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+def test_the_gradient_is_that_of_the_best_rate(constraint):
+    # Finite differences of the rate that WMMSE beams reach at the amplitudes, and of that again.
+    channel, phase = draw(items=1, users=2, elements=4)
+    noise_power = torch.tensor([2.0], dtype=torch.float64)
+    link = Link(channel, phase, noise_power, constraint == "radiated")
+    amplitudes = torch.full((1, 4), 0.5, dtype=torch.float64)
+    amplitudes += 0.3 * torch.sin(torch.arange(4.0))
+    start = link.matched(amplitudes)
+
+    def beams(at):
+        return link.wmmse(at, start, 60)
+
+    def rate(at):
+        return hf.sum_rate(channel[0], at[0], phase, beams(at)[0], 2.0)
+
+    steps = 1e-5 * torch.eye(4, dtype=torch.float64)
+    _, gradient = ascent(amplitudes.requires_grad_(), beams, link.rate_gradient)
+    at = amplitudes.detach()
+    differences = [(rate(at + step) - rate(at - step)) / 2e-5 for step in steps]
+    np.testing.assert_allclose(gradient[0].detach(), differences, rtol=1e-5, atol=1e-6)
+
+    vector = torch.cos(torch.arange(4.0, dtype=torch.float64))
+    (gradient @ vector).sum().backward()
+    curvature = [
+        (link.rate_gradient(at + step, beams(at + step)) - gradient.detach()) @ vector / 1e-5
+        for step in steps
+    ]
+    expected = torch.stack(curvature)[:, 0]
+    torch.testing.assert_close(amplitudes.grad[0], expected, rtol=1e-2, atol=1e-3)
+
+
+def test_a_scaled_link_has_the_rates_of_the_original():
+    channel, phase = draw()
+    amplitudes = torch.full((4, 12), 0.7, dtype=torch.float64)
+    power = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
+    for constraint in CONSTRAINTS:
+        arguments = 1e-8 * channel, 5.0 * phase, power, 1e-17 * power**2
+        link = Link.scaled(*arguments, constraint == "radiated")
+        assert link.channel.abs().square().mean().item() == pytest.approx(1.0)
+        beams = link.matched(amplitudes)
+        norms = spent(amplitudes, arguments[1], beams, constraint)
+        original = beams * torch.sqrt(power / torch.from_numpy(norms))[:, None, None]
+        expected = hf.sinr(arguments[0], amplitudes, arguments[1], original, arguments[3])
+        np.testing.assert_allclose(link.rates(amplitudes, beams), np.log2(1 + expected))
+
+
+def test_the_spectral_step_is_that_of_a_quadratic():
+    # On -curvature/2 norm(x - x*)^2 the second step lands on x*.
+    goal, curvature = torch.tensor([[0.3, 0.6]]), 4.0
+    start, second = torch.tensor([[0.9, 0.9]]), torch.tensor([[0.5, 0.7]])
+    gradients = [curvature * (goal - at) for at in (start, second)]
+    step, direction, length = spectral_step(second, second - start, *gradients)
+    torch.testing.assert_close(second + step, goal)
+    torch.testing.assert_close(length * direction, goal - second)
+    first, _, _ = spectral_step(start, torch.zeros(1, 2), None, gradients[0])
+    torch.testing.assert_close(start + first, torch.tensor([[0.0, 0.4]]))
+
+
+def test_no_item_drowns_the_others_on_the_way_back():
+    amplitudes = torch.ones(21, 2, requires_grad=True)
+    scale = torch.arange(1.0, 22.0)[:, None]
+    scale[20] = 1e6
+    (tamed(amplitudes * 1.0) * scale).sum().backward()
+    torch.testing.assert_close(amplitudes.grad, scale.clamp(max=19.0).expand(21, 2))
+
+
+@pytest.mark.parametrize("model", [MBDNN, UnrolledNet])
+def test_new_networks_start_from_a_good_solver(model):
+    surface = hf.Surface((6, 6), feeds=4)
+    channel = hf.channels.sparse_mmwave(surface, users=4, size=40, seed=3)
+    torch.manual_seed(0)
+    net = model(constraint="digital")
+    amplitudes, digital = run(net, torch.from_numpy(channel), torch.tensor(surface.phase), 1.0, 0.1)
+    rate = hf.sum_rate(channel, amplitudes, surface.phase, digital, 0.1).mean()
+    published = hf.solve(channel, surface.phase, 1.0, 0.1, "wmmse_hbf", "digital").sum_rate.mean()
+    assert rate > 0.98 * published
