@@ -20,6 +20,7 @@ from .floors import floored_zero_forcing
 from .fully_digital import fully_digital
 from .hbf import wmmse_hbf, zf_hbf
 from .levels import as_levels, quantized
+from .network import mbdnn
 from .problem import SLACK, Found, Problem, Solution, meets
 from .variable_projection import joint, zero_forcing_stage, zf
 
@@ -34,6 +35,7 @@ METHODS: dict[str, tuple[Callable[..., Found], bool]] = {
     "zf_hbf": (zf_hbf, True),
     "wmmse_hbf": (wmmse_hbf, True),
     "fully_digital": (fully_digital, False),
+    "mbdnn": (mbdnn, False),
 }
 
 
@@ -72,7 +74,8 @@ def solve(
     method : str
         ``"joint"`` (variable projection, ours, the default), ``"zf"`` (its first stage alone),
         ``"alternating"`` (paper B, Algorithm 1), ``"random"`` (paper B's benchmark),
-        ``"wmmse_hbf"`` and ``"zf_hbf"`` (paper A's baselines), or
+        ``"wmmse_hbf"`` and ``"zf_hbf"`` (paper A's baselines),
+        ``"mbdnn"`` (paper A's network, with PyTorch), or
         ``"fully_digital"`` (N RF chains, the yardstick above all).
     constraint : {"radiated", "digital"}
         Power of diag(m) Phi V (paper A, eq. 4d) or of V (paper B, eq. 10); results under the
@@ -108,8 +111,9 @@ def solve(
         Raise if a channel holds a NaN or an infinity; by default such items are marked
         (NaN rate, ``feasible`` and ``converged`` False).
     **options
-        Of the method: ``iterations`` and ``tolerance`` (all but random), ``zf_iterations``,
-        ``sweeps`` (joint), ``step``, ``inner`` (alternating).
+        Of the method: ``iterations`` and ``tolerance`` (all but random and mbdnn),
+        ``zf_iterations``, ``sweeps`` (joint), ``step``, ``inner`` (alternating), ``polish``,
+        ``model`` (mbdnn).
 
     Returns
     -------

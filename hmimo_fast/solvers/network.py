@@ -1,0 +1,108 @@
+"""A trained network's amplitudes and beams, and `joint` from there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..kernels import sum_rate
+from ..kernels.threads import default_threads
+from .problem import Found, Problem
+from .variable_projection import joint
+
+if TYPE_CHECKING:
+    from torch import nn
+
+#: Items the network sees at a time, which bounds the memory of its layers.
+_BATCH = 256
+
+
+def mbdnn(problem: Problem, start: np.ndarray, *, model: str = "mbdnn", polish: int = 0) -> Found:
+    """Shipped weights of paper A's network, or of ours with ``model="unrolled"``.
+
+    The network takes no start, and weighs all users alike.  ``polish`` iterations of the second
+    stage of `joint` follow from its amplitudes, with the weights of the problem; where they do
+    not raise the rate, what the network gave stays.
+    """
+    p = problem
+    if p.channel.shape[-3] > 1:
+        raise ValueError(
+            f"channel: expected one channel an item for a network, got F = {p.channel.shape[-3]}"
+        )
+    found = _infer(p, _pretrained(model, "radiated" if p.radiated else "digital"))
+    if polish == 0:
+        return found
+    polished = joint(p, found.amplitudes, zf_iterations=0, iterations=polish)
+    worse = ~(_rate(p, polished) >= _rate(p, found))
+    return replace(
+        polished,
+        amplitudes=np.where(worse[..., None], found.amplitudes, polished.amplitudes),
+        digital=np.where(worse[..., None, None, None], found.digital, polished.digital),
+    )
+
+
+@cache
+def _pretrained(name: str, constraint: str) -> nn.Module:
+    from .. import nn as networks  # torch is an extra
+
+    return networks.load_pretrained(name, constraint)
+
+
+def _infer(problem: Problem, network: nn.Module) -> Found:
+    """What the network gives for every item; the kernels find those that are not finite."""
+    import torch
+
+    p, core = problem, problem.channel.shape[-2:]
+    items = int(np.prod(p.batch))
+    channel = np.broadcast_to(p.channel[..., 0, :, :], (*p.batch, *core)).reshape(items, *core)
+    finite = np.isfinite(channel).all(axis=(-2, -1))
+    channel = np.where(finite[:, None, None], channel, 0.0).astype(channel.dtype)
+    power, noise_power = (
+        np.broadcast_to(np.asarray(value, float), p.batch).reshape(items)
+        for value in (p.power, p.noise_power)
+    )
+    amplitudes = np.empty((items, core[1]), channel.real.dtype)
+    digital = np.empty((items, p.feeds, p.users), channel.dtype)
+    phase = torch.from_numpy(np.array(p.phase[0], channel.dtype))
+    with _torch_threads(p.threads), torch.no_grad():
+        for at in (slice(begin, begin + _BATCH) for begin in range(0, items, _BATCH)):
+            m, v = network(
+                torch.from_numpy(channel[at]), phase,
+                torch.tensor(power[at]), torch.tensor(noise_power[at]),
+            )  # fmt: skip
+            amplitudes[at], digital[at] = m.numpy(), v.numpy()
+    digital[~finite] = np.nan
+    none = np.zeros(p.batch, np.int64)
+    return Found(
+        amplitudes.reshape(*p.batch, core[1]),
+        digital.reshape(*p.batch, 1, p.feeds, p.users),
+        iterations=none,
+        converged=none.astype(bool),
+        history=np.full((*p.batch, 1), np.nan),
+    )
+
+
+def _rate(problem: Problem, found: Found) -> np.ndarray:
+    p = problem
+    return sum_rate(
+        p.channel[..., 0, :, :], found.amplitudes, p.phase[0], found.digital[..., 0, :, :],
+        p.noise_power, p.weights, threads=p.threads,
+    )  # fmt: skip
+
+
+@contextmanager
+def _torch_threads(threads: int | None) -> Iterator[None]:
+    """At most these threads within torch, which keeps their number for the whole process."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or default_threads())
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
