@@ -12,6 +12,7 @@
 
 #define MEMORY 5              /* steps that an ascent remembers */
 #define FIRST_MOVE 0.2        /* of the element with the largest gradient */
+#define HEADROOM 10           /* of m under `radiated` power, whose scale is free */
 #define PRELUDE_NOISE 4       /* times the noise, under which the general stage begins */
 #define MOST_STEPS 100        /* between two zero forcings of `alternating` */
 
@@ -327,7 +328,7 @@ static void bend(problem *p, int64_t latest, double step) {
 static int64_t ascend(problem *p, int stage, int64_t iterations, double tolerance,
                          double *history, double *best_rate, uint8_t *converged) {
     const size_t bytes = (size_t)p->n * 8, psi_bytes = (size_t)(p->F * p->psi_size) * 8;
-    const double upper = p->radiated ? INFINITY : 1;
+    const double upper = p->radiated ? HEADROOM : 1;
     const int bending = p->radiated && stage;
     double recent[MEMORY], largest = 0;
     *converged = 0;
@@ -478,7 +479,7 @@ static int variable_projection(hf_shape s, hf_problem given, int64_t zf_iteratio
             made = ascend(p, 0, zf_iterations, tolerance, history, &rate, &converged);
         if (iterations > 0 || rate == -INFINITY) {
             const double noise_power = p->noise_power, forced_rate = rate;
-            const int64_t prelude = p->radiated ? 0 : iterations / 3;
+            const int64_t prelude = p->radiated ? 0 : iterations / 2;
             memcpy(p->zf, p->best, bytes);
             memcpy(p->zf_psi, p->best_psi, psi_bytes);
             for (int last = prelude == 0; last < 2; last++) {

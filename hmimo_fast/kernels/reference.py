@@ -24,7 +24,9 @@ _MOST_STEPS = 100
 _MEMORY = 5
 #: The first move of an ascent, of the element with the largest gradient.
 _FIRST_MOVE = 0.2
-#: Times the noise under which the general stage makes its first third of steps, `digital` power:
+#: Upper bound of m during an ascent under `radiated` power, where its scale is free.
+_HEADROOM = 10.0
+#: Times the noise under which the general stage makes its first half of steps, `digital` power:
 #: with less to gain from nulls, users are not given up early.
 _PRELUDE_NOISE = 4.0
 
@@ -371,12 +373,12 @@ def _ascend(
     """Nonmonotone projected ascent over m (MATH section 4).
 
     Under `digital` power, where nearly all of m ends at a bound, the steps are spectral.  Under
-    `radiated` power the rate does not change with the scale of m, so there is no upper bound,
-    and the general stage bends its steps by the curvature met so far.
+    `radiated` power the rate does not change with the scale of m, which may grow, and the general
+    stage bends its steps by the curvature met so far.
 
     Returns the best m, its Psi and rate, the iterations made, and whether it stopped by itself.
     """
-    upper = np.inf if radiated else 1.0
+    upper = _HEADROOM if radiated else 1.0
     bending = radiated and stage == 1
     rate, gradient, psi = _evaluate(
         stage, channel, phase, amplitudes, psi, power, noise_power, weights, radiated, sweeps
@@ -526,7 +528,7 @@ def variable_projection(
         )
     if iterations > 0 or rate == -np.inf:
         forced, forced_psi, forced_rate = start, psi, rate
-        prelude = 0 if radiated else iterations // 3
+        prelude = 0 if radiated else iterations // 2
         scratch = np.empty(prelude + 1)
         for noise, budget, rates in (
             (_PRELUDE_NOISE * noise_power, prelude, scratch),
