@@ -10,6 +10,12 @@
 
 #include "precode.h"
 
+#define MEMORY 5              /* steps that an ascent remembers */
+#define FIRST_MOVE 0.2        /* of the element with the largest gradient */
+#define HEADROOM 10           /* of m under `radiated` power, whose scale is free */
+#define PRELUDE_NOISE 4       /* times the noise, under which the general stage begins */
+#define MOST_STEPS 100        /* between two zero forcings of `alternating` */
+
 /* A problem in its workspace, with the state of the loops. */
 typedef struct {
     work_d w;
@@ -22,6 +28,7 @@ typedef struct {
     idx n;                                         /* N, padded */
     double *m, *trial, *best, *zf, *direction;     /* n each; zf: the first stage's best */
     double *gradient, *trial_gradient;             /* n each */
+    double *bent, *moves, *bends;                  /* n; MEMORY x n each, rings */
     double *psi, *trial_psi, *best_psi, *zf_psi;   /* F Psi each */
     double *beams, *best_beams;                    /* V: F x L x ldk */
     double *state;                                 /* start of the memory, to free */
@@ -37,6 +44,9 @@ static size_t lay_out_problem(problem *p, char *memory) {
                           &p->direction, &p->gradient, &p->trial_gradient};
     for (int i = 0; i < 7; i++)
         *vectors[i] = take_d(&a, p->n, 8);
+    p->bent = take_d(&a, p->n, 8);
+    p->moves = take_d(&a, MEMORY * p->n, 8);
+    p->bends = take_d(&a, MEMORY * p->n, 8);
     double **psis[] = {&p->psi, &p->trial_psi, &p->best_psi, &p->zf_psi};
     for (int i = 0; i < 4; i++)
         *psis[i] = take_d(&a, p->F * p->psi_size, 8);
@@ -261,14 +271,65 @@ static double evaluate(problem *p, int stage, const double *m, double *psi,
         b = t;          \
     } while (0)
 
-#define MEMORY 5
-#define MOST_STEPS 100 /* between two zero forcings of `alternating` */
+/* The move from p->m to m + step * along as far as the box allows, and its slope. */
+static double aim(const problem *p, double step, const double *along, double upper,
+                  double *direction) {
+    VD slope = {0};
+    const VD zero = {0}, top = zero + upper;
+    EACH(i) {
+        const VD m = load(p->m + i), to = m + step * load(along + i);
+        const VD move = pick(to < zero, zero, pick(to > top, top, to)) - m;
+        store(direction + i, move);
+        slope += move * load(p->gradient + i);
+    }
+    return add_up(slope);
+}
 
-/* Nonmonotone spectral projected gradient from p->m and p->psi; the best m, Psi and rate are
- * left in p->best, p->best_psi and *best_rate.  Returns the iterations made. */
+/* The gradient times the inverse curvature of the last moves (L-BFGS) into p->bent; latest is
+ * the row of the rings filled last.  Elements at 0 that the gradient pushes against have 0. */
+static void bend(problem *p, int64_t latest, double step) {
+    double bent[MEMORY], share[MEMORY], *to = p->bent;
+    const VD zero = {0};
+#define FREE(i, x) pick((load(p->m + i) > zero) | (load(p->gradient + i) > zero), x, zero)
+    EACH(i) store(to + i, FREE(i, load(p->gradient + i)));
+    for (int i = 0; i < MEMORY; i++) {
+        const int64_t row = (latest + MEMORY - i) % MEMORY;
+        const double *move = p->moves + row * p->n, *turn = p->bends + row * p->n;
+        VD product = {0}, along = {0}, size = {0};
+        EACH(j) {
+            const VD t = FREE(j, load(turn + j));
+            product += load(move + j) * t;
+            along += load(move + j) * load(to + j);
+            size += t * t;
+        }
+        bent[row] = add_up(product);
+        if (!(bent[row] > 0))
+            continue;
+        if (i == 0)
+            step = bent[row] / add_up(size);
+        share[row] = add_up(along) / bent[row];
+        EACH(j) store(to + j, load(to + j) - share[row] * FREE(j, load(turn + j)));
+    }
+    EACH(i) store(to + i, step * load(to + i));
+    for (int i = 1; i <= MEMORY; i++) {
+        const int64_t row = (latest + i) % MEMORY;
+        if (!(bent[row] > 0))
+            continue;
+        const double *move = p->moves + row * p->n, *turn = p->bends + row * p->n;
+        const double back = share[row] - dot(p, turn, to) / bent[row];
+        EACH(j) store(to + j, load(to + j) + back * FREE(j, load(move + j)));
+    }
+#undef FREE
+}
+
+/* Nonmonotone projected ascent from p->m and p->psi, spectral or, in the general stage under
+ * `radiated` power, quasi-Newton; the best m, Psi and rate are left in p->best, p->best_psi and
+ * *best_rate.  Returns the iterations made. */
 static int64_t ascend(problem *p, int stage, int64_t iterations, double tolerance,
                          double *history, double *best_rate, uint8_t *converged) {
     const size_t bytes = (size_t)p->n * 8, psi_bytes = (size_t)(p->F * p->psi_size) * 8;
+    const double upper = p->radiated ? HEADROOM : 1;
+    const int bending = p->radiated && stage;
     double recent[MEMORY], largest = 0;
     *converged = 0;
     memcpy(p->best, p->m, bytes);
@@ -280,18 +341,24 @@ static int64_t ascend(problem *p, int stage, int64_t iterations, double toleranc
     history[0] = recent[0] = rate;
     for (int i = 1; i < MEMORY; i++)
         recent[i] = INFINITY;
+    memset(p->moves, 0, MEMORY * bytes);
+    memset(p->bends, 0, MEMORY * bytes);
     for (idx n = 0; n < p->n; n++)
         largest = fmax(largest, fabs(p->gradient[n]));
-    double step = largest > 0 ? 1 / largest : 1;
+    double step = largest > 0 ? FIRST_MOVE / largest : 1;
     for (int64_t i = 0; i < iterations; i++) {
-        for (idx n = 0; n < p->n; n++) {
-            const double to = p->m[n] + step * p->gradient[n];
-            p->direction[n] = (to > 1 ? 1 : to < 0 ? 0 : to) - p->m[n];
-        }
-        const double slope = dot(p, p->gradient, p->direction);
+        double slope = aim(p, step, p->gradient, upper, p->direction);
         if (!(slope > tolerance)) {
             *converged = 1;
             return i;
+        }
+        if (bending && i > 0) {
+            bend(p, (i - 1) % MEMORY, step);
+            const double bent_slope = aim(p, 1, p->bent, upper, p->bent);
+            if (bent_slope > tolerance) {
+                SWAP(p->direction, p->bent);
+                slope = bent_slope;
+            }
         }
         double worst = INFINITY, length = 1, trial_rate;
         for (int j = 0; j < MEMORY; j++)
@@ -308,14 +375,13 @@ static int64_t ascend(problem *p, int stage, int64_t iterations, double toleranc
             if (trial_rate >= worst + 1e-4 * length * slope)
                 break;
         }
-        VD moved = {0}, curved = {0};
-        EACH(i) {
-            const VD change = load(p->trial + i) - load(p->m + i);
-            moved += change * change;
-            curved -= change * (load(p->trial_gradient + i) - load(p->gradient + i));
+        double *move = p->moves + i % MEMORY * p->n, *turn = p->bends + i % MEMORY * p->n;
+        EACH(j) {
+            store(move + j, load(p->trial + j) - load(p->m + j));
+            store(turn + j, load(p->gradient + j) - load(p->trial_gradient + j));
         }
-        const double curvature = add_up(curved);
-        step = curvature > 0 ? fmin(fmax(add_up(moved) / curvature, 1e-8), 1e4) : 100;
+        const double curvature = dot(p, move, turn);
+        step = curvature > 0 ? fmin(fmax(dot(p, move, move) / curvature, 1e-8), 1e4) : 100;
         SWAP(p->m, p->trial);
         SWAP(p->psi, p->trial_psi);
         SWAP(p->gradient, p->trial_gradient);
@@ -412,25 +478,35 @@ static int variable_projection(hf_shape s, hf_problem given, int64_t zf_iteratio
         if (w->K <= w->L)
             made = ascend(p, 0, zf_iterations, tolerance, history, &rate, &converged);
         if (iterations > 0 || rate == -INFINITY) {
-            memcpy(p->m, p->best, bytes);
-            memcpy(p->psi, p->best_psi, psi_bytes);
+            const double noise_power = p->noise_power, forced_rate = rate;
+            const int64_t prelude = p->radiated ? 0 : iterations / 2;
             memcpy(p->zf, p->best, bytes);
             memcpy(p->zf_psi, p->best_psi, psi_bytes);
-            set_amplitudes(p, p->m);
-            for (idx f = 0; f < p->F; f++) {
-                whiten(p, f, w->square[0]);
-                enter(p, w->square[0], p->psi + f * p->psi_size);
+            for (int last = prelude == 0; last < 2; last++) {
+                for (int64_t i = 0; i <= prelude; i++) /* rates at another noise */
+                    history[zf_iterations + 1 + i] = NAN;
+                p->noise_power = last ? noise_power : PRELUDE_NOISE * noise_power;
+                memcpy(p->m, p->best, bytes);
+                memcpy(p->psi, p->best_psi, psi_bytes);
+                set_amplitudes(p, p->m);
+                for (idx f = 0; f < p->F; f++) {
+                    whiten(p, f, w->square[0]);
+                    enter(p, w->square[0], p->psi + f * p->psi_size);
+                }
+                made += ascend(p, 1, last ? iterations - prelude : prelude, tolerance,
+                               history + zf_iterations + 1, &rate, &converged);
             }
-            double general_rate;
-            made += ascend(p, 1, iterations, tolerance, history + zf_iterations + 1,
-                              &general_rate, &converged);
-            if (rate > general_rate) {
+            if (forced_rate > rate) {
+                rate = forced_rate;
                 SWAP(p->best, p->zf);
                 SWAP(p->best_psi, p->zf_psi);
-            } else {
-                rate = general_rate;
             }
         }
+        double top = 1;
+        for (idx n = 0; n < p->n; n++)
+            top = fmax(top, p->best[n]);
+        for (idx n = 0; n < p->n; n++)
+            p->best[n] /= top;
         set_amplitudes(p, p->best);
         for (idx f = 0; f < p->F; f++) {
             whiten(p, f, w->square[0]);

@@ -302,17 +302,39 @@ def differences(function: Callable[[np.ndarray], float], m: np.ndarray) -> np.nd
 Evaluation = tuple[float, np.ndarray, Any]  # rate, gradient, Psi of every channel
 
 
+def inverse_curvature(pairs: list[tuple[np.ndarray, np.ndarray]], free: np.ndarray) -> Any:
+    """The BFGS inverse of minus the second derivative over the free elements, as a matrix."""
+    pairs = [(s * free, y * free) for s, y in pairs]
+    s, y = pairs[-1]
+    inverse = np.diag(free) * (s @ y / (y @ y) if s @ y > 0.0 else math.nan)
+    for s, y in pairs:
+        if s @ y > 0.0:
+            left = np.diag(free) - np.outer(s, y) / (s @ y)
+            inverse = left @ inverse @ left.T + np.outer(s, s) / (s @ y)
+    return inverse
+
+
 def climbed(
-    evaluate: Callable[[np.ndarray, Any], Evaluation], m: np.ndarray, psi: Any, steps: int
+    evaluate: Callable[[np.ndarray, Any], Evaluation],
+    m: np.ndarray,
+    psi: Any,
+    steps: int,
+    upper: float,
+    newton: bool,
 ) -> tuple[np.ndarray, Any, list[float]]:
-    """Nonmonotone spectral projected gradient, as MATH section 4 words it."""
+    """Nonmonotone projected gradient, spectral or quasi-Newton."""
     rate, g, psi = evaluate(m, psi)
     rates, best = [rate], (rate, m, psi)
-    step = 1.0 / np.abs(g).max()
+    pairs: list[tuple[np.ndarray, np.ndarray]] = []
+    step = 0.2 / np.abs(g).max()
     for _ in range(steps):
-        d = np.clip(m + step * g, 0.0, 1.0) - m
+        d = np.clip(m + step * g, 0.0, upper) - m
         if g @ d < 1e-9:
             break
+        if newton and pairs:
+            inverse = inverse_curvature(pairs[-5:], 1.0 * ((m > 0.0) | (g > 0.0)))
+            bent = np.clip(m + inverse @ g, 0.0, upper) - m
+            d = bent if g @ bent > 1e-9 else d
         length = 1.0
         while True:
             trial = m + length * d
@@ -321,6 +343,7 @@ def climbed(
                 break
             length /= 2.0
         s, y = trial - m, g - trial_g
+        pairs.append((s, y))
         step = min(max(s @ s / (s @ y), 1e-8), 1e4) if s @ y > 0.0 else 100.0
         m, g, psi = trial, trial_g, trial_psi
         rates.append(rate)
@@ -335,7 +358,6 @@ def oracle_projection(
     channels = [Channel(problem, f, radiated) for f in range(len(problem.channel))]
     m = problem.amplitudes
     users, feeds = problem.channel.shape[1], problem.phase.shape[2]
-    starts = [[] for _ in channels]  # candidates for the general stage
 
     def served(m: np.ndarray, _: Any) -> Evaluation:
         def total(m: np.ndarray) -> float:
@@ -353,32 +375,37 @@ def oracle_projection(
         return total(m), differences(total, m), psi
 
     history, outcomes = np.full(first + second + 2, math.nan), []
+    upper, made, psi = 10.0 if radiated else 1.0, 0, [None] * len(channels)
     if users <= feeds:
-        m, psi, rates = climbed(served, m, None, first)
+        m, psi, rates = climbed(served, m, None, first, upper, False)
         history[: len(rates)] = rates
         outcomes.append((max(rates), m, psi))
-        for f, c in enumerate(channels):
-            starts[f] += [psi[f], np.array(naive.zero_forcing_cost(c.h, m, c.phi, radiated))]
-    for f, c in enumerate(channels):
-        g = c.effective(m)
-        gram = g @ np.linalg.solve(c.metric(m), g.conj().T)
-        starts[f].append(np.diag(1.0 / np.sqrt(gram.diagonal().real)))
-        if users > feeds:
-            starts[f].append(np.linalg.pinv(gram, rcond=1e-12, hermitian=True))
-    psi = [
-        max(
-            (c.swept(m, p, 4) for p in starts[f]),
-            key=lambda p, c=c, m=m: c.rate(m, c.spread(m, p)),
-        )
-        for f, c in enumerate(channels)
-    ]
-    best, psi, rates = climbed(general, m, psi, second)
+        made = len(rates) - 1
+    prelude = 0 if radiated else second // 2
+    for noise, steps in ((4.0, prelude), (1.0, second - prelude)):
+        if noise > 1.0 and not steps:
+            continue
+        for c in channels:
+            c.noise = noise * problem.noise_power
+        entry = []
+        for c, given in zip(channels, psi, strict=True):
+            g = c.effective(m)
+            gram = g @ np.linalg.solve(c.metric(m), g.conj().T)
+            starts = [
+                *([] if given is None else [given]),
+                np.diag(1.0 / np.sqrt(gram.diagonal().real)),
+                np.linalg.pinv(gram, rcond=1e-12, hermitian=True),
+            ]
+            swept = [c.swept(m, p, 4) for p in starts]
+            entry.append(max(swept, key=lambda p, c=c, m=m: c.rate(m, c.spread(m, p))))
+        m, psi, rates = climbed(general, m, entry, steps, upper, radiated)
+        made += len(rates) - 1
     history[first + 1 : first + 1 + len(rates)] = rates
-    outcomes.append((max(rates), best, psi))
+    outcomes.append((max(rates), m, psi))
     rate, m, psi = max(outcomes, key=lambda outcome: outcome[0])
+    m = m / max(m.max(), 1.0)
     beams = [c.at_power(m, c.spread(m, p)) for c, p in zip(channels, psi, strict=True)]
-    made = np.isfinite(history).sum() - len(outcomes)
-    return Solved(m, np.array(beams), rate, made, len(rates) <= second, history)
+    return Solved(m, np.array(beams), rate, made, len(rates) <= steps, history)
 
 
 SMALL = [Shape(4, 2, 2), Shape(5, 3, 2), Shape(5, 3, 3, 2, 2), Shape(4, 2, 1, 2, 1)]
@@ -388,8 +415,8 @@ SMALL = [Shape(4, 2, 2), Shape(5, 3, 2), Shape(5, 3, 3, 2, 2), Shape(4, 2, 1, 2,
 @pytest.mark.parametrize("shape", [*SMALL, Shape(5, 2, 3)], ids=str)
 def test_projection_follows_the_oracle(native: str, shape: Shape, radiated: bool) -> None:
     problem = draw(shape)
-    expected = oracle_projection(problem, radiated, 2, 2, 2)
-    solved = project(problem, radiated, 2, 2, 2)
+    expected = oracle_projection(problem, radiated, 2, 3, 2)
+    solved = project(problem, radiated, 2, 3, 2)
     np.testing.assert_allclose(solved.history, expected.history, rtol=1e-5)
     np.testing.assert_allclose(solved.sum_rate, expected.sum_rate, rtol=1e-5)
     np.testing.assert_allclose(solved.amplitudes, expected.amplitudes, atol=1e-4)
@@ -477,7 +504,7 @@ def check(problem: Problem, solved: Solved, radiated: bool) -> None:
         phase = problem.phase[min(f, len(problem.phase) - 1)]
         surface = (solved.amplitudes, phase) if radiated else ()
         # the guard of a singular S counts as power too
-        assert 1.0 - 1e-6 < naive.used_power(digital, *surface) / problem.power < 1.0 + 1e-9
+        assert 1.0 - 1e-4 < naive.used_power(digital, *surface) / problem.power < 1.0 + 1e-9
         link = (problem.channel[f], solved.amplitudes, phase, digital)
         rates.append(naive.sum_rate(*link, float(problem.noise_power), problem.weights))
     assert solved.sum_rate == pytest.approx(sum(rates), rel=1e-8)

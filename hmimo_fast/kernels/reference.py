@@ -20,6 +20,15 @@ LN2 = np.log(2.0)
 _TINY = 1e-12
 #: Gradient steps between two zero forcings where the paper's rule does not stop them sooner.
 _MOST_STEPS = 100
+#: Steps that an ascent remembers: the rates it must not fall below, and the curvature it met.
+_MEMORY = 5
+#: The first move of an ascent, of the element with the largest gradient.
+_FIRST_MOVE = 0.2
+#: Upper bound of m during an ascent under `radiated` power, where its scale is free.
+_HEADROOM = 10.0
+#: Times the noise under which the general stage makes its first half of steps, `digital` power:
+#: with less to gain from nulls, users are not given up early.
+_PRELUDE_NOISE = 4.0
 
 
 def effective_channel(channel, amplitudes, phase):
@@ -315,8 +324,35 @@ def _evaluate(
     return total, gradient, best
 
 
-def _clip(amplitudes):
-    return np.minimum(np.maximum(amplitudes, 0.0), 1.0)
+def _clip(amplitudes, upper):
+    return np.minimum(np.maximum(amplitudes, 0.0), upper)
+
+
+def _curved(gradient, free, moves, bends, latest, step):
+    """The gradient times the inverse curvature that the last moves of m showed (L-BFGS).
+
+    ``moves`` and ``bends`` (memory, N) are rings of changes of m and of -gradient, ``latest``
+    the row filled last.  Only the free elements take part: those at a bound that the gradient
+    pushes against stay where they are.
+    """
+    direction = gradient * free
+    memory = len(moves)
+    bent, share = np.zeros(memory), np.zeros(memory)
+    for i in range(memory):
+        row = (latest - i) % memory
+        bent[row] = np.sum(moves[row] * bends[row] * free)
+        if bent[row] > 0.0:
+            share[row] = np.sum(moves[row] * direction) / bent[row]
+            direction = direction - share[row] * bends[row] * free
+    if bent[latest] > 0.0:
+        step = bent[latest] / np.sum(bends[latest] ** 2 * free)
+    direction = step * direction
+    for i in range(memory):
+        row = (latest + 1 + i) % memory
+        if bent[row] > 0.0:
+            back = np.sum(bends[row] * direction) / bent[row]
+            direction = direction + (share[row] - back) * moves[row] * free
+    return direction
 
 
 def _ascend(
@@ -334,27 +370,40 @@ def _ascend(
     tolerance,
     history,
 ):
-    """Nonmonotone spectral projected gradient over m in the box (MATH section 4).
+    """Nonmonotone projected ascent over m (MATH section 4).
+
+    Under `digital` power, where nearly all of m ends at a bound, the steps are spectral.  Under
+    `radiated` power the rate does not change with the scale of m, which may grow, and the general
+    stage bends its steps by the curvature met so far.
 
     Returns the best m, its Psi and rate, the iterations made, and whether it stopped by itself.
     """
-    memory = 5
+    upper = _HEADROOM if radiated else 1.0
+    bending = radiated and stage == 1
     rate, gradient, psi = _evaluate(
         stage, channel, phase, amplitudes, psi, power, noise_power, weights, radiated, sweeps
     )
     best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
     if not np.isfinite(rate):
         return best_amplitudes, best_psi, rate, 0, False
-    recent = np.full(memory, np.inf)
+    recent = np.full(_MEMORY, np.inf)
     recent[0] = rate
     history[0] = rate
+    moves = np.zeros((_MEMORY, len(amplitudes)))
+    bends = np.zeros((_MEMORY, len(amplitudes)))
     largest = np.max(np.abs(gradient))
-    step = 1.0 / largest if largest > 0.0 else 1.0
+    step = _FIRST_MOVE / largest if largest > 0.0 else 1.0
     for i in range(iterations):
-        direction = _clip(amplitudes + step * gradient) - amplitudes
+        direction = _clip(amplitudes + step * gradient, upper) - amplitudes
         slope = np.sum(gradient * direction)
         if not slope > tolerance:
             return best_amplitudes, best_psi, best_rate, i, True
+        if bending and i > 0:
+            free = ((amplitudes > 0.0) | (gradient > 0.0)).astype(np.float64)
+            bent = _curved(gradient, free, moves, bends, (i - 1) % _MEMORY, step)
+            bent = _clip(amplitudes + bent, upper) - amplitudes
+            if np.sum(gradient * bent) > tolerance:
+                direction, slope = bent, np.sum(gradient * bent)
         length = 1.0
         while True:
             trial = amplitudes + length * direction
@@ -366,13 +415,14 @@ def _ascend(
             length *= 0.5
             if length < 1e-6:
                 return best_amplitudes, best_psi, best_rate, i, True
-        change = trial - amplitudes
-        curvature = -np.sum(change * (trial_gradient - gradient))
+        move, bend = trial - amplitudes, gradient - trial_gradient
+        curvature = np.sum(move * bend)
         step = 100.0
         if curvature > 0.0:
-            step = min(max(np.sum(change**2) / curvature, 1e-8), 1e4)
+            step = min(max(np.sum(move**2) / curvature, 1e-8), 1e4)
+        moves[i % _MEMORY], bends[i % _MEMORY] = move, bend
         amplitudes, gradient, psi, rate = trial, trial_gradient, trial_psi, trial_rate
-        recent[(i + 1) % memory] = rate
+        recent[(i + 1) % _MEMORY] = rate
         history[i + 1] = rate
         if rate > best_rate:
             best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
@@ -477,28 +527,38 @@ def variable_projection(
             history[: zf_iterations + 1],
         )
     if iterations > 0 or rate == -np.inf:
-        gram = _grams(wide, waves, start, radiated)
-        entry = np.empty_like(psi)
-        for f in range(len(channel)):
-            entry[f] = _entry(gram[f], psi[f], power, noise_power, weights)
-        best, refined, general_rate, more, converged = _ascend(
-            1,
-            wide,
-            waves,
-            start,
-            entry,
-            power,
-            noise_power,
-            weights,
-            radiated,
-            sweeps,
-            iterations,
-            tolerance,
-            history[zf_iterations + 1 :],
-        )
-        made += more
-        if not rate > general_rate:
-            start, psi, rate = best, refined, general_rate
+        forced, forced_psi, forced_rate = start, psi, rate
+        prelude = 0 if radiated else iterations // 2
+        scratch = np.empty(prelude + 1)
+        for noise, budget, rates in (
+            (_PRELUDE_NOISE * noise_power, prelude, scratch),
+            (noise_power, iterations - prelude, history[zf_iterations + 1 :]),
+        ):
+            if budget == 0 and noise > noise_power:
+                continue
+            gram = _grams(wide, waves, start, radiated)
+            entry = np.empty_like(psi)
+            for f in range(len(channel)):
+                entry[f] = _entry(gram[f], psi[f], power, noise, weights)
+            start, psi, rate, more, converged = _ascend(
+                1,
+                wide,
+                waves,
+                start,
+                entry,
+                power,
+                noise,
+                weights,
+                radiated,
+                sweeps,
+                budget,
+                tolerance,
+                rates,
+            )
+            made += more
+        if forced_rate > rate:
+            start, psi, rate = forced, forced_psi, forced_rate
+    start = start / max(np.max(start), 1.0)
     digital = _beams(wide, waves, start, psi, power, radiated)
     return start, digital, rate, made, converged, history
 
@@ -568,7 +628,7 @@ def alternating(
     while made < iterations and not converged:
         served, steps = rate, 0
         while made < iterations:
-            current = _clip(current + step * gradient)
+            current = _clip(current + step * gradient, 1.0)
             made += 1
             steps += 1
             if steps == inner:

@@ -38,6 +38,10 @@ METHODS: dict[str, tuple[Callable[..., Found], bool]] = {
     "mbdnn": (mbdnn, False),
 }
 
+#: Least amplitude of random starts where the first start is all on: better than 0 by 0.5 %
+#: in the best of four (64 elements, 10 dB).
+_DIMMEST = 0.5
+
 
 def solve(
     channel: ArrayLike,
@@ -88,7 +92,8 @@ def solve(
         those of its zero-forcing stage, where the power allows it (K <= L, one channel);
         otherwise it comes back with ``feasible`` False.
     starts : int
-        Runs from this many starts, the best of which is kept; all but the first are random.
+        Runs from this many starts, the best of which is kept; all but the first are random,
+        uniform on [0, 1], or on [0.5, 1] for ``zf`` and ``joint``.
     start : (..., N) real, optional
         The first start, for example the amplitudes of the channel a moment ago; by default all
         elements on, or random for the published methods.
@@ -171,9 +176,10 @@ def solve(
         if problem.users <= problem.feeds:  # amplitudes that starve no one, for the floors
             saved = rated(zero_forcing_stage(problem, first, **options))
             best = _chosen(saved.feasible & ~best.feasible, saved, best)
+    lowest = 0.0 if random_first else _DIMMEST
     solution = report(1, best)
     for index in range(1, starts):
-        found = run(problem, _random_start(problem, seed, index), **options)
+        found = run(problem, _random_start(problem, seed, index, lowest), **options)
         best = _better(best, rated(found))
         solution = report(index + 1, best)
     return solution
@@ -298,10 +304,10 @@ def _given_start(problem: Problem, start: ArrayLike) -> np.ndarray:
     return amplitudes
 
 
-def _random_start(problem: Problem, seed: int, index: int) -> np.ndarray:
+def _random_start(problem: Problem, seed: int, index: int, lowest: float = 0.0) -> np.ndarray:
     """Uniform amplitudes; row i of the stream is item i's, whatever the batch."""
     shape = (*problem.batch, problem.channel.shape[-1])
-    return np.random.default_rng([seed, index]).random(shape)
+    return np.random.default_rng([seed, index]).uniform(lowest, 1.0, shape)
 
 
 def _rated(

@@ -8,8 +8,8 @@ import numpy as np
 
 from .problem import Found, Problem, run_loop
 
-#: Iterations of the two stages: within a per cent of 30 + 80 at a third of their time.
-_STAGES = (10, 25)
+#: Iterations of the two stages: within half a per cent of 30 + 80 at two fifths of their time.
+_STAGES = (12, 30)
 
 
 def joint(
