@@ -19,7 +19,7 @@ _INK = "#1B2230"
 _BEHIND = "#D9D9D9"
 _ACCENT = "#D1490C"
 #: Told apart from each other and from the accent by lightness alone too.
-_OTHERS = ("#C3C8CE", "#5AA9DD", "#3B4252")
+_OTHERS = ("#C3C8CE", "#5AA9DD", "#3B4252", "#FFFFFF", "#8A93A0")
 _STYLE = {
     "font.size": 10.0,
     "axes.titlesize": 11.0,
@@ -91,12 +91,13 @@ def _place(figure: Any, row: list[tuple[Any, float, float]]) -> None:
 
 def _title(comparison: Comparison) -> str:
     surface, settings = comparison.surface, comparison.settings
+    floor = settings["min_rate"]
     return (
         f"{settings['scene']}: {len(comparison.users)} users, "
         f"{surface.shape[0]} × {surface.shape[1]} elements, {surface.feed_count} feeds, "
         f"{surface.frequency / 1e9:g} GHz, {settings['power_dbm']:g} dBm "
-        f"({settings['constraint']}), noise {settings['noise_dbm']:g} dBm, "
-        f"at least {settings['min_rate']:g} bit/s/Hz"
+        f"({settings['constraint']}), noise {settings['noise_dbm']:g} dBm"
+        + (f", at least {floor:g} bit/s/Hz" if floor else "")
     ).replace(" -", " −")
 
 
@@ -259,15 +260,16 @@ def _draw_rates(axes: Any, comparison: Comparison) -> None:
         label=f"fully digital, same users: {comparison.fully_digital_rates.sum():.2f} bit/s/Hz",
     )
     floor = comparison.settings["min_rate"]
-    handles.append(
-        axes.axhline(
-            floor,
-            color=_INK,
-            linewidth=1.2,
-            linestyle=(0, (4, 3)),
-            label=f"minimum: {floor:g} bit/s/Hz each",
+    if floor:
+        handles.append(
+            axes.axhline(
+                floor,
+                color=_INK,
+                linewidth=1.2,
+                linestyle=(0, (4, 3)),
+                label=f"minimum: {floor:g} bit/s/Hz each",
+            )
         )
-    )
     axes.set(
         title="Rates of the users that any method serves",
         xlabel="user (row in the file)",

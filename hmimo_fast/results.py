@@ -1,4 +1,4 @@
-"""What `hmimo-fast schedule` found: kept together, and written to one file."""
+"""What `hmimo-fast` found: kept together, and written to one file."""
 
 from __future__ import annotations
 
@@ -97,18 +97,29 @@ class Comparison:
             "solve_seconds": [run.solve_seconds for run in self.runs],
             "fully_digital_rates": self.fully_digital_rates,
             "fully_digital_seconds": self.fully_digital_seconds,
-            "channel": self.scene.channel,
-            "phase": self.surface.phase,
-            "element_positions": self.surface.positions,
-            "feed_positions": self.surface.feed_positions,
-            **self.settings,
         }
         for name in ("served", "amplitudes", "digital", "rates", "sum_rate", "feasible"):
             found[name] = np.stack([getattr(schedule, name) for schedule in schedules])
-        for name in ("user_positions", "surface_position", "surface_rotation", "line_of_sight"):
-            if getattr(self.scene, name) is not None:
-                found[name] = getattr(self.scene, name)
-        return {name: np.asarray(value) for name, value in found.items()}
+        return plain(found) | conditions(self.scene, self.surface, self.settings)
+
+
+def conditions(scene: Scene, surface: Surface, settings: dict[str, Any]) -> Arrays:
+    """What was solved: the channel, the surface, what the scene knows, and every setting."""
+    known: dict[str, Any] = {
+        "channel": scene.channel,
+        "phase": surface.phase,
+        "element_positions": surface.positions,
+        "feed_positions": surface.feed_positions,
+    }
+    for name in ("user_positions", "surface_position", "surface_rotation", "line_of_sight"):
+        if getattr(scene, name) is not None:
+            known[name] = getattr(scene, name)
+    return plain(known | settings)
+
+
+def plain(values: dict[str, Any]) -> Arrays:
+    """Each as an array."""
+    return {name: np.asarray(value) for name, value in values.items()}
 
 
 @contextmanager

@@ -316,7 +316,7 @@ def test_interrupted(
     def interrupt(*arguments: Any, **settings: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "schedule", interrupt)
+    monkeypatch.setattr(cli.schedule, "schedule", interrupt)
     assert main(["schedule", "munich"]) == 130
     assert capsys.readouterr().err.splitlines()[1:] == ["hmimo-fast: interrupted"]
     assert not list(here.iterdir())
@@ -342,7 +342,7 @@ def without(package: str) -> Callable[[str], object]:
 def test_without_matplotlib(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "find_spec", without("matplotlib"))
+    monkeypatch.setattr(cli.output, "find_spec", without("matplotlib"))
     assert main(["schedule", "munich", *QUICK]) == 0
     assert "pip install 'hmimo_fast[cli]'" in capsys.readouterr().err.splitlines()[0]
     assert [path.name for path in here.iterdir()] == ["schedule_munich.npz"]
@@ -353,7 +353,7 @@ def test_without_matplotlib(
 def test_without_h5py(
     here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "find_spec", without("h5py"))
+    monkeypatch.setattr(cli.output, "find_spec", without("h5py"))
     assert main(["schedule", "munich", "--output", "result.h5"]) == 2
     assert "pip install 'hmimo_fast[io]'" in capsys.readouterr().err
 
@@ -385,7 +385,7 @@ def test_progress_elsewhere_is_a_line_a_method(
 def test_info(
     backend: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(cli, "get_backend", lambda: backend)
+    monkeypatch.setattr(cli.info, "get_backend", lambda: backend)
     if backend == "native":
         pytest.importorskip("hmimo_fast.kernels.native")
     assert main(["info"]) == 0
@@ -417,7 +417,7 @@ def test_bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[st
         assert env["OPENBLAS_NUM_THREADS"] == "1"
         return subprocess.CompletedProcess(command, 0, measured)
 
-    monkeypatch.setattr(cli.subprocess, "run", run)
+    monkeypatch.setattr(cli.bench.subprocess, "run", run)
     assert main(["bench", "--seconds", "0.5"]) == 0
     assert commands == [[sys.executable, "-m", "hmimo_fast.benchmark", "0.5"]]
     lines = capsys.readouterr().out.splitlines()
@@ -452,7 +452,7 @@ def test_bench_refuses_a_peer_that_differs() -> None:
 
 def test_bench_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        cli.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 3, "")
+        cli.bench.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 3, "")
     )
     with pytest.raises(SystemExit) as stop:
         main(["bench"])
@@ -480,7 +480,7 @@ def test_examples_of_the_help_parse(
         main(["schedule", "--help"])
     help_lines = capsys.readouterr().out.splitlines()
     seen: list[Any] = []
-    monkeypatch.setattr(cli, "_schedule", seen.append)
+    monkeypatch.setattr(cli.schedule, "run", seen.append)
     examples = [line.split()[1:] for line in help_lines if line.startswith("  hmimo-fast ")]
     assert [main(example) for example in examples] == [0, 0, 0, 0]
     assert [options.scene for options in seen] == ["munich"] * 3 + ["channels.mat"]

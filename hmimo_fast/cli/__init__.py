@@ -1,0 +1,67 @@
+"""The command ``hmimo-fast``: one module a command, each of which adds its own parser."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from . import bench, info, reproduce, schedule, solve, train
+from .arguments import Parser
+
+#: In the order of the help.  A module here imports what is slow, or an extra, only when it runs.
+COMMANDS = (solve, schedule, reproduce, train, bench, info)
+
+_DESCRIPTION = """\
+Beamforming and user scheduling for holographic MIMO surfaces: which users a
+surface serves, how strongly each of its elements radiates, and which digital
+beams feed it.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Without the name of the program; those of the process by default.
+
+    Returns
+    -------
+    int
+        Exit status: 0 done, 2 a bad argument or file, 130 interrupted.
+
+    Examples
+    --------
+    >>> main(["schedule", "munich", "--users", "0"])
+    2
+    """
+    try:
+        options = _parser().parse_args(arguments)
+        options.run(options)
+        sys.stdout.flush()
+    except (ValueError, TypeError, ImportError, OSError) as error:
+        if isinstance(error, BrokenPipeError):
+            # The reader of the table has gone; nor may the flush at exit meet the closed pipe.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        message = " ".join(str(error).split()) or type(error).__name__
+        print(f"hmimo-fast: error: {message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("hmimo-fast: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(prog="hmimo-fast", description=_DESCRIPTION)
+    parser.add_argument(
+        "--version", action="version", version=f"hmimo-fast {info.version_of('hmimo_fast')}"
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add(commands)
+    return parser

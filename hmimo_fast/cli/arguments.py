@@ -1,0 +1,93 @@
+"""The parser, and what an argument may be."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Collection
+from typing import Any, NoReturn, TypeAlias
+
+#: What `add` of a command's module is given.
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
+
+
+class Parser(argparse.ArgumentParser):
+    """Keeps the line breaks of the help, and says what is wrong in one line."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(
+            formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **settings
+        )
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def _number(text: str, low: float, expected: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not low <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"expected {expected}, got {text!r}")
+    return value
+
+
+def nonnegative(text: str) -> float:
+    """A number >= 0."""
+    return _number(text, 0.0, "a number >= 0")
+
+
+def positive(text: str) -> float:
+    """A number > 0."""
+    return _number(text, math.nextafter(0.0, 1.0), "a number > 0")
+
+
+def decibels(text: str) -> float:
+    """A power in dBm."""
+    value = _number(text, -300.0, "dBm between -300 and 300")
+    if value > 300.0:
+        raise argparse.ArgumentTypeError(f"expected dBm between -300 and 300, got {text!r}")
+    return value
+
+
+def natural(text: str, low: int = 0) -> int:
+    """An integer of at least ``low``."""
+    if not text.isascii() or not text.isdecimal() or int(text) < low:
+        raise argparse.ArgumentTypeError(f"expected an integer of at least {low}, got {text!r}")
+    return int(text)
+
+
+def count(text: str) -> int:
+    """An integer of at least 1."""
+    return natural(text, 1)
+
+
+def shape(text: str) -> tuple[int, int]:
+    """``NXxNY``."""
+    nx, _, ny = text.lower().partition("x")
+    try:
+        return count(nx), count(ny)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"expected elements along x and y, such as 8x8, got {text!r}"
+        ) from None
+
+
+def feeds(text: str) -> int | str:
+    """A number of feeds, or ``edge:L``, which `Surface` reads."""
+    return text if text.startswith("edge:") else count(text)
+
+
+def names(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:
+    """Different ones of these, with commas."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        chosen = tuple(text.split(","))
+        if not set(chosen) <= set(known) or len(set(chosen)) < len(chosen):
+            raise argparse.ArgumentTypeError(
+                f"expected different ones of {','.join(known)}, got {text!r}"
+            )
+        return chosen
+
+    return parse

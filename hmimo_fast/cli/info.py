@@ -1,0 +1,60 @@
+"""``hmimo-fast info``: what is installed here, and what computes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+
+from ..kernels import get_backend
+from ..kernels.threads import default_threads
+from .arguments import Commands
+
+#: Packages that some part of hmimo_fast uses, in the order of `info`.
+PACKAGES = (
+    *("numpy", "scipy", "numba", "Cython", "torch", "safetensors"),
+    *("matplotlib", "rich", "h5py", "joblib", "submitit"),
+)
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    said = "what is installed here, and what computes"
+    command = commands.add_parser("info", help=said, description=f"Say {said}.")
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print it."""
+    lines = {
+        "hmimo_fast": version_of("hmimo_fast"),
+        "backend": backend(),
+        "threads": f"{default_threads()} of {os.cpu_count()} CPUs",
+        "platform": f"{platform.system()} {platform.machine()}",
+        "Python": platform.python_version(),
+        **{package: version_of(package) for package in PACKAGES},
+    }
+    for name, text in lines.items():
+        print(f"{name:12}{text}")
+
+
+def backend() -> str:
+    """The backend, and its instructions where it is C."""
+    name = get_backend()
+    if name == "native":
+        import hmimo_fast.kernels.native as native
+
+        name += f" (C kernels, {native.level()} instructions)"
+    elif find_spec("hmimo_fast.kernels.native") is None:
+        name += " (the C kernels were not built)"
+    return name
+
+
+def version_of(package: str) -> str:
+    """Its version, or that it is not installed."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"

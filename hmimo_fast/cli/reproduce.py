@@ -1,0 +1,178 @@
+"""``hmimo-fast reproduce``: the figures and tables of both papers, with our methods."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import textwrap
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..results import replacing
+from .arguments import Commands, count, natural
+from .display import display, table
+
+if TYPE_CHECKING:
+    from ..studies import Dataset, Study
+
+_DESCRIPTION = """\
+Compute a figure or table of paper A (arXiv 2504.19522) or B (arXiv
+2502.17408) with the paper's methods, ours and the fully digital array over the
+same channels; print its table, and for every trend that the paper states
+whether it shows, with the figures.
+"""
+
+_EPILOG = """\
+STUDY is one of
+  list     what there is
+  B-3, B-4, B-7, B-9, B-C, A-3, A-4, A-T1, A-T2
+  all      all of these
+  trends   what the papers state, against the results in the folder
+
+what is written, in the folder:
+  STUDY.h5    the dataset, with named dimensions, units, settings, versions and
+              seed, which h5py, xarray and MATLAB open
+  STUDY.pdf, STUDY.png, STUDY.txt    the figure, the table and the trends
+  chunks/     every 100 realizations of a setting under a method. A run that
+              was ended at any moment goes on from them when the same command
+              is given again, to the same bits; delete them when it is done.
+
+engines:
+  serial        this process, with threads inside the kernels
+  processes     as many processes as there are CPUs; processes:2 for two
+  dask:ADDRESS  workers of a dask scheduler, such as dask:tcp://node1:8786
+  ray:ADDRESS   workers of a ray cluster; ray:auto for the one of this machine
+  slurm         arrays of Slurm jobs through submitit; SBATCH_PARTITION,
+                SBATCH_TIMELIMIT and the like direct them. The folder must be on
+                a disk that the nodes share.
+  local         the same jobs on this machine
+
+exit status:
+  0 done; 1 chunks failed again and again, and are missing in the results; 2 a
+  bad argument or file; 130 interrupted
+
+examples:
+  hmimo-fast reproduce all --quick
+  hmimo-fast reproduce B-7 --realizations 10000 --output night
+  hmimo-fast reproduce A-3 --engine dask:tcp://node1:8786
+"""
+
+#: Realizations of a quick run: one chunk a point and method.
+_QUICK = 100
+_WIDTH, _INDENT = 96, " " * 5
+
+
+def add(commands: Commands) -> None:
+    """Add the command."""
+    command = commands.add_parser(
+        "reproduce",
+        help="compute the figures and tables of the papers",
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    option = command.add_argument
+    option("study", metavar="STUDY", help="an id, all, list or trends (see below)")
+    option("--realizations", type=count, default=1000, metavar="INT",
+        help="of each setting (default: 1000)")  # fmt: skip
+    option("--quick", dest="realizations", action="store_const", const=_QUICK,
+        help=f"{_QUICK} of them")  # fmt: skip
+    option("--seed", type=natural, default=0, metavar="INT", help="of all draws (default: 0)")
+    option("--engine", default="processes", metavar="ENGINE",
+        help="where to compute (see below; default: processes)")  # fmt: skip
+    option("--output", type=Path, default=Path("studies"), metavar="DIR",
+        help="folder for what is written (default: studies here)")  # fmt: skip
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Compute, write and print."""
+    from .. import studies
+
+    name, folder = options.study, options.output
+    if name == "list":
+        print("\n".join(f"{s.id:6}{s.title} ({s.source})" for s in studies.STUDIES.values()))
+        return
+    if name not in (*studies.STUDIES, "all", "trends"):
+        known = ", ".join((*studies.STUDIES, "all", "list", "trends"))
+        raise ValueError(f"STUDY: expected one of {known}, got {name!r}")
+    for package, extra in (("h5py", "io"), ("matplotlib", "cli")):
+        if find_spec(package) is None:
+            raise ImportError(f"reproduce needs {package}: pip install 'hmimo_fast[{extra}]'")
+    if name == "trends":
+        print(_known_trends(folder))
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    chosen = studies.STUDIES.values() if name == "all" else [studies.STUDIES[name]]
+    incomplete = [study.id for study in chosen if not _reproduce(study, options)]
+    if incomplete:
+        print(f"hmimo-fast: chunks are missing in {', '.join(incomplete)}", file=sys.stderr)
+        raise SystemExit(1)
+
+
+def _reproduce(study: Study, options: argparse.Namespace) -> bool:
+    """Compute, write and print one study; whether all of its chunks are there."""
+    from .. import studies
+    from ..studies.figures import draw
+
+    with display() as begin:
+        dataset = studies.run(
+            study,
+            options.output,
+            options.realizations,
+            options.seed,
+            options.engine,
+            begin(f"{study.id}: {study.title}"),
+            lambda line: print(f"hmimo-fast: {line}", file=sys.stderr),
+        )
+    stem = options.output / study.id
+    dataset.save(stem.with_suffix(".h5"))
+    for suffix in (".pdf", ".png"):
+        draw(stem.with_suffix(suffix), study, dataset)
+    text = f"{_tables(study, dataset)}\n\n{_trends(study, dataset)}"
+    with replacing(stem.with_suffix(".txt")) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+    print(f"{text}\n\nresult: {stem}.h5, .pdf, .png, .txt\n")
+    return bool(dataset.attributes["failed"] == 0)
+
+
+def _tables(study: Study, dataset: Dataset) -> str:
+    from ..studies.tables import tabulate
+
+    about = dataset.attributes
+    parts = [
+        f"{study.id}: {study.title}\n{about['realizations']} realizations, seed {about['seed']}, "
+        f"{about['setting']['constraint']} power; ± is half the 95 % band"
+    ]
+    for panel in study.panels:
+        if panel.x in dataset.variables:
+            continue
+        heading, rows = tabulate(dataset, panel)
+        if len(rows) > 2:
+            parts.append(f"{heading}\n{table(*rows)}")
+    return "\n\n".join(parts)
+
+
+def _trends(study: Study, dataset: Dataset) -> str:
+    """Each claim of the paper, whether it shows, and the figures."""
+    lines = ["What the paper says, and whether it shows here"]
+    for claim in study.claims:
+        verdict = claim.check(dataset)
+        word = {True: "yes", False: "NO", None: "-"}[verdict.holds]
+        lines.append(f"{word:5}{claim.text}")
+        remark = claim.remark if verdict.holds is False else ""
+        for text in filter(None, (verdict.figures, remark)):
+            lines += textwrap.wrap(text, _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT)
+    return "\n".join(lines)
+
+
+def _known_trends(folder: Path) -> str:
+    from ..studies import STUDIES, Dataset
+
+    there = {name: folder / f"{name}.h5" for name in STUDIES if (folder / f"{name}.h5").exists()}
+    if not there:
+        raise ValueError(f"--output: no results in {folder}; first: hmimo-fast reproduce all")
+    return "\n\n".join(
+        f"{name}: {STUDIES[name].title}\n{_trends(STUDIES[name], Dataset.load(file))}"
+        for name, file in there.items()
+    )
