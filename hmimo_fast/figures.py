@@ -19,7 +19,7 @@ _INK = "#1B2230"
 _BEHIND = "#D9D9D9"
 _ACCENT = "#D1490C"
 #: Told apart from each other and from the accent by lightness alone too.
-_OTHERS = ("#C3C8CE", "#5AA9DD", "#3B4252", "#FFFFFF", "#8A93A0")
+_OTHERS = ("#C3C8CE", "#5AA9DD", "#3B4252", "#FFFFFF", "#8A93A0", "#1F5F8B")
 _STYLE = {
     "font.size": 10.0,
     "axes.titlesize": 11.0,

@@ -44,8 +44,8 @@ engines:
   dask:ADDRESS  workers of a dask scheduler, such as dask:tcp://node1:8786
   ray:ADDRESS   workers of a ray cluster; ray:auto for the one of this machine
   slurm         arrays of Slurm jobs through submitit; SBATCH_PARTITION,
-                SBATCH_TIMELIMIT and the like direct them. The folder must be on
-                a disk that the nodes share.
+                SBATCH_TIMELIMIT (5 minutes if unset) and the like direct them.
+                The folder must be on a disk that the nodes share.
   local         the same jobs on this machine
 
 exit status:

@@ -46,6 +46,7 @@ methods:
                (paper B, arXiv 2502.17408, Algorithm 1)
   zf_hbf       zero forcing and fractional programming (paper A, ZF-HBF)
   wmmse_hbf    WMMSE on beams and amplitudes (paper A, arXiv 2504.19522)
+  mbdnn        the network of paper A with the shipped weights; needs torch
   As a yardstick, all are followed by a fully digital array: as many RF chains
   as elements, at the same power. With more users than feeds, only joint and
   wmmse_hbf have a solution.

@@ -1,0 +1,23 @@
+"""Every figure and table of the two papers: a description, one engine, a dataset and a figure."""
+
+from __future__ import annotations
+
+from . import paper_a, paper_b
+from .dataset import Dataset
+from .description import Claim, Method, Panel, Setting, Study, Verdict
+from .runner import run
+
+#: Studies by id.
+STUDIES = {study.id: study for study in (*paper_b.STUDIES, *paper_a.STUDIES)}
+
+__all__ = [
+    "STUDIES",
+    "Claim",
+    "Dataset",
+    "Method",
+    "Panel",
+    "Setting",
+    "Study",
+    "Verdict",
+    "run",
+]

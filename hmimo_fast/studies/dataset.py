@@ -1,0 +1,193 @@
+"""Arrays with named dimensions, and the one file they are kept in."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..results import replacing
+
+#: What is measured, and the unit; of dimensions and of variables.
+MEANINGS = {
+    "elements": ("elements N", "1"),
+    "users": ("users K, feeds L = K", "1"),
+    "snr_db": ("SNR", "dB"),
+    "method": ("method", ""),
+    "realization": ("realization", "1"),
+    "user": ("user", "1"),
+    "iterate": ("iterate", "1"),
+    "sum_rate": ("sum rate", "bit/s/Hz"),
+    "rates": ("rate of a user", "bit/s/Hz"),
+    "served": ("frequency of being served", "1"),
+    "iterations": ("iterations", "1"),
+    "microseconds": ("CPU time of one channel", "µs"),
+    "microseconds_an_iteration": ("CPU time of one iteration", "µs"),
+    "history": ("rate of the iterate", "bit/s/Hz"),
+    "largest_fall": ("largest fall of the rate", "bit/s/Hz"),
+}
+
+
+#: How a label of a dimension is written where it stands alone.
+_LABELS = {"elements": "N = {:g}", "users": "K = {:g}", "snr_db": "{:g} dB", "user": "user {}"}
+
+
+def axis_label(name: str) -> str:
+    """Meaning and unit of a dimension or variable."""
+    meaning, unit = MEANINGS[name]
+    return meaning if unit in ("", "1") else f"{meaning}, {unit}"
+
+
+def describe(dimension: str, label: Any) -> str:
+    """A label of a dimension, to be read by itself.
+
+    Parameters
+    ----------
+    dimension : str
+        Its name.
+    label : number or str
+        One of its coordinates.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> describe("snr_db", 10.0)
+    '10 dB'
+    """
+    return _LABELS.get(dimension, "{}").format(label)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a study measured.
+
+    Attributes
+    ----------
+    coordinates : dict of str to (n,) ndarray
+        Dimensions and their labels.
+    variables : dict of str to ndarray
+        NaN where nothing was measured.
+    dimensions : dict of str to tuple of str
+        Of each variable, by name, in order.
+    attributes : dict
+        Plain numbers, strings, lists and dicts: title, settings, seed, versions.
+
+    Examples
+    --------
+    >>> dataset = Dataset(
+    ...     {"snr_db": np.array([0.0, 10.0]), "realization": np.arange(3)},
+    ...     {"sum_rate": np.arange(6.0).reshape(2, 3)},
+    ...     {"sum_rate": ("snr_db", "realization")},
+    ...     {"seed": 0},
+    ... )
+    >>> dataset.select("sum_rate", snr_db=10.0)
+    array([3., 4., 5.])
+    """
+
+    coordinates: dict[str, np.ndarray]
+    variables: dict[str, np.ndarray]
+    dimensions: dict[str, tuple[str, ...]]
+    attributes: dict[str, Any]
+
+    def select(self, variable: str, **labels: Any) -> np.ndarray:
+        """A variable at these labels; the dimensions that are named go.
+
+        Parameters
+        ----------
+        variable : str
+            Its name.
+        **labels
+            A label for each dimension to leave; names of dimensions that it does not have are
+            passed over.
+
+        Returns
+        -------
+        ndarray
+            In the order of the other dimensions.
+
+        Raises
+        ------
+        ValueError
+            If a label is not among the coordinates.
+        """
+        places: list[Any] = []
+        for name in self.dimensions[variable]:
+            places.append(self._place(name, labels[name]) if name in labels else slice(None))
+        return np.asarray(self.variables[variable][tuple(places)])
+
+    def _place(self, name: str, label: Any) -> int:
+        found = np.flatnonzero(self.coordinates[name] == label)
+        if not len(found):
+            known = ", ".join(map(str, self.coordinates[name]))
+            raise ValueError(f"{name}: expected one of {known}, got {label!r}")
+        return int(found[0])
+
+    def save(self, path: Path) -> None:
+        """Write HDF5 with dimension scales, which xarray, netCDF tools and MATLAB read by name.
+
+        Parameters
+        ----------
+        path : Path
+            Ending in .h5.  The same data give the same bytes.
+
+        Raises
+        ------
+        ImportError
+            If h5py is not installed.
+        """
+        import h5py
+
+        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+            file.attrs["attributes"] = json.dumps(self.attributes, sort_keys=True)
+            for name, labels in self.coordinates.items():
+                is_text = labels.dtype.kind == "U"
+                file[name] = labels.astype(h5py.string_dtype()) if is_text else labels
+                file[name].make_scale(name)
+            for name, array in self.variables.items():
+                file.create_dataset(name, data=array, compression="gzip", shuffle=True)
+                for axis, dimension in enumerate(self.dimensions[name]):
+                    file[name].dims[axis].attach_scale(file[dimension])
+            for name in file:
+                file[name].attrs["long_name"], file[name].attrs["units"] = MEANINGS[name]
+
+    @classmethod
+    def load(cls, path: Path) -> Dataset:
+        """Read what `save` wrote.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+
+        Returns
+        -------
+        Dataset
+
+        Raises
+        ------
+        ImportError
+            If h5py is not installed.
+        """
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            scales = {name: item for name, item in file.items() if item.is_scale}
+            rest = {name: item for name, item in file.items() if name not in scales}
+            return cls(
+                {
+                    name: np.asarray(item.asstr()[()]) if item.dtype.kind == "O" else item[()]
+                    for name, item in scales.items()
+                },
+                {name: item[()] for name, item in rest.items()},
+                {
+                    name: tuple(axis[0].name[1:] for axis in item.dims)
+                    for name, item in rest.items()
+                },
+                json.loads(file.attrs["attributes"]),
+            )

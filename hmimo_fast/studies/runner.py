@@ -1,0 +1,195 @@
+"""Run a study: plan its chunks, compute those that are missing, and put them together."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import Arrays, read_arrays
+from ..kernels import get_backend
+from ..results import save
+from .chunks import ITERATES, Chunk, code, compute, weights
+from .dataset import Dataset
+from .description import Method, Study
+from .engines import Compute, outcomes
+
+#: How often a chunk that fails is tried.
+ATTEMPTS = 3
+
+Progress = Callable[[int, int], object]
+Report = Callable[[str], object]
+
+
+def run(
+    study: Study,
+    folder: Path,
+    realizations: int = 1000,
+    seed: int = 0,
+    engine: str = "processes",
+    progress: Progress = lambda done, total: None,
+    report: Report = lambda text: None,
+    compute: Compute = compute,
+) -> Dataset:
+    """Measure a study, going on where an earlier run in the same folder ended.
+
+    Every chunk is written as it is finished, under a name that tells all that determines it.
+    Killed at any moment and started again, the run computes what is missing, and the result is
+    the same to the bit; a changed setting has other names.
+
+    Parameters
+    ----------
+    study : Study
+        What to measure; methods that cannot run here are left out, and reported.
+    folder : Path
+        For the chunks, made if need be.
+    realizations : int
+        Of each point, up to the study's most; whole chunks are computed.
+    seed : int
+        Of all draws.
+    engine : str
+        Where, see `engines.outcomes`.
+    progress : callable
+        Called as ``progress(done, total)`` with numbers of chunks.
+    report : callable
+        Called with a line for what is left out, fails, or is tried again.
+    compute : callable
+        Chunk -> arrays.
+
+    Returns
+    -------
+    Dataset
+        Chunks that failed every time are NaN in it and counted in ``attributes["failed"]``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such engine.
+    ImportError
+        If its library is not installed.
+    """
+    study = replace(study, methods=_runnable(study, report))
+    realizations = min(realizations, study.most or realizations)
+    chunks = _plan(study, realizations, seed)
+    folder = folder / "chunks"
+    folder.mkdir(parents=True, exist_ok=True)
+    read = {place: _read(folder / chunk.name) for place, chunk in chunks.items()}
+    found = {place: arrays for place, arrays in read.items() if arrays is not None}
+    error = ""
+    for _ in range(ATTEMPTS):
+        places = [place for place in chunks if place not in found]
+        if not places:
+            break
+        progress(len(found), len(chunks))
+        tasks = list(enumerate(chunks[place] for place in places))
+        try:
+            for index, outcome in outcomes(engine, compute, tasks, folder):
+                chunk = chunks[places[index]]
+                if isinstance(outcome, str):
+                    error = outcome
+                    report(f"{study.id}: {_failure(chunk, error)}")
+                    continue
+                save(folder / chunk.name, outcome)
+                found[places[index]] = outcome
+                progress(len(found), len(chunks))
+        except (ImportError, ValueError, OSError):
+            raise
+        except Exception as lost:  # a library's own, when its workers are; what is saved stays
+            report(f"{study.id}: the engine stopped: {type(lost).__name__}: {lost}")
+    failed = len(chunks) - len(found)
+    if failed:
+        report(f"{study.id}: {failed} of {len(chunks)} chunks failed {ATTEMPTS} times\n{error}")
+    progress(len(chunks), len(chunks))
+    return _assembled(study, found, realizations, seed, failed)
+
+
+def _runnable(study: Study, report: Report) -> tuple[Method, ...]:
+    lacks = {method.label: lacking(method, study.base.constraint) for method in study.methods}
+    for label, reason in lacks.items():
+        if reason:
+            report(f"{study.id}: {label} is left out: {reason}")
+    return tuple(method for method in study.methods if not lacks[method.label])
+
+
+def _failure(chunk: Chunk, error: str) -> str:
+    where = f"chunk {chunk.index} of {chunk.method.label} at {chunk.setting}"
+    return f"{where} failed: {error.strip().splitlines()[-1]}"
+
+
+def lacking(method: Method, constraint: str) -> str:
+    """What a method needs and does not find here; empty if it can run."""
+    file = weights(method, constraint)
+    if file is None:
+        return ""
+    if find_spec("torch") is None:
+        return "it needs torch: pip install 'hmimo_fast[nn]'"
+    return "" if file.exists() else f"its weights {file.name} are not shipped"
+
+
+#: Place along the axes, number of the method, number of the chunk.
+_Place = tuple[tuple[int, ...], int, int]
+
+
+def _plan(study: Study, realizations: int, seed: int) -> dict[_Place, Chunk]:
+    return {
+        (place, number, index): Chunk(
+            study.measure, setting, method, seed, index, study.chunk, get_backend()
+        )
+        for index in range(-(-realizations // study.chunk))
+        for place, setting in study.points()
+        for number, method in enumerate(study.methods)
+    }
+
+
+def _read(file: Path) -> Arrays | None:
+    """A chunk's arrays; None if there are none, or the file was damaged later."""
+    try:
+        return read_arrays(file) if file.exists() else None
+    except ValueError:
+        return None
+
+
+def _assembled(
+    study: Study, found: dict[_Place, Arrays], realizations: int, seed: int, failed: int
+) -> Dataset:
+    axes: dict[str, Any] = {name: np.array(values) for name, values in study.axes().items()}
+    axes["method"] = np.array([method.label for method in study.methods])
+    axes["realization"] = np.arange(realizations)
+    inner = {"rates": "user", "served": "user", "history": "iterate"}
+    labels = {"user": np.arange(1, study.base.users + 1), "iterate": ITERATES}
+    dimensions = {}
+    for name in study.variables:
+        last = (inner[name],) if name in inner else ()
+        dimensions[name] = (*axes, *last)
+    coordinates = axes | {
+        name: labels[name] for dims in dimensions.values() for name in dims if name in labels
+    }
+    variables = {
+        name: np.full([len(coordinates[dimension]) for dimension in dims], np.nan)
+        for name, dims in dimensions.items()
+    }
+    for (place, number, index), arrays in found.items():
+        first = index * study.chunk
+        count = min(study.chunk, realizations - first)
+        where: tuple[Any, ...] = (*place, number, slice(first, first + count))
+        for name, variable in variables.items():
+            variable[where] = arrays[name][:count]
+    attributes = {
+        "study": study.id,
+        "title": study.title,
+        "source": study.source,
+        "seed": seed,
+        "realizations": realizations,
+        "chunk": study.chunk,
+        "failed": failed,
+        "setting": asdict(study.base),
+        "methods": [asdict(method) for method in study.methods],
+        "versions": code() | {"python": platform.python_version()},
+        "backend": get_backend(),
+    }
+    return Dataset(coordinates, variables, dimensions, attributes)

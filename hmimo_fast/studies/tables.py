@@ -1,0 +1,62 @@
+"""The rows of a study's tables."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .dataset import Dataset, axis_label, describe
+from .description import Panel
+from .summaries import Line, lines
+
+#: Shares at which a distribution is tabulated.
+_SHARES = (0.1, 0.5, 0.9)
+#: Most columns of numbers; of a longer axis every so many.
+_COLUMNS = 8
+
+
+def tabulate(dataset: Dataset, panel: Panel) -> tuple[str, list[tuple[str, ...]]]:
+    """What a panel draws as text, plus or minus half the 95 % band.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        A study's.
+    panel : Panel
+        Of that study, with a dimension along x or with the distribution.
+
+    Returns
+    -------
+    heading : str
+        What the numbers are.
+    rows : list of tuple of str
+        Two rows of headings, then a row for each line that is drawn.
+    """
+    drawn = list(lines(dataset, panel))
+    heading = f"{panel.title}: {axis_label(panel.variable)}"
+    if panel.relative_to:
+        heading = f"{panel.title}: relative to {panel.relative_to}"
+    if panel.x:
+        labels = np.unique(np.concatenate([line.x for line in drawn]))
+        labels = labels[:: -(-len(labels) // _COLUMNS)]
+        columns = [f"{label:g}" for label in labels]
+        cells = [[_cell(line, label) for label in labels] for line in drawn]
+        across = axis_label(panel.x)
+    else:
+        columns = [f"{share:.0%}" for share in _SHARES]
+        cells = [[f"{_quantile(line, share):.4g}" for share in _SHARES] for line in drawn]
+        across = "of the draws up to"
+    names = [", ".join(describe(*item) for item in line.labels.items()) for line in drawn]
+    rows = [(name, *row) for name, row in zip(names, cells, strict=True)]
+    return heading, [("", *[""] * (len(columns) - 1), across), ("", *columns), *rows]
+
+
+def _quantile(line: Line, share: float) -> float:
+    return float(line.x[np.searchsorted(line.centre, share)])
+
+
+def _cell(line: Line, label: float) -> str:
+    at = np.flatnonzero(line.x == label)
+    if not len(at):
+        return "-"
+    centre, half = line.centre[at[0]], (line.high[at[0]] - line.low[at[0]]) / 2
+    return f"{centre:.4g} ± {half:.2g}"
