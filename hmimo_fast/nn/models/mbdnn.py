@@ -102,7 +102,7 @@ class MBDNN(Network):
                 link.channel * precoder.mT, torch.stack(seen, -1), edges, antennas
             )
             ahead = tamed((amplitudes + step + added).clamp(0.0, 1.0))
-            amplitudes, change, last = ahead, ahead - amplitudes, gradient.detach()
+            amplitudes, change, last = ahead, ahead - amplitudes, gradient
         digital = link.wmmse(amplitudes, digital.detach(), self.sweeps)
         weights = _weights(self.attention, link, amplitudes, digital, edges)
         return amplitudes, link.wmmse(amplitudes, digital, 1, weights)

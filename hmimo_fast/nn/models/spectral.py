@@ -26,37 +26,35 @@ def spectral_step(
     Returns
     -------
     step : (B, N) real
-        clip(m + length * gradient) - m, differentiable in m and the gradient.
+        clip(m + length * gradient) - m.
     direction : (B, N) real
         The gradient over its largest magnitude.
     length : (B, 1) real
-        Length over that direction, a constant.
+        Length over that direction.
     """
-    with torch.no_grad():
-        steepest = gradient.abs().amax(-1, keepdim=True)
-        steepest = torch.where(steepest > 0.0, steepest, 1.0)
-        length = torch.ones_like(steepest)
-        if last is not None:
-            bend = (change * (last - gradient)).sum(-1, keepdim=True)
-            bent = bend > 0.0
-            length = change.square().sum(-1, keepdim=True) * steepest / torch.where(bent, bend, 1.0)
-            length = torch.where(bent, length, _LONGEST).clamp(_SHORTEST, _LONGEST)
+    steepest = gradient.abs().amax(-1, keepdim=True)
+    steepest = torch.where(steepest > 0.0, steepest, 1.0)
+    length = torch.ones_like(steepest)
+    if last is not None:
+        bend = (change * (last - gradient)).sum(-1, keepdim=True)
+        bent = bend > 0.0
+        length = change.square().sum(-1, keepdim=True) * steepest / torch.where(bent, bend, 1.0)
+        length = torch.where(bent, length, _LONGEST).clamp(_SHORTEST, _LONGEST)
     direction = gradient / steepest
     return (amplitudes + length * direction).clamp(0.0, 1.0) - amplitudes, direction, length
 
 
 def tamed(amplitudes: Tensor) -> Tensor:
-    """The same, with no item's gradient above the ninth decile of the batch on the way back.
+    """The same, with every item's gradient of the batch's median size on the way back.
 
     Close to a singular channel second derivatives are huge, and a handful of items would decide
     every step of a training.
     """
     if amplitudes.requires_grad:
-        amplitudes.register_hook(_bounded)
+        amplitudes.register_hook(_of_one_size)
     return amplitudes
 
 
-def _bounded(gradient: Tensor) -> Tensor:
+def _of_one_size(gradient: Tensor) -> Tensor:
     size = gradient.norm(dim=-1, keepdim=True)
-    most = size.nanquantile(0.9)
-    return gradient * torch.where(size > most, most / size, 1.0)
+    return gradient * torch.where(size > 0.0, size.nanmedian() / size, 1.0)

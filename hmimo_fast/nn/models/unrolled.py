@@ -88,7 +88,7 @@ class UnrolledNet(Network):
             seen = [amplitudes, step, direction, change, length.expand_as(snr), snr]
             added, memory = rule(torch.cat([torch.stack(seen, -1), memory], -1))
             ahead = tamed((amplitudes + step + added).clamp(0.0, 1.0))
-            amplitudes, change, last = ahead, ahead - amplitudes, gradient.detach()
+            amplitudes, change, last = ahead, ahead - amplitudes, gradient
         # The rate is stationary in these beams: nothing of theirs to differentiate.
         with torch.no_grad():
             digital = link.wmmse(amplitudes, digital, self.last_sweeps)
