@@ -77,8 +77,8 @@ typedef struct {
                    hf_operand power, int radiated, void *digital);
     int (*alternating)(hf_shape, hf_problem, double step, int64_t inner, double tolerance,
                        int64_t iterations, hf_solved);
-    int (*variable_projection)(hf_shape, hf_problem, int64_t zf_iterations, int64_t iterations,
-                               int64_t sweeps, double tolerance, hf_solved);
+    int (*variable_projection)(hf_shape, hf_problem, hf_operand min_rate, int64_t zf_iterations,
+                               int64_t iterations, int64_t sweeps, double tolerance, hf_solved);
     int (*coordinate_descent)(hf_shape, hf_problem, int zero_forced, double tolerance,
                               int64_t iterations, hf_solved);
 } hf_table;

@@ -101,7 +101,7 @@ OPERATORS = {
         ),
         _parse(
             "variable_projection",
-            f"{_PROBLEM} -> {_SOLVED}",
+            f"{_PROBLEM} min_rate:K -> {_SOLVED}",
             "radiated zf_iterations iterations sweeps tolerance",
         ),
         _parse(

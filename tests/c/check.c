@@ -541,7 +541,7 @@ static int call_alternating(hf_shape s) {
     return kernels->alternating(s, nothing, 0.1, 1, 0, 1, nowhere);
 }
 static int call_projection(hf_shape s) {
-    return kernels->variable_projection(s, nothing, 1, 1, 1, 0, nowhere);
+    return kernels->variable_projection(s, nothing, none, 1, 1, 1, 0, nowhere);
 }
 static int call_descent(hf_shape s) {
     return kernels->coordinate_descent(s, nothing, 0, 0, 1, nowhere);
