@@ -110,9 +110,10 @@ static int item_project(SIZES, const void *amplitudes, const void *phase, const 
         double *history
 #define RESULT ((hf_solved){to_amplitudes, digital, sum_rate, made, converged, history})
 
-static int item_alternating(SIZES, PROBLEM, double step, int64_t inner, double tolerance,
-                            int64_t iterations, SOLVED) {
-    return hf_kernels()->alternating(SHAPE, GIVEN, step, inner, tolerance, iterations, RESULT);
+static int item_alternating(SIZES, PROBLEM, int64_t backtracking, double step, int64_t inner,
+                            double tolerance, int64_t iterations, SOLVED) {
+    return hf_kernels()->alternating(SHAPE, GIVEN, (int)backtracking, step, inner, tolerance,
+                                     iterations, RESULT);
 }
 
 static int item_variable_projection(SIZES, LIMITS, const double *min_rate, int64_t radiated,

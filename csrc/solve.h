@@ -750,8 +750,28 @@ static double evaluate_fixed(problem *p, const double *m, double *gradient) {
     return total;
 }
 
-static int alternating(hf_shape s, hf_problem given, double step, int64_t inner,
-                          double tolerance, int64_t iterations, hf_solved to) {
+/* One step from p->m at fixed V that raises its rate (Armijo, halving), from twice the last
+ * length; all stay where no step does.  Returns the rate. */
+static double backtrack(problem *p, double rate, double *length) {
+    for (double tried = fmin(2 * *length, 1e4); tried > 1e-12; tried *= 0.5) {
+        for (idx n = 0; n < p->n; n++) {
+            const double moved = p->m[n] + tried * p->gradient[n];
+            p->trial[n] = moved > 1 ? 1 : moved < 0 ? 0 : moved;
+            p->direction[n] = p->trial[n] - p->m[n];
+        }
+        const double trial_rate = evaluate_fixed(p, p->trial, p->trial_gradient);
+        if (trial_rate >= rate + 1e-4 * dot(p, p->gradient, p->direction)) {
+            SWAP(p->m, p->trial);
+            SWAP(p->gradient, p->trial_gradient);
+            *length = tried;
+            return trial_rate;
+        }
+    }
+    return rate;
+}
+
+static int alternating(hf_shape s, hf_problem given, int backtracking, double step, int64_t inner,
+                       double tolerance, int64_t iterations, hf_solved to) {
     problem at, *p = &at;
     const int status = open_problem(p, s, given.radiated, 0);
     if (status)
@@ -769,7 +789,7 @@ static int alternating(hf_shape s, hf_problem given, double step, int64_t inner,
         }
         set_amplitudes(p, p->m);
         force(p);
-        double rate = evaluate_fixed(p, p->m, p->gradient), best_rate = rate;
+        double rate = evaluate_fixed(p, p->m, p->gradient), best_rate = rate, length = step;
         history[0] = rate;
         memcpy(p->best, p->m, bytes);
         memcpy(p->best_beams, p->beams, beam_bytes);
@@ -778,15 +798,18 @@ static int alternating(hf_shape s, hf_problem given, double step, int64_t inner,
         while (made < iterations && !converged) {
             const double served = rate;
             for (int64_t steps = 1; made < iterations; steps++) {
-                for (idx n = 0; n < p->n; n++) {
+                const double previous = rate;
+                if (backtracking)
+                    rate = backtrack(p, rate, &length);
+                for (idx n = 0; n < p->n && !backtracking; n++) {
                     const double moved = p->m[n] + step * p->gradient[n];
                     p->m[n] = moved > 1 ? 1 : moved < 0 ? 0 : moved;
                 }
                 made++;
                 if (steps == inner)
                     break;
-                const double previous = rate;
-                rate = evaluate_fixed(p, p->m, p->gradient);
+                if (!backtracking)
+                    rate = evaluate_fixed(p, p->m, p->gradient);
                 if (inner == 0 && (fabs(rate - previous) < tolerance || steps == MOST_STEPS))
                     break;
             }

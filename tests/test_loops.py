@@ -84,14 +84,14 @@ def project(
     tolerance: float = 1e-9, **how: Any,
 ) -> Solved:  # fmt: skip
     options = (radiated, first, second, sweeps, tolerance)
-    return Solved(*edge.call("variable_projection", problem, options, **how))
+    return Solved(*edge.call("variable_projection", (*problem, None), options, **how))
 
 
 def alternate(
     problem: Problem, radiated: bool, step: float = 0.02, inner: int = 1,
-    tolerance: float = 1e-4, iterations: int = 10, **how: Any,
+    tolerance: float = 1e-4, iterations: int = 10, backtracking: bool = False, **how: Any,
 ) -> Solved:  # fmt: skip
-    options = (radiated, step, inner, tolerance, iterations)
+    options = (radiated, backtracking, step, inner, tolerance, iterations)
     return Solved(*edge.call("alternating", problem, options, **how))
 
 

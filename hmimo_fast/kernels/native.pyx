@@ -341,7 +341,7 @@ cdef inline hf_solved solved(
 def alternating(
     cnp.ndarray channel, cnp.ndarray start, cnp.ndarray phase, cnp.ndarray power,
     cnp.ndarray noise_power, cnp.ndarray weights,
-    bint radiated, double step, int64_t inner, double tolerance, int64_t iterations,
+    bint radiated, bint backtracking, double step, int64_t inner, double tolerance, int64_t iterations,
     cnp.ndarray amplitudes, cnp.ndarray digital, cnp.ndarray rate, cnp.ndarray made,
     cnp.ndarray converged, cnp.ndarray history
 ):
@@ -351,7 +351,7 @@ def alternating(
     cdef int status
     with nogil:
         status = hf_kernels().alternating(
-            shape, given, step, inner, tolerance, iterations, out)
+            shape, given, backtracking, step, inner, tolerance, iterations, out)
     check(status)
 
 

@@ -97,7 +97,7 @@ OPERATORS = {
         _parse(
             "alternating",
             f"{_PROBLEM} -> {_SOLVED}",
-            "radiated step inner tolerance iterations",
+            "radiated backtracking step inner tolerance iterations",
         ),
         _parse(
             "variable_projection",

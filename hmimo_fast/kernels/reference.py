@@ -407,9 +407,7 @@ def _restored(gram, shares, power, noise_power, weights, min_rate):
             min_rate,
             _SETTLING,
         )[3]
-        psi[f], rate, fits = _restored_item(
-            gram[f], share, power, noise_power, weights, min_rate
-        )
+        psi[f], rate, fits = _restored_item(gram[f], share, power, noise_power, weights, min_rate)
         if fit and not fits:
             total, fit = 0.0, False
         if fit or not fits:
@@ -681,9 +679,7 @@ def variable_projection(
         made += more
         if floored:
             gram = _grams(wide, waves, best, radiated)
-            refined, general_rate = _restored(
-                gram, refined, power, noise_power, weights, min_rate
-            )
+            refined, general_rate = _restored(gram, refined, power, noise_power, weights, min_rate)
         if not rate > general_rate:
             start, psi, rate = best, refined, general_rate
     digital = _beams(wide, waves, start, psi, power, radiated)
@@ -719,6 +715,35 @@ def _fixed_beams(channel, phase, amplitudes, digital, power, noise_power, weight
     return total, gradient
 
 
+def _backtracked(
+    channel,
+    phase,
+    amplitudes,
+    digital,
+    power,
+    noise_power,
+    weights,
+    radiated,
+    rate,
+    gradient,
+    length,
+):
+    """One step at fixed V that raises its rate (Armijo, halving), from twice the last length.
+
+    Returns m, its rate and gradient, and the length; all as they were where no step does.
+    """
+    trial_length = min(2.0 * length, 1e4)
+    while trial_length > 1e-12:
+        trial = _clip(amplitudes + trial_length * gradient)
+        trial_rate, trial_gradient = _fixed_beams(
+            channel, phase, trial, digital, power, noise_power, weights, radiated
+        )
+        if trial_rate >= rate + 1e-4 * np.sum(gradient * (trial - amplitudes)):
+            return trial, trial_rate, trial_gradient, trial_length
+        trial_length *= 0.5
+    return amplitudes, rate, gradient, length
+
+
 def alternating(
     channel,
     amplitudes,
@@ -727,6 +752,7 @@ def alternating(
     noise_power,
     weights,
     radiated,
+    backtracking,
     step,
     inner,
     tolerance,
@@ -735,7 +761,8 @@ def alternating(
     """[B] Algorithm 1: ZF, `inner` gradient steps on m, ZF again.
 
     With ``inner`` 0 the steps run until |dR| < tolerance, but at most a hundred, since at a
-    fixed step they may go back and forth for ever.
+    fixed step they may go back and forth for ever.  With ``backtracking`` a step is as long as
+    the rate at its beams allows, ``step`` only the first guess.
 
     Not monotone, so the best iterate is kept.  Returns as `variable_projection`;
     ``iterations`` bounds the gradients and ``history`` holds the rate after each ZF.
@@ -755,15 +782,31 @@ def alternating(
     while made < iterations and not converged:
         served, steps = rate, 0
         while made < iterations:
-            current = _clip(current + step * gradient)
+            previous = rate
+            if backtracking:
+                current, rate, gradient, step = _backtracked(
+                    wide,
+                    waves,
+                    current,
+                    digital,
+                    power,
+                    noise_power,
+                    weights,
+                    radiated,
+                    rate,
+                    gradient,
+                    step,
+                )
+            else:
+                current = _clip(current + step * gradient)
             made += 1
             steps += 1
             if steps == inner:
                 break
-            previous = rate
-            rate, gradient = _fixed_beams(
-                wide, waves, current, digital, power, noise_power, weights, radiated
-            )
+            if not backtracking:
+                rate, gradient = _fixed_beams(
+                    wide, waves, current, digital, power, noise_power, weights, radiated
+                )
             if inner == 0 and (abs(rate - previous) < tolerance or steps == _MOST_STEPS):
                 break
         digital = _zf_beams(wide, waves, current, power, radiated)
@@ -860,7 +903,9 @@ def coordinate_descent(
             whitened, beams = _whiten(wide[f], current, wave, radiated)
             gram = np.ascontiguousarray(whitened.conj().T) @ whitened
             if zero_forced:
-                zf_rate, _, _, psi[f], _ = _zf_terms(gram, power, noise_power, weights, 0.0 * weights)
+                zf_rate, _, _, psi[f], _ = _zf_terms(
+                    gram, power, noise_power, weights, 0.0 * weights
+                )
                 if zf_rate == -np.inf:
                     psi[f] = _pseudoinverse(gram, _TINY)[0]
             else:
