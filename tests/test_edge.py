@@ -402,7 +402,11 @@ def test_solvers_record_a_history(phases):
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ((True, False, -0.1, 1, 0.1, 2), ValueError, "^step: expected a value finite and at least 0"),
+        (
+            (True, False, -0.1, 1, 0.1, 2),
+            ValueError,
+            "^step: expected a value finite and at least 0",
+        ),
         ((True, False, "a", 1, 0.1, 2), TypeError, "^step: expected a real number"),
         ((True, False, 0.1, 1, np.nan, 2), ValueError, "^tolerance: expected a value finite"),
         ((True, False, 0.1, -1, 0.1, 2), ValueError, "^inner: expected an integer from 0"),

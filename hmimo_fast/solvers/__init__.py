@@ -182,7 +182,9 @@ def attempt(
     missed = _items(problem, best, rows)
     better = missed
     for found in under_floors(run, part, starts, _found(missed), options):
-        better = _better(better, _rated(part, _moved(part, found, states), method))
+        other = _rated(part, _moved(part, found, states), method)
+        higher = ~better.feasible | (other.sum_rate > better.sum_rate)
+        better = _chosen(other.feasible & higher, other, better)
     return _replaced(problem, best, rows, better)
 
 
