@@ -495,10 +495,11 @@ static void check_solves(int radiated) {
         array(B, 1),
         array(B * recorded, sizeof(double)),
     };
-    returned(kernels->variable_projection(shape, given, FIRST, SECOND, 2, 1e-9, got),
+    const hf_operand floors = doubles(K, 0, variant ? 2 : 0);
+    returned(kernels->variable_projection(shape, given, floors, FIRST, SECOND, 2, 1e-9, got),
              "variable_projection");
     check_solved("variable_projection", given, got, FIRST + SECOND, recorded);
-    returned(kernels->alternating(shape, given, 0.05, 2, 1e-9, STEPS, got), "alternating");
+    returned(kernels->alternating(shape, given, variant == 2, 0.05, 2, 1e-9, STEPS, got), "alternating");
     check_solved("alternating", given, got, STEPS, STEPS + 1);
     const int zero_forced = K <= L && variant != 1;
     returned(kernels->coordinate_descent(shape, given, zero_forced, 1e-9, STEPS, got),
@@ -538,10 +539,10 @@ static int call_project(hf_shape s) {
     return kernels->project(s, none, none, none, none, 1, NULL);
 }
 static int call_alternating(hf_shape s) {
-    return kernels->alternating(s, nothing, 0.1, 1, 0, 1, nowhere);
+    return kernels->alternating(s, nothing, 0, 0.1, 1, 0, 1, nowhere);
 }
 static int call_projection(hf_shape s) {
-    return kernels->variable_projection(s, nothing, 1, 1, 1, 0, nowhere);
+    return kernels->variable_projection(s, nothing, none, 1, 1, 1, 0, nowhere);
 }
 static int call_descent(hf_shape s) {
     return kernels->coordinate_descent(s, nothing, 0, 0, 1, nowhere);
