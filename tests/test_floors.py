@@ -135,7 +135,7 @@ def test_floored_zero_forcing_at_given_amplitudes(radiated: bool, scale: float) 
 
 
 def best_beams(
-    channel: np.ndarray, noise: float, floors: np.ndarray, weights: np.ndarray, trials: int = 6
+    channel: np.ndarray, noise: float, floors: np.ndarray, weights: np.ndarray, trials: int = 3
 ) -> float:
     """Highest weighted sum rate over V of power 1 under minimum rates, by SLSQP."""
     users, feeds = channel.shape
@@ -157,7 +157,7 @@ def best_beams(
         x = np.concatenate([inverse.real, inverse.imag]) if trial == 0 else x
         found = minimize(
             lambda x: -weights @ rates(x), x / np.linalg.norm(x), method="SLSQP",
-            constraints=limits, options={"maxiter": 200},
+            constraints=limits, options={"maxiter": 100},
         )  # fmt: skip
         if (rates(found.x) >= floors - 1e-6).all() and found.x @ found.x <= 1.0 + 1e-6:
             best = max(best, -found.fun)
@@ -168,7 +168,7 @@ def best_beams(
 def test_general_beams_under_floors_are_optimal(users: int) -> None:
     """As good as SLSQP at the same amplitudes, and feasible where that finds a feasible point."""
     worth = []
-    for seed in range(8):
+    for seed in range(6):
         rng = np.random.default_rng(seed)
         channel, phase = drawn((1, 1, users, 6), seed), np.exp(1j * drawn((1, 6, users), seed).real)
         weights, floors = rng.uniform(0.5, 1.5, users), rng.uniform(0.5, 2.0, users)
@@ -186,7 +186,7 @@ def test_general_beams_under_floors_are_optimal(users: int) -> None:
             worth.append(weights @ rates / expected)
         else:
             assert not (rates >= floors - 1e-9).all()
-    assert len(worth) >= 4
+    assert len(worth) >= 3
     assert min(worth) > 0.97  # SLSQP finds the better of two optima now and then
     assert np.median(worth) > 0.9999
 

@@ -47,7 +47,7 @@ typedef struct {
 typedef struct {
     void *amplitudes; /* (N) */
     void *digital;    /* (F, L, K) */
-    double *sum_rate;
+    double *sum_rate; /* under minimum rates that were not met: log2 of worst SINR over target */
     int64_t *iterations;
     uint8_t *converged;
     double *history; /* rate of every iterate, NaN where none */
