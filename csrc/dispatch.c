@@ -100,7 +100,8 @@ static int item_project(SIZES, const void *amplitudes, const void *phase, const 
                                  (int)radiated, digital);
 }
 
-#define PROBLEM LINK, double power, double noise_power, const double *weights, int64_t radiated
+#define LIMITS LINK, double power, double noise_power, const double *weights
+#define PROBLEM LIMITS, int64_t radiated
 #define GIVEN                                                                               \
     ((hf_problem){AT(channel), AT(amplitudes), AT(phase), AT(&power), AT(&noise_power),     \
                   AT(weights), (int)radiated})
@@ -109,15 +110,17 @@ static int item_project(SIZES, const void *amplitudes, const void *phase, const 
         double *history
 #define RESULT ((hf_solved){to_amplitudes, digital, sum_rate, made, converged, history})
 
-static int item_alternating(SIZES, PROBLEM, double step, int64_t inner, double tolerance,
-                            int64_t iterations, SOLVED) {
-    return hf_kernels()->alternating(SHAPE, GIVEN, step, inner, tolerance, iterations, RESULT);
+static int item_alternating(SIZES, PROBLEM, int64_t backtracking, double step, int64_t inner,
+                            double tolerance, int64_t iterations, SOLVED) {
+    return hf_kernels()->alternating(SHAPE, GIVEN, (int)backtracking, step, inner, tolerance,
+                                     iterations, RESULT);
 }
 
-static int item_variable_projection(SIZES, PROBLEM, int64_t zf_iterations, int64_t iterations,
-                                    int64_t sweeps, double tolerance, SOLVED) {
-    return hf_kernels()->variable_projection(SHAPE, GIVEN, zf_iterations, iterations, sweeps,
-                                             tolerance, RESULT);
+static int item_variable_projection(SIZES, LIMITS, const double *min_rate, int64_t radiated,
+                                    int64_t zf_iterations, int64_t iterations, int64_t sweeps,
+                                    double tolerance, SOLVED) {
+    return hf_kernels()->variable_projection(SHAPE, GIVEN, AT(min_rate), zf_iterations, iterations,
+                                             sweeps, tolerance, RESULT);
 }
 
 static int item_coordinate_descent(SIZES, PROBLEM, int64_t zero_forced, double tolerance,

@@ -230,12 +230,14 @@ static int water_filling(hf_shape s, hf_operand cost, hf_operand power, hf_opera
     if (!order)
         return HF_NO_MEMORY;
     for (idx b = 0; b < s.batch; b++) {
-        const double *cost_b = item_d(cost, b);
+        const double *cost_b = item_d(cost, b), *floor = item_d(min_rate, b);
+        const double noise = number_d(noise_power, b);
         double size = 0;
-        for (idx k = 0; k < users; k++)
+        for (idx k = 0; k < users; k++) {
             size += cost_b[k];
-        feasible[b] = fill(users, cost_b, number_d(power, b), number_d(noise_power, b),
-                           item_d(weights, b), item_d(min_rate, b), order,
+            received[b * users + k] = expm1(floor[k] / INV_LN2) * noise;
+        }
+        feasible[b] = fill(users, cost_b, number_d(power, b), noise, item_d(weights, b), order,
                            received + b * users) >= 0;
         if (size != size) {
             feasible[b] = 0;

@@ -16,6 +16,20 @@
 #define PRELUDE_NOISE 4       /* times the noise, under which the general stage begins */
 #define MOST_STEPS 100        /* between two zero forcings of `alternating` */
 
+/* Vectors over users (ldk lanes, zero past K) of the dual uplink. */
+typedef struct {
+    double *target;   /* least SINR */
+    double *min_rate; /* the same in bit/s/Hz */
+    double *share;    /* lambda: of the power */
+    double *half;     /* lambda^{1/2} */
+    double *diagonal; /* T_kk */
+    double *ratio;    /* SINR */
+    double *beta;     /* weights for which lambda is stationary */
+    double *least;    /* share that reaches the target */
+    double *filled;   /* next lambda */
+    double *pull, *ones;
+} dual_link;
+
 /* A problem in its workspace, with the state of the loops. */
 typedef struct {
     work_d w;
@@ -31,6 +45,8 @@ typedef struct {
     double *bent, *moves, *bends;                  /* n; MEMORY x n each, rings */
     double *psi, *trial_psi, *best_psi, *zf_psi;   /* F Psi each */
     double *beams, *best_beams;                    /* V: F x L x ldk */
+    dual_link dual;
+    int floored, fits;                             /* any minimum rate; met in this channel */
     double *state;                                 /* start of the memory, to free */
 } problem;
 
@@ -52,6 +68,11 @@ static size_t lay_out_problem(problem *p, char *memory) {
         *psis[i] = take_d(&a, p->F * p->psi_size, 8);
     p->beams = take_d(&a, p->F * 2 * w->L * w->ldk, 8);
     p->best_beams = take_d(&a, p->F * 2 * w->L * w->ldk, 8);
+    dual_link *d = &p->dual;
+    double **users[] = {&d->target, &d->min_rate, &d->share, &d->half,   &d->diagonal, &d->ratio,
+                        &d->beta,   &d->least,    &d->filled, &d->pull, &d->ones};
+    for (int i = 0; i < 11; i++)
+        *users[i] = take_d(&a, w->ldk, 8);
     return a.used;
 }
 
@@ -70,6 +91,11 @@ static int open_problem(problem *p, hf_shape s, int radiated, int64_t sweeps) {
         return HF_NO_MEMORY;
     }
     lay_out_problem(p, memory);
+    p->floored = 0;
+    const size_t users = (size_t)(p->dual.ones - p->dual.target + p->w.ldk);
+    memset(p->dual.target, 0, users * 8);
+    for (idx k = 0; k < p->w.K; k++)
+        p->dual.ones[k] = 1;
     return HF_OK;
 }
 
@@ -77,6 +103,13 @@ static void close_problem(problem *p) {
     free(p->state);
     free(p->w.block);
 }
+
+#define SWAP(a, b)      \
+    do {                \
+        double *t = a;  \
+        a = b;          \
+        b = t;          \
+    } while (0)
 
 #define EACH(i) for (idx i = 0; i < p->n; i += WD)
 
@@ -173,7 +206,8 @@ static void add_gradient(problem *p, idx f, const double *m, const double *beams
     store(gradient + i, load(gradient + i) - load(m + i) * load(w->slope + i));
 }
 
-/* ZF with water-filled powers: rate, Gamma = Lambda, Psi; -inf where X is singular. */
+/* ZF with water-filled powers: rate, Gamma = Lambda, Psi; -inf where X is singular.  Where the
+ * minimum rates do not fit (p->fits), the rate is -log2 of how often they exceed the power. */
 static double zf_terms(problem *p, const double *gram, double *psi, double *gamma,
                           double *lambda) {
     work_d *w = &p->w;
@@ -181,10 +215,12 @@ static double zf_terms(problem *p, const double *gram, double *psi, double *gamm
     double *inverse = w->square[1], *cost = w->links.disturbance, *received = w->links.ratio;
     if (!invert(K, ldk, gram, inverse, w->square[2]))
         return -INFINITY;
-    for (idx k = 0; k < K; k++)
+    for (idx k = 0; k < K; k++) {
         cost[k] = RE(inverse, k, ldk)[k];
-    const double level =
-        fill(K, cost, p->power, p->noise_power, w->weights, NULL, w->order, received);
+        received[k] = p->dual.target[k] * p->noise_power;
+    }
+    const double level = fill(K, cost, p->power, p->noise_power, w->weights, w->order, received);
+    p->fits = level >= 0;
     double *scaled = w->square[4];
     for (idx k = 0; k < K; k++) {
         w->links.signal[k] = sqrt(received[k]);
@@ -195,14 +231,15 @@ static double zf_terms(problem *p, const double *gram, double *psi, double *gamm
             }
     }
     multiply(K, K, scaled, ldk, inverse, ldk, gamma);
-    scale(K, ldk, level > 0 ? 2 * INV_LN2 / level : 0, gamma);
+    const double divisor = p->fits ? level : p->power;
+    scale(K, ldk, divisor > 0 ? 2 * INV_LN2 / divisor : 0, gamma);
     memcpy(lambda, gamma, (size_t)p->psi_size * 8);
     for (idx k = 0; k < 2 * K; k++)
         for (idx j = 0; j < ldk; j++)
             psi[k * ldk + j] = j < K ? inverse[k * ldk + j] * w->links.signal[j] : 0;
     for (idx k = 0; k < K; k++)
         received[k] /= p->noise_power;
-    return rate_of(ldk, received, w->weights);
+    return p->fits ? rate_of(ldk, received, w->weights) : -log2(-level);
 }
 
 /* The rate after sweeps of Psi in place; Gamma^H and, under `radiated` power, Lambda where
@@ -238,22 +275,217 @@ static double general_terms(problem *p, const double *gram, int64_t sweeps, doub
     return rate;
 }
 
-/* Rate over all channels at m, its gradient, and Psi in place, by zero forcing (stage 0) or
- * warm-started WMMSE sweeps (stage 1). */
+#define LEAST 1e-6  /* share of a user in the dual uplink, from which it can come back */
+#define SETTLING 20 /* sweeps until the shares settle */
+
+/* to = from with its columns times the factors. */
+static void scale_columns(idx rows, idx ld, const double *factors, const double *from, double *to) {
+    for (idx r = 0; r < 2 * rows; r++)
+        for (idx i = 0; i < ld; i += WD)
+            store(to + r * ld + i, load(from + r * ld + i) * load(factors + i));
+}
+
+/* b = a^{-1} b for a real n x n matrix, spoiled, that needs no pivots: an M-matrix here. */
+static void eliminate(idx n, idx ld, double *a, double *b) {
+    for (idx i = 0; i < n; i++)
+        for (idx r = i + 1; r < n; r++) {
+            const double times = a[r * ld + i] / a[i * ld + i];
+            for (idx c = i + 1; c < n; c++)
+                a[r * ld + c] -= times * a[i * ld + c];
+            b[r] -= times * b[i];
+        }
+    for (idx i = n; i-- > 0;) {
+        for (idx c = i + 1; c < n; c++)
+            b[i] -= a[i * ld + c] * b[c];
+        b[i] /= a[i * ld + i];
+    }
+}
+
+/* The dual uplink at p->dual.share: diag(half) T in square[1], and the vectors of p->dual up to
+ * `least`. */
+static void find_dual(problem *p, const double *gram) {
+    work_d *w = &p->w;
+    dual_link *d = &p->dual;
+    const idx K = w->K, ldk = w->ldk;
+    const double ridge = p->noise_power / p->power;
+    double *inverse = w->square[1], *signals = w->square[4], *factored = w->square[5];
+    double *system = w->links.power;
+    for (idx k = 0; k < K; k++)
+        d->half[k] = sqrt(d->share[k]);
+    scale_columns(K, ldk, d->half, gram, signals);
+    for (idx k = 0; k < K; k++)
+        scale(1, ldk, d->half[k], RE(signals, k, ldk));
+    memcpy(factored, signals, (size_t)p->psi_size * 8);
+    clear(K, ldk, inverse);
+    for (idx k = 0; k < K; k++) {
+        RE(factored, k, ldk)[k] += ridge;
+        RE(inverse, k, ldk)[k] = 1;
+    }
+    factor(K, ldk, factored);
+    solve_lower(K, factored, ldk, ldk, inverse);
+    solve_upper(K, factored, ldk, ldk, inverse);
+    for (idx k = 0; k < K; k++)
+        d->diagonal[k] = RE(inverse, k, ldk)[k];
+    for (idx k = 0; k < K; k++) {
+        const double *re = RE(inverse, k, ldk), *im = IM(inverse, k, ldk);
+        for (idx j = 0; j < K; j++)
+            system[k * ldk + j] = -ridge * (re[j] * re[j] + im[j] * im[j]) / d->diagonal[j];
+        const double part = inner_product(1, ldk, RE(signals, k, ldk), re); /* SINR / (1 + SINR) */
+        system[k * ldk + k] = fmax(part, 1e-30);
+        d->ratio[k] = part / (ridge * d->diagonal[k]);
+        d->beta[k] = d->share[k];
+        d->least[k] = d->target[k] > 0 ? d->target[k] * d->share[k] / d->ratio[k] : 0;
+    }
+    eliminate(K, ldk, system, d->beta);
+    for (idx k = 0; k < K; k++)
+        scale(1, ldk, d->half[k], RE(inverse, k, ldk));
+}
+
+/* As zf_terms, for general V, after sweeps of the fixed point over p->dual.share (reference.py);
+ * gamma and lambda where not NULL. */
+static double floored_terms(problem *p, const double *gram, int64_t sweeps, double *gamma,
+                            double *lambda) {
+    work_d *w = &p->w;
+    dual_link *d = &p->dual;
+    const idx K = w->K, ldk = w->ldk;
+    double level = 0;
+    memcpy(d->filled, d->share, (size_t)ldk * 8);
+    for (int64_t i = 0; i < (sweeps > 1 ? sweeps : 1) && level > -INFINITY; i++) {
+        double sum = 0;
+        for (idx k = 0; k < K; k++)
+            sum += d->share[k] = fmax(d->filled[k], LEAST);
+        for (idx k = 0; k < K; k++)
+            d->share[k] /= sum;
+        find_dual(p, gram);
+        for (idx k = 0; k < K; k++) {
+            d->filled[k] = d->least[k];
+            d->pull[k] = w->weights[k] * d->share[k] / d->beta[k];
+        }
+        level = fill(K, d->ones, 1, 0, d->pull, w->order, d->filled);
+    }
+    double rate = rate_of(ldk, d->ratio, w->weights), unit = 0;
+    p->fits = level >= 0;
+    for (idx k = 0; k < K; k++)
+        unit += d->beta[k] * d->ratio[k] / (1 + d->ratio[k]);
+    for (idx k = 0; k < K; k++) {
+        d->pull[k] = w->weights[k];
+        if (level > 0) { /* users at their minimum pull with their multipliers */
+            d->pull[k] = d->beta[k] * d->filled[k] / (d->share[k] * level);
+            rate += (d->pull[k] - w->weights[k]) * (log1p(d->ratio[k]) * INV_LN2 - d->min_rate[k]);
+        } else if (level < 0) {
+            d->pull[k] = d->beta[k] / unit;
+        }
+    }
+    if (gamma) {
+        double *psi = w->square[4], *twin = w->square[5];
+        for (idx k = 0; k < K; k++)
+            d->pull[k] = sqrt(2 * INV_LN2 * d->pull[k] / d->diagonal[k]);
+        scale_columns(K, ldk, d->pull, w->square[1], psi);
+        dagger(K, K, psi, ldk, twin, ldk);
+        multiply(K, K, psi, ldk, twin, ldk, gamma);
+        memcpy(lambda, gamma, (size_t)p->psi_size * 8);
+    }
+    return level < 0 ? -log2(-level) : rate;
+}
+
+/* Psi of p->dual.share with powers that meet the minimum rates exactly; the rate, or where there
+ * are none (p->fits) log2 of the worst SINR over target (reference.py). */
+static double restore(problem *p, const double *gram, double *psi) {
+    work_d *w = &p->w;
+    dual_link *d = &p->dual;
+    const idx K = w->K, ldk = w->ldk;
+    double *received = w->square[4], *system = w->links.power, *spoiled = w->square[5];
+    find_dual(p, gram);
+    for (idx k = 0; k < K; k++)
+        d->pull[k] = sqrt(d->beta[k] / d->diagonal[k]);
+    scale_columns(K, ldk, d->pull, w->square[1], psi);
+    const double spent = receive(K, ldk, gram, psi, received);
+    p->fits = 0;
+    if (!(spent > 0))
+        return -INFINITY;
+    scale(K, ldk, sqrt(p->power / spent), psi);
+    scale(K, ldk, sqrt(p->power / spent), received);
+    double least = INFINITY, needed = 0, worst = 0, mixture = 0;
+    for (idx k = 0; k < K; k++) {
+        const double *re = RE(received, k, ldk), *im = IM(received, k, ldk);
+        for (idx j = 0; j < K; j++) {
+            const double gain = re[j] * re[j] + im[j] * im[j];
+            system[k * ldk + j] = j == k ? fmax(gain, 1e-300) : -d->target[k] * gain;
+        }
+        d->least[k] = d->target[k] * p->noise_power;
+        if (d->target[k] > 0)
+            worst = fmin(worst, log2(d->ratio[k] / d->target[k]));
+    }
+    memcpy(spoiled, system, (size_t)(K * ldk) * 8);
+    eliminate(K, ldk, spoiled, d->least);
+    for (idx k = 0; k < K; k++) {
+        double cost = 0;
+        for (idx i = 0; i < 2 * K; i++)
+            cost += psi[i * ldk + k] * received[i * ldk + k];
+        needed += d->least[k] * cost;
+        least = fmin(least, d->least[k]);
+    }
+    if (!(least >= 0 && needed <= p->power))
+        return worst;
+    for (idx k = 0; k < K; k++) {
+        double margin = -d->target[k] * p->noise_power, better = margin;
+        for (idx j = 0; j < K; j++) {
+            margin += system[k * ldk + j];
+            better += system[k * ldk + j] * d->least[j] * (p->power / needed);
+        }
+        if (margin < 0)
+            mixture = fmax(mixture, margin / (margin - better));
+    }
+    for (idx k = 0; k < K; k++)
+        d->pull[k] = sqrt((1 - mixture) + mixture * d->least[k] * (p->power / needed));
+    scale_columns(K, ldk, d->pull, psi, psi);
+    scale_columns(K, ldk, d->pull, received, received);
+    find_links(K, ldk, received, p->noise_power, w->links);
+    p->fits = 1;
+    return rate_of(ldk, w->links.ratio, w->weights);
+}
+
+/* Adds a channel's rate to the total over channels that all meet their minimum rates, or over
+ * those that do not, as long as there are any; returns whether the rate counts. */
+static int add_rate(const problem *p, double rate, int *fit, double *total) {
+    if (p->fits && !*fit)
+        return 0;
+    if (*fit && !p->fits)
+        *total = *fit = 0;
+    *total += rate;
+    return 1;
+}
+
+/* Rate over all channels at m, its gradient, and Psi in place, by zero forcing (stage 0) or, for
+ * general V (stage 1), warm-started WMMSE sweeps.  With minimum rates stage 1 has the shares of
+ * the dual uplink in the first row of each Psi. */
 static double evaluate(problem *p, int stage, const double *m, double *psi,
                           double *gradient) {
     work_d *w = &p->w;
     double *gram = w->square[0], *gamma = w->square[2], *lambda = w->square[3], total = 0;
+    int fit = 1;
     memset(gradient, 0, (size_t)p->n * 8);
     set_amplitudes(p, m);
     for (idx f = 0; f < p->F; f++) {
         whiten(p, f, gram);
-        double *psi_f = psi + f * p->psi_size;
-        const double rate = stage ? general_terms(p, gram, p->sweeps, psi_f, gamma, lambda)
-                                  : zf_terms(p, gram, psi_f, gamma, lambda);
+        double *psi_f = psi + f * p->psi_size, rate;
+        const int fitted = fit;
+        p->fits = 1;
+        if (stage == 0) {
+            rate = zf_terms(p, gram, psi_f, gamma, lambda);
+        } else if (p->floored) {
+            SWAP(p->dual.share, psi_f);
+            rate = floored_terms(p, gram, p->sweeps, gamma, lambda);
+            SWAP(p->dual.share, psi_f);
+        } else {
+            rate = general_terms(p, gram, p->sweeps, psi_f, gamma, lambda);
+        }
         if (!isfinite(rate))
             return rate;
-        total += rate;
+        if (!add_rate(p, rate, &fit, &total))
+            continue;
+        if (fit != fitted)
+            memset(gradient, 0, (size_t)p->n * 8);
         if (p->radiated) {
             dagger(w->L, w->K, w->beams, w->ldk, w->beams_out, w->ldl);
             multiply(w->L, w->K, w->beams, w->ldk, lambda, w->ldk, w->digital);
@@ -263,13 +495,6 @@ static double evaluate(problem *p, int stage, const double *m, double *psi,
     }
     return total;
 }
-
-#define SWAP(a, b)      \
-    do {                \
-        double *t = a;  \
-        a = b;          \
-        b = t;          \
-    } while (0)
 
 /* The move from p->m to m + step * along as far as the box allows, and its slope. */
 static double aim(const problem *p, double step, const double *along, double upper,
@@ -418,6 +643,32 @@ static void enter(problem *p, const double *gram, double *psi) {
         memcpy(psi, best, bytes);
 }
 
+/* The general stage's start with minimum rates: settled shares, from equal ones, in Psi. */
+static void enter_floored(problem *p, const double *gram, double *psi) {
+    dual_link *d = &p->dual;
+    for (idx k = 0; k < p->w.K; k++)
+        d->share[k] = 1 / (double)p->w.K;
+    floored_terms(p, gram, SETTLING, NULL, NULL);
+    memcpy(psi, d->share, (size_t)p->w.ldk * 8);
+}
+
+/* From the shares in p->best_psi to Psi that meets the minimum rates; the rate over all channels. */
+static double leave_floored(problem *p) {
+    work_d *w = &p->w;
+    double total = 0;
+    int fit = 1;
+    set_amplitudes(p, p->best);
+    for (idx f = 0; f < p->F; f++) {
+        double *psi = p->best_psi + f * p->psi_size;
+        whiten(p, f, w->square[0]);
+        memcpy(p->dual.share, psi, (size_t)w->ldk * 8);
+        floored_terms(p, w->square[0], SETTLING, NULL, NULL);
+        const double rate = restore(p, w->square[0], psi);
+        add_rate(p, rate, &fit, &total);
+    }
+    return total;
+}
+
 /* V = Y Psi scaled to the power, in channel f, into p->beams; Y and X as whiten left them. */
 static void find_beams(problem *p, idx f, const double *gram, const double *psi) {
     work_d *w = &p->w;
@@ -452,9 +703,18 @@ static void put_nan(problem *p, idx b, hf_solved to) {
     to.converged[b] = 0;
 }
 
-static int variable_projection(hf_shape s, hf_problem given, int64_t zf_iterations,
-                                  int64_t iterations, int64_t sweeps, double tolerance,
-                                  hf_solved to) {
+static void load_floors(problem *p, const double *min_rate) {
+    p->floored = 0;
+    for (idx k = 0; k < p->w.K; k++) {
+        p->dual.min_rate[k] = min_rate[k];
+        p->dual.target[k] = expm1(min_rate[k] / INV_LN2);
+        p->floored |= min_rate[k] > 0;
+    }
+}
+
+static int variable_projection(hf_shape s, hf_problem given, hf_operand min_rate,
+                               int64_t zf_iterations, int64_t iterations, int64_t sweeps,
+                               double tolerance, hf_solved to) {
     problem at, *p = &at;
     const int status = open_problem(p, s, given.radiated, sweeps);
     if (status)
@@ -469,6 +729,7 @@ static int variable_projection(hf_shape s, hf_problem given, int64_t zf_iteratio
             put_nan(p, b, to);
             continue;
         }
+        load_floors(p, item_d(min_rate, b));
         double rate = -INFINITY;
         int64_t made = 0;
         uint8_t converged = 0;
@@ -479,7 +740,7 @@ static int variable_projection(hf_shape s, hf_problem given, int64_t zf_iteratio
             made = ascend(p, 0, zf_iterations, tolerance, history, &rate, &converged);
         if (iterations > 0 || rate == -INFINITY) {
             const double noise_power = p->noise_power, forced_rate = rate;
-            const int64_t prelude = p->radiated ? 0 : iterations / 2;
+            const int64_t prelude = p->radiated || p->floored ? 0 : iterations / 2;
             memcpy(p->zf, p->best, bytes);
             memcpy(p->zf_psi, p->best_psi, psi_bytes);
             for (int last = prelude == 0; last < 2; last++) {
@@ -490,12 +751,15 @@ static int variable_projection(hf_shape s, hf_problem given, int64_t zf_iteratio
                 memcpy(p->psi, p->best_psi, psi_bytes);
                 set_amplitudes(p, p->m);
                 for (idx f = 0; f < p->F; f++) {
+                    double *psi = p->psi + f * p->psi_size;
                     whiten(p, f, w->square[0]);
-                    enter(p, w->square[0], p->psi + f * p->psi_size);
+                    (p->floored ? enter_floored : enter)(p, w->square[0], psi);
                 }
                 made += ascend(p, 1, last ? iterations - prelude : prelude, tolerance,
                                history + zf_iterations + 1, &rate, &converged);
             }
+            if (p->floored)
+                rate = leave_floored(p);
             if (forced_rate > rate) {
                 rate = forced_rate;
                 SWAP(p->best, p->zf);
@@ -563,8 +827,28 @@ static double evaluate_fixed(problem *p, const double *m, double *gradient) {
     return total;
 }
 
-static int alternating(hf_shape s, hf_problem given, double step, int64_t inner,
-                          double tolerance, int64_t iterations, hf_solved to) {
+/* One step from p->m at fixed V that raises its rate (Armijo, halving), from twice the last
+ * length; all stay where no step does.  Returns the rate. */
+static double backtrack(problem *p, double rate, double *length) {
+    for (double tried = fmin(2 * *length, 1e4); tried > 1e-12; tried *= 0.5) {
+        for (idx n = 0; n < p->n; n++) {
+            const double moved = p->m[n] + tried * p->gradient[n];
+            p->trial[n] = moved > 1 ? 1 : moved < 0 ? 0 : moved;
+            p->direction[n] = p->trial[n] - p->m[n];
+        }
+        const double trial_rate = evaluate_fixed(p, p->trial, p->trial_gradient);
+        if (trial_rate >= rate + 1e-4 * dot(p, p->gradient, p->direction)) {
+            SWAP(p->m, p->trial);
+            SWAP(p->gradient, p->trial_gradient);
+            *length = tried;
+            return trial_rate;
+        }
+    }
+    return rate;
+}
+
+static int alternating(hf_shape s, hf_problem given, int backtracking, double step, int64_t inner,
+                       double tolerance, int64_t iterations, hf_solved to) {
     problem at, *p = &at;
     const int status = open_problem(p, s, given.radiated, 0);
     if (status)
@@ -582,7 +866,7 @@ static int alternating(hf_shape s, hf_problem given, double step, int64_t inner,
         }
         set_amplitudes(p, p->m);
         force(p);
-        double rate = evaluate_fixed(p, p->m, p->gradient), best_rate = rate;
+        double rate = evaluate_fixed(p, p->m, p->gradient), best_rate = rate, length = step;
         history[0] = rate;
         memcpy(p->best, p->m, bytes);
         memcpy(p->best_beams, p->beams, beam_bytes);
@@ -591,15 +875,18 @@ static int alternating(hf_shape s, hf_problem given, double step, int64_t inner,
         while (made < iterations && !converged) {
             const double served = rate;
             for (int64_t steps = 1; made < iterations; steps++) {
-                for (idx n = 0; n < p->n; n++) {
+                const double previous = rate;
+                if (backtracking)
+                    rate = backtrack(p, rate, &length);
+                for (idx n = 0; n < p->n && !backtracking; n++) {
                     const double moved = p->m[n] + step * p->gradient[n];
                     p->m[n] = moved > 1 ? 1 : moved < 0 ? 0 : moved;
                 }
                 made++;
                 if (steps == inner)
                     break;
-                const double previous = rate;
-                rate = evaluate_fixed(p, p->m, p->gradient);
+                if (!backtracking)
+                    rate = evaluate_fixed(p, p->m, p->gradient);
                 if (inner == 0 && (fabs(rate - previous) < tolerance || steps == MOST_STEPS))
                     break;
             }

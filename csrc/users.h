@@ -160,20 +160,19 @@ static int invert(idx users, idx ld, const double *gram, double *inverse, double
     return rank == users;
 }
 
-/* q_k = max(f_k, alpha_k mu / cost_k - sigma^2, 0) with sum q_k cost_k = P; floors that do not
- * fit are scaled down together.  order: workspace of K.  Returns mu, or -1 if infeasible. */
+/* q_k = max(f_k, alpha_k mu / cost_k - sigma^2, 0) with sum q_k cost_k = P, in place of the floors
+ * f_k in `received`; those that do not fit are scaled down together.  order: workspace of K.
+ * Returns mu, or minus how often the floors exceed the power. */
 static double fill(idx users, const double *cost, double power, double noise,
-                   const double *weights, const double *min_rate, idx *order, double *received) {
+                   const double *weights, idx *order, double *received) {
     double spent = 0;
-    for (idx k = 0; k < users; k++) {
-        received[k] = min_rate ? expm1(min_rate[k] / INV_LN2) * noise : 0;
+    for (idx k = 0; k < users; k++)
         if (received[k] > 0)
             spent += received[k] * cost[k];
-    }
     if (!(spent <= power)) {
         for (idx k = 0; k < users; k++)
             received[k] *= power / spent;
-        return -1;
+        return -spent / power;
     }
 #define BREAK(k) \
     (weights[k] > 0 ? (received[k] + noise) * cost[k] / weights[k] : (double)INFINITY)

@@ -22,12 +22,13 @@ from .solvers import (
     SLACK,
     _broadcast,
     _given_start,
+    _levels,
     _method,
     _problem,
     _random_start,
     _reals,
     _require_finite,
-    solve,
+    attempt,
 )
 from .solvers.problem import Problem
 
@@ -113,7 +114,11 @@ class _Task:
     finite: np.ndarray  # (B,)
     batch: tuple[int, ...]  # B unflattened
     rescue: bool
-    settings: dict[str, Any]
+    method: str
+    radiated: bool
+    threads: int | None
+    states: np.ndarray | None  # amplitudes that the hardware can take
+    options: dict[str, Any]  # of the method
 
     @property
     def most(self) -> int:
@@ -147,6 +152,7 @@ def schedule(
     threads: int | None = None,
     *,
     start: ArrayLike | None = None,
+    levels: int | ArrayLike | None = None,
     shared: bool = False,
     rescue: bool | None = None,
     progress: Progress | None = None,
@@ -201,15 +207,18 @@ def schedule(
         Starting amplitudes, for the order of ``greedy`` and for every solve.  By default they
         are uniform in [0, 1], the same for all solves of an item, as published; ``joint`` and
         ``zf`` take them for the order alone and solve from all elements on.
+    levels : int or (levels,) real, optional
+        Amplitudes the hardware can take, as in `solve`; every user set is solved at them, so that
+        the minimum rates hold there.
     shared : bool
         Whether the channel has a dimension F.
     rescue : bool, optional
-        Whether a user set that misses a minimum rate is tried with zero forcing and floored
-        water-filling at the same amplitudes before it is turned down.  By default for ``joint``
-        and ``zf``, whose sum-rate solutions starve users, and not for methods that run as
-        published: their zero forcing gives all users one rate, so that it would change
-        something only where minimum rates differ or the channel is rank-deficient.  Never with
-        a dimension F.
+        Whether a user set that misses a minimum rate is solved again under the minimum rates, as
+        in `solve`, before it is turned down.  By default for ``joint`` and ``zf``, whose sum-rate
+        solutions starve users, and not for methods that run as published: their zero forcing
+        gives all users one rate, so that it would change something only where minimum rates
+        differ or the channel is rank-deficient.  Never with a dimension F, where minimum rates
+        are on the mean.
     progress : callable, optional
         Called as ``progress(done, total)`` between batched steps; the unit is the search's own.
     check_finite : bool
@@ -226,7 +235,8 @@ def schedule(
     ------
     ValueError
         If shapes do not fit, a parameter is out of range, a search, method, accept rule or
-        constraint is unknown, or an exhaustive search has more than 12 users.
+        constraint is unknown, an exhaustive search has more than 12 users, or
+        ``fully_digital`` is given levels.
     TypeError
         If an argument does not hold numbers or an option is not the method's.
 
@@ -252,8 +262,8 @@ def schedule(
     if check_finite:
         _require_finite(problem.channel if several else problem.channel[..., 0, :, :])
     rescue = not several and (method in _RESCUED if rescue is None else rescue)
-    settings = {"method": method, "constraint": constraint, "threads": threads, **options}
-    task = _task(problem, min_rate, start, seed, rescue, settings)
+    states = None if levels is None else _levels(levels, method)
+    task = _task(problem, min_rate, start, seed, rescue, method, states, options)
     best = _searched(task, search, accept == "rate", progress or _silent)
     feasible = best.score > -np.inf
     nan = best.rates.dtype.type(np.nan)
@@ -293,7 +303,9 @@ def _task(
     start: ArrayLike | None,
     seed: int,
     rescue: bool,
-    settings: dict[str, Any],
+    method: str,
+    states: np.ndarray | None,
+    options: dict[str, Any],
 ) -> _Task:
     """Check the arguments and spread them over a flat batch."""
     h, phase = problem.channel, problem.phase
@@ -319,11 +331,15 @@ def _task(
         weights=_per_user("weights", weights, batch, users),
         min_rate=_per_user("min_rate", floor, batch, users),
         first=np.broadcast_to(first, (*batch, elements)).reshape(-1, elements),
-        given=start is not None or METHODS[settings["method"]][1],
+        given=start is not None or METHODS[method][1],
         finite=finite,
         batch=batch,
         rescue=rescue,
-        settings=settings,
+        method=method,
+        radiated=problem.radiated,
+        threads=problem.threads,
+        states=states,
+        options=options,
     )
 
 
@@ -364,7 +380,7 @@ def _searched(task: _Task, search: str, rising: bool, report: Progress) -> _Choi
 def _nobody(task: _Task) -> _Choice:
     """No user served in any item."""
     items, channels, users, elements = task.channel.shape
-    chains = elements if task.settings["method"] == "fully_digital" else task.phase.shape[-1]
+    chains = elements if task.method == "fully_digital" else task.phase.shape[-1]
     real = task.channel.real.dtype
     return _Choice(
         served=np.zeros((items, users), bool),
@@ -382,8 +398,7 @@ def _order(task: _Task) -> np.ndarray:
     """
     channel, start = task.channel.astype(complex), task.first[:, None, :]
     beams = effective_channel(channel, start, task.phase).conj().swapaxes(-1, -2)
-    radiated = task.settings["constraint"] == "radiated"
-    carrier = (start[..., None] * task.phase) @ beams if radiated else beams
+    carrier = (start[..., None] * task.phase) @ beams if task.radiated else beams
     norm = np.linalg.norm(carrier, axis=-2)
     share = np.sqrt(task.power / channel.shape[-2])[:, None, None]
     scale = np.divide(share, norm, out=np.zeros_like(norm), where=norm > 0.0)
@@ -452,7 +467,7 @@ def _bound(task: _Task, item: int, sets: np.ndarray) -> np.ndarray:
     maximum over them.
     """
     power = _ROUNDING * task.power[item] * np.ones((len(task.phase), 1))
-    if task.settings["constraint"] == "digital" and task.settings["method"] != "fully_digital":
+    if not task.radiated and task.method != "fully_digital":
         power *= np.linalg.norm(task.phase, 2, axis=(-2, -1))[:, None] ** 2
     with np.errstate(divide="ignore"):
         cost = 1.0 / np.linalg.norm(task.channel[item].astype(complex), axis=-1) ** 2
@@ -511,7 +526,7 @@ def _promising(task: _Task, item: int, sets: np.ndarray) -> np.ndarray:
     cosines = effective_channel(unit, everywhere, unit.conj().swapaxes(-1, -2))
     cosines += _GUARD * np.eye(unit.shape[-2])
     power = _GAIN * task.power[item]
-    if task.settings["constraint"] == "digital":
+    if not task.radiated:
         power *= np.linalg.norm(task.phase) ** 2 / (len(task.phase) * task.phase.shape[-1])
     promise = np.empty(len(sets))
     size = sets.sum(axis=-1)
@@ -547,17 +562,19 @@ def _solved(task: _Task, items: np.ndarray, served: np.ndarray) -> _Choice:
     floor = task.min_rate[rows, users]
     # `solve` may stay below a minimum by its slack, who is served may not.
     slack = SLACK[task.channel.real.dtype.char]
-    solution = solve(
-        task.channel.swapaxes(1, 2)[rows, users].swapaxes(1, 2),
-        task.phase,
-        task.power[items],
-        task.noise_power[items],
+    problem = Problem(
+        channel=task.channel.swapaxes(1, 2)[rows, users].swapaxes(1, 2),
+        phase=task.phase,
+        power=task.power[items],
+        noise_power=task.noise_power[items],
         weights=task.weights[rows, users],
+        radiated=task.radiated,
+        batch=(len(items),),
+        threads=task.threads,
         min_rate=floor + slack if task.rescue else None,
-        start=task.first[items] if task.given else None,
-        shared=True,
-        **task.settings,
     )
+    start = task.first[items] if task.given else np.ones(task.first.shape[-1])
+    solution = attempt(problem, task.method, start, task.options, task.states)
     reached = solution.rates.mean(axis=-2)
     met = np.isfinite(solution.sum_rate) & (reached >= floor - _SLACK).all(axis=-1)
     digital = np.zeros((*solution.digital.shape[:-1], served.shape[-1]), solution.digital.dtype)

@@ -384,7 +384,7 @@ def test_solvers_take_one_phase_or_one_a_channel():
         edge.call(
             "alternating",
             (channel, draw("amplitudes"), phase, 1.0, 0.1, None),
-            (True, 0.1, 1, 1e-4, 2),
+            (True, False, 0.1, 1, 1e-4, 2),
         )
 
 
@@ -392,8 +392,8 @@ def test_solvers_take_one_phase_or_one_a_channel():
 def test_solvers_record_a_history(phases):
     inputs = (draw("channel", (5, 2)), draw("amplitudes"), draw("phase", (phases,)), 1.0, 0.1, None)
     with kernels.backend("numpy"):
-        stepped = edge.call("alternating", inputs, (False, 0.1, 1, 0.0, 2))
-        projected = edge.call("variable_projection", inputs, (False, 2, 3, 2, 1e-9))
+        stepped = edge.call("alternating", inputs, (False, False, 0.1, 1, 0.0, 2))
+        projected = edge.call("variable_projection", (*inputs, None), (False, 2, 3, 2, 1e-9))
     for results, recorded in ((stepped, 3), (projected, 7)):
         shapes = [(5, 7), (5, 2, 4, 3), (5,), (5,), (5,), (5, recorded)]
         assert [result.shape for result in results] == shapes
@@ -402,10 +402,14 @@ def test_solvers_record_a_history(phases):
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        ((True, -0.1, 1, 0.1, 2), ValueError, "^step: expected a value finite and at least 0"),
-        ((True, "a", 1, 0.1, 2), TypeError, "^step: expected a real number"),
-        ((True, 0.1, 1, np.nan, 2), ValueError, "^tolerance: expected a value finite"),
-        ((True, 0.1, -1, 0.1, 2), ValueError, "^inner: expected an integer from 0"),
+        (
+            (True, False, -0.1, 1, 0.1, 2),
+            ValueError,
+            "^step: expected a value finite and at least 0",
+        ),
+        ((True, False, "a", 1, 0.1, 2), TypeError, "^step: expected a real number"),
+        ((True, False, 0.1, 1, np.nan, 2), ValueError, "^tolerance: expected a value finite"),
+        ((True, False, 0.1, -1, 0.1, 2), ValueError, "^inner: expected an integer from 0"),
     ],
 )
 def test_options_of_solvers(options, error, match):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hmimo_fast import kernels
-from hmimo_fast.kernels import edge
+from hmimo_fast.kernels import edge, reference
 
 LN2 = math.log(2.0)
 
@@ -84,14 +84,14 @@ def project(
     tolerance: float = 1e-9, **how: Any,
 ) -> Solved:  # fmt: skip
     options = (radiated, first, second, sweeps, tolerance)
-    return Solved(*edge.call("variable_projection", problem, options, **how))
+    return Solved(*edge.call("variable_projection", (*problem, None), options, **how))
 
 
 def alternate(
     problem: Problem, radiated: bool, step: float = 0.02, inner: int = 1,
-    tolerance: float = 1e-4, iterations: int = 10, **how: Any,
+    tolerance: float = 1e-4, iterations: int = 10, backtracking: bool = False, **how: Any,
 ) -> Solved:  # fmt: skip
-    options = (radiated, step, inner, tolerance, iterations)
+    options = (radiated, backtracking, step, inner, tolerance, iterations)
     return Solved(*edge.call("alternating", problem, options, **how))
 
 
@@ -195,6 +195,65 @@ def test_native_alternates_as_defined(
     problem, options = draw(shape, (3,)), {"inner": inner, "tolerance": 0.02}
     expected = interpreted("alternating", problem, radiated, **options)
     same_solution(alternate(problem, radiated, **options), expected, 1e-8)
+
+
+@conventions
+@few_users
+@pytest.mark.parametrize("inner", [0, 1, 3])
+def test_native_backtracks_as_defined(
+    native: str, shape: Shape, radiated: bool, inner: int
+) -> None:
+    problem = draw(shape, (3,))
+    options = {"inner": inner, "tolerance": 0.02, "backtracking": True, "step": 0.2}
+    expected = interpreted("alternating", problem, radiated, **options)
+    same_solution(alternate(problem, radiated, **options), expected, 1e-8)
+
+
+@conventions
+def test_backtracking_is_monotone_at_fixed_beams(radiated: bool) -> None:
+    """Every step raises the rate, from a first guess far too long or too short; a fixed step of
+    that length does not."""
+    problem = draw(Shape(16, 4, 3, 2, 2))
+    h, phase, power, noise = problem.channel, problem.phase, problem.power, problem.noise_power
+    given = power, noise, problem.weights, radiated
+    digital = reference._zf_beams(h, phase, problem.amplitudes, power, radiated)
+    for guess in (100.0, 1e-6):
+        m, length = problem.amplitudes, guess
+        rate, gradient = reference._fixed_beams(h, phase, m, digital, *given)
+        overshot = np.clip(m + 100.0 * gradient, 0.0, 1.0)
+        assert reference._fixed_beams(h, phase, overshot, digital, *given)[0] < rate
+        first = rate
+        for _ in range(30):
+            before = rate
+            m, rate, gradient, length = reference._backtracked(
+                h, phase, m, digital, *given, rate, gradient, length
+            )
+            assert ((m >= 0.0) & (m <= 1.0)).all()
+            assert rate >= before
+            assert rate == pytest.approx(reference._fixed_beams(h, phase, m, digital, *given)[0])
+        assert rate > first * 1.01
+
+
+def test_backtracking_stays_where_no_step_helps() -> None:
+    problem = draw(Shape(4, 2, 2))
+    h, phase, start = problem.channel, problem.phase, problem.amplitudes
+    digital, still = np.ones((1, 2, 2), complex), np.full(4, np.nan)
+    m, rate, gradient, length = reference._backtracked(
+        h, phase, start, digital, 1.0, 0.1, np.ones(2), False, 1.0, still, 0.3
+    )
+    np.testing.assert_array_equal(m, start)
+    assert (rate, length) == (1.0, 0.3)
+    assert gradient is still
+
+
+@conventions
+@pytest.mark.parametrize("inner", [0, 1, 5])
+def test_backtracking_reaches_more_on_average(radiated: bool, inner: int) -> None:
+    problem = draw(Shape(25, 4, 4), (40,))
+    options = {"inner": inner, "step": 0.01, "iterations": 60}
+    fixed = alternate(problem, radiated, **options)
+    found = alternate(problem, radiated, backtracking=True, **options)
+    assert found.sum_rate.mean() >= fixed.sum_rate.mean()
 
 
 @conventions

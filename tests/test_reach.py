@@ -25,7 +25,7 @@ SIZES = {"K": 3, "N": 9, "M": 5, "L": 4, "F": 2, "G": 2}
 OPTIONS = {
     "wmmse": (4,),
     "project": (True,),
-    "alternating": (True, 0.1, 2, 1e-6, 3),
+    "alternating": (True, False, 0.1, 2, 1e-6, 3),
     "variable_projection": (True, 2, 3, 2, 1e-9),
     "coordinate_descent": (True, False, 1e-9, 3),
 }

@@ -409,12 +409,12 @@ def test_equal_rates_go_to_more_users_then_the_first(
 ) -> None:
     """Where every set is worth the same, exhaustive takes (0, 1, 2); the others keep theirs."""
 
-    def level(channel: np.ndarray, phase: np.ndarray, *_: Any, **__: Any) -> hf.Solution:
-        items, _, users, elements = channel.shape
+    def level(problem: Any, *_: Any) -> hf.Solution:
+        items, _, users, elements = problem.channel.shape
         rates = np.full((items, 1, users), 6.0 / users)
         return hf.Solution(
             amplitudes=np.ones((items, elements)),
-            digital=np.ones((items, 1, phase.shape[-1], users), complex),
+            digital=np.ones((items, 1, problem.feeds, users), complex),
             sinr=rates,
             rates=rates,
             sum_rate=np.full(items, 6.0),
@@ -426,7 +426,7 @@ def test_equal_rates_go_to_more_users_then_the_first(
             constraint="radiated",
         )
 
-    monkeypatch.setattr(scheduling, "solve", level)
+    monkeypatch.setattr(scheduling, "attempt", level)
     served = schedule(channels(), search=search, accept="rate").served
     if search == "exhaustive":
         np.testing.assert_array_equal(served, [[True, True, True, False, False]] * len(served))

@@ -350,7 +350,7 @@ def test_minimum_rates(method: str, constraint: str, floor: Any, dtype: Any) -> 
     assert held.feasible[met].all()
     assert (held.rates[held.feasible] >= np.asarray(floor) - slack).all()
     same_bits(_at(held, (met,)), _at(free, (met,)))
-    if method != "joint":  # which tries its zero-forcing stage's amplitudes too
+    if method not in ("zf", "joint"):  # which change their amplitudes too
         np.testing.assert_array_equal(held.amplitudes, free.amplitudes)
     np.testing.assert_array_equal(held.digital[~held.feasible], free.digital[~held.feasible])
     if method in ("zf", "joint"):
@@ -374,37 +374,6 @@ def test_single_precision_meets_the_same_minimum_rates(method: str, constraint: 
     assert (single.feasible == double.feasible).sum() >= 199
 
 
-@conventions
-def test_the_rescue_is_floored_zero_forcing(constraint: str) -> None:
-    channel, floor = channels(60), [0.5, 1.5, 1.0]
-    noise_power = 0.3 if constraint == "radiated" else 4.0
-    options: dict[str, Any] = {"constraint": constraint, "noise_power": noise_power, "power": 1.0}
-    weights = np.array([1.0, 0.5, 2.0])
-    free = solve(channel, weights=weights, **options)
-    held = solve(channel, weights=weights, min_rate=floor, **options)
-    missed = ~(free.rates >= floor).all(-1)
-    rescued = 0
-    for i in np.flatnonzero(missed):
-        link = (channel[i], free.amplitudes[i], PHASE)
-        cost = naive.zero_forcing_cost(*link, constraint == "radiated")
-        spent = sum((2.0**r - 1.0) * noise_power * cost[k][k].real for k, r in enumerate(floor))
-        assert held.feasible[i] or spent > 1.0
-        if held.feasible[i]:
-            expected = naive.zero_forcing_rate(
-                channel[i],
-                held.amplitudes[i],
-                PHASE,
-                1.0,
-                noise_power,
-                weights,
-                np.array(floor),
-                constraint == "radiated",
-            )
-            assert held.sum_rate[i] == pytest.approx(expected, rel=1e-9)
-            rescued += 1
-    assert rescued > 3
-
-
 @methods
 def test_what_cannot_be_met_is_marked(method: str) -> None:
     channel = channels(3)
@@ -417,19 +386,20 @@ def test_what_cannot_be_met_is_marked(method: str) -> None:
 
 def test_a_feasible_start_is_preferred() -> None:
     """Of several starts one that meets the minimum rates wins over a higher rate without."""
-    channel, options = channels(100), {"constraint": "digital", "noise_power": 4.0}
-    one = solve(channel, min_rate=1.5, **options)
-    many = solve(channel, min_rate=1.5, starts=5, **options)
+    channel, options = channels(100), {"method": "random", "constraint": "digital"}
+    one = solve(channel, min_rate=0.8, **options)
+    many = solve(channel, min_rate=0.8, starts=5, **options)
     assert (many.feasible >= one.feasible).all()
     assert many.feasible.sum() > one.feasible.sum()
     kept = many.feasible == one.feasible
     assert (many.sum_rate >= one.sum_rate)[kept].all()
 
 
-def test_minimum_rates_need_a_zero_forcing_or_are_only_marked() -> None:
+def test_minimum_rates_need_no_zero_forcing() -> None:
     channel = channels(20, users=6)
-    solution = solve(channel, min_rate=0.5)
-    np.testing.assert_array_equal(solution.feasible, (solution.rates >= 0.5 - 1e-9).all(-1))
+    free, solution = solve(channel), solve(channel, min_rate=0.2)
+    np.testing.assert_array_equal(solution.feasible, (solution.rates >= 0.2 - 1e-9).all(-1))
+    assert solution.feasible.sum() > (free.rates >= 0.2).all(-1).sum()
 
 
 # -- more users than feeds, several channels ---------------------------------------------

@@ -47,7 +47,7 @@ typedef struct {
 typedef struct {
     void *amplitudes; /* (N) */
     void *digital;    /* (F, L, K) */
-    double *sum_rate;
+    double *sum_rate; /* under minimum rates that were not met: log2 of worst SINR over target */
     int64_t *iterations;
     uint8_t *converged;
     double *history; /* rate of every iterate, NaN where none */
@@ -75,10 +75,10 @@ typedef struct {
                          uint8_t *feasible);
     int (*project)(hf_shape, hf_operand amplitudes, hf_operand phase, hf_operand precoder,
                    hf_operand power, int radiated, void *digital);
-    int (*alternating)(hf_shape, hf_problem, double step, int64_t inner, double tolerance,
-                       int64_t iterations, hf_solved);
-    int (*variable_projection)(hf_shape, hf_problem, int64_t zf_iterations, int64_t iterations,
-                               int64_t sweeps, double tolerance, hf_solved);
+    int (*alternating)(hf_shape, hf_problem, int backtracking, double step, int64_t inner,
+                       double tolerance, int64_t iterations, hf_solved);
+    int (*variable_projection)(hf_shape, hf_problem, hf_operand min_rate, int64_t zf_iterations,
+                               int64_t iterations, int64_t sweeps, double tolerance, hf_solved);
     int (*coordinate_descent)(hf_shape, hf_problem, int zero_forced, double tolerance,
                               int64_t iterations, hf_solved);
 } hf_table;

@@ -30,6 +30,7 @@ BatchFunction = Callable[..., Any]
 #: Types of the options in the table of operators.
 OPTIONS: dict[str, type] = {
     "radiated": bool,
+    "backtracking": bool,
     "zero_forced": bool,
     "step": float,
     "tolerance": float,

@@ -134,7 +134,7 @@ def batch_function(operator: str, single: bool) -> Callable[..., Any]:
 #: Numba caches machine code that knows a kernel by its symbol, and loading such code crashes where
 #: the symbol is unknown.  So every symbol is registered on import, and carries a number that must
 #: change with the arguments of any kernel; what an old number named is then `_MISSING`.
-_SYMBOL = "hmimo_fast_1_{}"
+_SYMBOL = "hmimo_fast_2_{}"
 
 #: A C function that may be called with anything and says 1, which is the status of no memory.
 _MISSING = ctypes.cast(ctypes.pythonapi.Py_IsInitialized, ctypes.c_void_p).value

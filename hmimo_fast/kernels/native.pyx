@@ -341,7 +341,7 @@ cdef inline hf_solved solved(
 def alternating(
     cnp.ndarray channel, cnp.ndarray start, cnp.ndarray phase, cnp.ndarray power,
     cnp.ndarray noise_power, cnp.ndarray weights,
-    bint radiated, double step, int64_t inner, double tolerance, int64_t iterations,
+    bint radiated, bint backtracking, double step, int64_t inner, double tolerance, int64_t iterations,
     cnp.ndarray amplitudes, cnp.ndarray digital, cnp.ndarray rate, cnp.ndarray made,
     cnp.ndarray converged, cnp.ndarray history
 ):
@@ -351,24 +351,25 @@ def alternating(
     cdef int status
     with nogil:
         status = hf_kernels().alternating(
-            shape, given, step, inner, tolerance, iterations, out)
+            shape, given, backtracking, step, inner, tolerance, iterations, out)
     check(status)
 
 
 def variable_projection(
     cnp.ndarray channel, cnp.ndarray start, cnp.ndarray phase, cnp.ndarray power,
-    cnp.ndarray noise_power, cnp.ndarray weights,
+    cnp.ndarray noise_power, cnp.ndarray weights, cnp.ndarray min_rate,
     bint radiated, int64_t zf_iterations, int64_t iterations, int64_t sweeps, double tolerance,
     cnp.ndarray amplitudes, cnp.ndarray digital, cnp.ndarray rate, cnp.ndarray made,
     cnp.ndarray converged, cnp.ndarray history
 ):
     cdef hf_shape shape = problem_shape(channel, phase, rate)
     cdef hf_problem given = problem(channel, start, phase, power, noise_power, weights, radiated)
+    cdef hf_operand least = operand(min_rate)
     cdef hf_solved out = solved(amplitudes, digital, rate, made, converged, history)
     cdef int status
     with nogil:
         status = hf_kernels().variable_projection(
-            shape, given, zf_iterations, iterations, sweeps, tolerance, out)
+            shape, given, least, zf_iterations, iterations, sweeps, tolerance, out)
     check(status)
 
 

@@ -97,11 +97,11 @@ OPERATORS = {
         _parse(
             "alternating",
             f"{_PROBLEM} -> {_SOLVED}",
-            "radiated step inner tolerance iterations",
+            "radiated backtracking step inner tolerance iterations",
         ),
         _parse(
             "variable_projection",
-            f"{_PROBLEM} -> {_SOLVED}",
+            f"{_PROBLEM} min_rate:K -> {_SOLVED}",
             "radiated zf_iterations iterations sweeps tolerance",
         ),
         _parse(

@@ -29,6 +29,8 @@ _HEADROOM = 10.0
 #: Times the noise under which the general stage makes its first half of steps, `digital` power:
 #: with less to gain from nulls, users are not given up early.
 _PRELUDE_NOISE = 4.0
+#: Least share of a user in the dual uplink, from which it can come back; sweeps until it settles.
+_LEAST, _SETTLING = 1e-6, 20
 
 
 def effective_channel(channel, amplitudes, phase):
@@ -141,30 +143,37 @@ def water_filling(cost, power, noise_power, weights, min_rate):
 
     Infeasible floors are scaled down together until they fit the power.
     """
-    floor = np.expm1(LN2 * min_rate) * noise_power
     if np.isnan(np.sum(cost)):
         return np.full_like(cost, np.nan), False
+    floor = np.expm1(LN2 * min_rate) * noise_power
+    received, level = _fill(cost, power, noise_power, weights, floor)
+    return received, level >= 0.0
+
+
+def _fill(cost, power, noise_power, weights, floor):
+    """Received powers over the floors f_k, and mu; minus how often they exceed the power."""
     spent = np.where(floor > 0.0, floor * cost, 0.0)
-    if not np.sum(spent) <= power:
-        return floor * (power / np.sum(spent)), False
+    needed = np.sum(spent)
+    if not needed <= power:
+        return floor * (power / needed), -needed / power
     breakpoint_ = np.full_like(cost, np.inf)
     for k in range(len(cost)):
         if weights[k] > 0.0:
             breakpoint_[k] = (floor[k] + noise_power) * cost[k] / weights[k]
     order = np.argsort(breakpoint_)
     received = floor.copy()
-    budget, slope = power - np.sum(spent), 0.0
+    budget, slope = power - needed, 0.0
     for i in range(len(cost)):
         k = order[i]
         if not (breakpoint_[k] * slope < budget and breakpoint_[k] < np.inf):
             break
         budget += spent[k] + noise_power * cost[k]
         slope += weights[k]
+    level = budget / slope if slope > 0.0 else 0.0
     for k in range(len(cost)):
         if slope > 0.0 and breakpoint_[k] * slope < budget:
-            level = weights[k] * (budget / slope) / cost[k] - noise_power
-            received[k] = max(received[k], level)
-    return received, True
+            received[k] = max(received[k], weights[k] * level / cost[k] - noise_power)
+    return received, level
 
 
 def _matched(gram):
@@ -250,24 +259,24 @@ def _whiten(channel, amplitudes, phase, radiated):
     return whitened, np.ascontiguousarray(beams)
 
 
-def _zf_terms(gram, power, noise_power, weights):
-    """ZF rate with water-filled powers; Gamma, Lambda of its gradient; Psi.
+def _zf_terms(gram, power, noise_power, weights, min_rate):
+    """ZF rate with water-filled powers; Gamma, Lambda of its gradient; Psi; whether it has floors.
 
-    A singular X has no such gradient and gives -inf.
+    A singular X has no such gradient and gives -inf.  Where the minimum rates do not fit the
+    power, the first is -log2 of how often they exceed it: to raise it is to make them fit.
     """
     inverse, rank = _pseudoinverse(gram, _TINY)
     if rank < len(gram):
-        return -np.inf, gram, gram, gram * 0.0
+        return -np.inf, gram, gram, gram * 0.0, False
     cost = np.diag(inverse).real.copy()
-    received = water_filling(cost, power, noise_power, weights, np.zeros_like(cost))[0]
-    level = 0.0
-    for k in range(len(cost)):
-        if received[k] > 0.0:
-            level = max(level, (received[k] + noise_power) * cost[k] / weights[k])
+    floor = np.expm1(LN2 * min_rate) * noise_power
+    received, level = _fill(cost, power, noise_power, weights, floor)
+    fits = level >= 0.0
+    rate = _rate(received / noise_power, weights) if fits else -np.log2(-level)
     gamma = inverse * 0.0
-    if level > 0.0:
-        gamma = (2.0 / LN2 / level) * (inverse * received) @ inverse
-    return _rate(received / noise_power, weights), gamma, gamma, inverse * np.sqrt(received)
+    if level != 0.0:
+        gamma = (2.0 / LN2 / (level if fits else power)) * (inverse * received) @ inverse
+    return rate, gamma, gamma, inverse * np.sqrt(received), fits
 
 
 def _general_terms(gram, psi, power, noise_power, weights, sweeps):
@@ -289,29 +298,170 @@ def _general_terms(gram, psi, power, noise_power, weights, sweeps):
     )
 
 
+def _dual(gram, share, ridge, target):
+    """Beams and SINR of the dual uplink, in which user k sends the share lambda_k of the power.
+
+    With half = diag(lambda)^{1/2} and T = (half X half + ridge)^{-1}, ridge = sigma^2 / P, its
+    MMSE receivers have 1 + SINR_k = 1 / (ridge T_kk).  The same beams reach the same SINR in the
+    downlink, with Psi = half T diag(beta_k / T_kk)^{1/2}, where beta are the weights whose
+    weighted sum rate is stationary at lambda (derived here from uplink-downlink duality).
+    Returns half T, its T_kk, SINR, beta, and the share that alone would bring each user to its
+    ``target`` (Yates' standard interference function).
+    """
+    half = np.sqrt(share)
+    signals = gram * half.reshape(-1, 1) * half
+    inverse = np.linalg.inv(signals + ridge * np.eye(len(gram)))
+    diagonal = np.diag(inverse).real.copy()
+    system = (inverse.real**2 + inverse.imag**2) * (-ridge / diagonal)
+    ratio = np.zeros_like(share)
+    for k in range(len(half)):
+        part = np.sum((signals[k] * inverse[:, k]).real)  # SINR / (1 + SINR)
+        ratio[k] = part / (ridge * diagonal[k])
+        system[k, k] = max(part, 1e-30)  # regular with a zero channel too
+    beta = np.linalg.solve(system, share)
+    least = np.zeros_like(share)
+    for k in range(len(half)):
+        if target[k] > 0.0:
+            least[k] = target[k] * share[k] / ratio[k]
+    return half.reshape(-1, 1) * inverse, diagonal, ratio, beta, least
+
+
+def _floored_terms(gram, share, power, noise_power, weights, min_rate, sweeps):
+    """As `_zf_terms`, for general V, after ``sweeps`` of a fixed point over the dual shares.
+
+    lambda_k <- max(mu alpha_k lambda_k / beta_k, least_k), sum lambda_k = 1: a WMMSE update in
+    the dual uplink where the first is larger, a user held at its minimum rate where the second
+    is.  Where the sum of least_k is above 1, lambda <- least / sum, which balances SINR over
+    target.  A fixed point meets the minimum rates and is stationary (derived here).
+    """
+    target = np.expm1(LN2 * min_rate)
+    ones = np.ones_like(share)
+    filled = share
+    for _ in range(max(sweeps, 1)):
+        share = np.maximum(filled, _LEAST)
+        share = share / np.sum(share)
+        directions, diagonal, ratio, beta, least = _dual(gram, share, noise_power / power, target)
+        filled, level = _fill(ones, 1.0, 0.0, weights * share / beta, least)
+        if level == -np.inf:  # a zero channel
+            break
+    rates = np.log1p(ratio) / LN2
+    pull = weights
+    rate = np.sum(weights * rates)
+    if level > 0.0:  # users at their minimum pull with their multipliers
+        pull = beta * filled / (share * level)
+        rate += np.sum((pull - weights) * (rates - min_rate))
+    elif level < 0.0:
+        pull = beta / np.sum(beta * ratio / (1.0 + ratio))
+        rate = -np.log2(-level)
+    psi = directions * np.sqrt(pull / diagonal)
+    gamma = (2.0 / LN2) * psi @ np.ascontiguousarray(psi.conj().T)
+    return rate, gamma, gamma, share, level >= 0.0
+
+
+def _settled(gram, power, noise_power, weights, min_rate):
+    """Shares after sweeps that suffice, from equal ones."""
+    share = np.full(len(gram), 1.0 / len(gram))
+    return _floored_terms(gram, share, power, noise_power, weights, min_rate, _SETTLING)[3]
+
+
+def _restored_item(gram, share, power, noise_power, weights, min_rate):
+    """Psi of the shares with powers that meet the minimum rates exactly, and its rate.
+
+    The least powers that do, scaled up to P, still do; a mixture of them with the powers of the
+    shares has SINR constraints linear in the mixture, so that the smallest that meets them all is
+    known.  Where the least powers exceed P, the first is log2 of the worst SINR over target.
+    """
+    target = np.expm1(LN2 * min_rate)
+    directions, diagonal, ratio, beta, _ = _dual(gram, share, noise_power / power, target)
+    psi = directions * np.sqrt(beta / diagonal)
+    received, spent = _spent_by(gram, psi)
+    if not spent > 0.0:
+        return psi, -np.inf, False
+    psi, received = psi * np.sqrt(power / spent), received * np.sqrt(power / spent)
+    gains = received.real**2 + received.imag**2
+    own = np.diag(gains).copy()
+    system = -target.reshape(-1, 1) * gains
+    for k in range(len(own)):
+        system[k, k] = max(own[k], 1e-300)
+    least = np.linalg.solve(system, target * noise_power)
+    needed = np.sum(least * np.sum((psi.conj() * received).real, axis=0))
+    if np.min(least) >= 0.0 and needed <= power:
+        mixture = 0.0
+        full = least * (power / needed)
+        for k in range(len(own)):
+            margin = np.sum(system[k]) - target[k] * noise_power
+            if margin < 0.0:
+                better = np.sum(system[k] * full) - target[k] * noise_power
+                mixture = max(mixture, margin / (margin - better))
+        powers = np.sqrt((1.0 - mixture) + mixture * full)
+        return psi * powers, _rate(_links(received * powers, noise_power)[2], weights), True
+    worst = 0.0
+    for k in range(len(own)):
+        if target[k] > 0.0:
+            worst = min(worst, np.log2(ratio[k] / target[k]))
+    return psi, worst, False
+
+
+def _restored(gram, shares, power, noise_power, weights, min_rate):
+    """`_restored_item` in every channel, from the first rows of ``shares``; the rate in all."""
+    psi = np.empty_like(shares)
+    total, fit = 0.0, True
+    for f in range(len(gram)):
+        share = _floored_terms(
+            gram[f],
+            shares[f, 0].real.copy(),
+            power,
+            noise_power,
+            weights,
+            min_rate,
+            _SETTLING,
+        )[3]
+        psi[f], rate, fits = _restored_item(gram[f], share, power, noise_power, weights, min_rate)
+        if fit and not fits:
+            total, fit = 0.0, False
+        if fit or not fits:
+            total += rate
+    return psi, total
+
+
 def _evaluate(
-    stage, channel, phase, amplitudes, psi, power, noise_power, weights, radiated, sweeps
+    stage, channel, phase, amplitudes, psi, power, noise_power, weights, min_rate, radiated, sweeps
 ):
     """Rate over all F channels, its gradient in m, and the Psi that reach it (F, K, K).
 
     dR = Re sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) - m_n Phi_n [Y Lambda Y^H] Phi_n^H,
     by the envelope theorem, for zero forcing (stage 0) and general V (stage 1) alike
-    (MATH section 4).
+    (MATH section 4).  With minimum rates, stage 1 has the shares of the dual uplink in the first
+    row of each Psi; as long as they do not fit in every channel, the rate is the sum over those
+    where they do not.
     """
-    total = 0.0
+    total, fit = 0.0, True
     gradient = np.zeros(channel.shape[2])
-    best = np.empty_like(psi)
+    best = np.zeros_like(psi)
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
         whitened, beams = _whiten(channel[f], amplitudes, waves, radiated)
         adjoint = np.ascontiguousarray(whitened.conj().T)
         gram = adjoint @ whitened
+        fits = True
         if stage == 0:
-            rate, gamma, lambda_, best[f] = _zf_terms(gram, power, noise_power, weights)
+            rate, gamma, lambda_, best[f], fits = _zf_terms(
+                gram, power, noise_power, weights, min_rate
+            )
+        elif np.any(min_rate > 0.0):
+            share = psi[f, 0].real.copy()
+            rate, gamma, lambda_, best[f, 0], fits = _floored_terms(
+                gram, share, power, noise_power, weights, min_rate, sweeps
+            )
         else:
             rate, gamma, lambda_, best[f] = _general_terms(
                 gram, psi[f], power, noise_power, weights, sweeps
             )
+        if fit and not fits:
+            total, fit = 0.0, False
+            gradient[:] = 0.0
+        if fits and not fit:
+            continue
         total += rate
         dagger = np.ascontiguousarray(beams.conj().T)
         gradient += _pull_back(channel[f], waves, gamma @ dagger)
@@ -364,6 +514,7 @@ def _ascend(
     power,
     noise_power,
     weights,
+    min_rate,
     radiated,
     sweeps,
     iterations,
@@ -381,7 +532,17 @@ def _ascend(
     upper = _HEADROOM if radiated else 1.0
     bending = radiated and stage == 1
     rate, gradient, psi = _evaluate(
-        stage, channel, phase, amplitudes, psi, power, noise_power, weights, radiated, sweeps
+        stage,
+        channel,
+        phase,
+        amplitudes,
+        psi,
+        power,
+        noise_power,
+        weights,
+        min_rate,
+        radiated,
+        sweeps,
     )
     best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
     if not np.isfinite(rate):
@@ -408,7 +569,17 @@ def _ascend(
         while True:
             trial = amplitudes + length * direction
             trial_rate, trial_gradient, trial_psi = _evaluate(
-                stage, channel, phase, trial, psi, power, noise_power, weights, radiated, sweeps
+                stage,
+                channel,
+                phase,
+                trial,
+                psi,
+                power,
+                noise_power,
+                weights,
+                min_rate,
+                radiated,
+                sweeps,
             )
             if trial_rate >= np.min(recent) + 1e-4 * length * slope:
                 break
@@ -492,6 +663,7 @@ def variable_projection(
     power,
     noise_power,
     weights,
+    min_rate,
     radiated,
     zf_iterations,
     iterations,
@@ -501,13 +673,16 @@ def variable_projection(
     """ZF variable projection, then general variable projection, from a start m (MATH section 4).
 
     Returns m, V (F, L, K), the rate, iterations made, whether the last stage stopped by
-    itself, and the rates of the iterates (NaN where none).
+    itself, and the rates of the iterates (NaN where none).  Beams meet the minimum rates; where
+    none were found that do, the rate is log2 of the worst SINR over what it should be, summed
+    over the channels that fall short, and the beams balance the two.
     """
     history = np.full(zf_iterations + iterations + 2, np.nan)
     if not _finite(channel, phase, amplitudes):
         return _unsolved(channel, phase, amplitudes, history)
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
     start = amplitudes.astype(np.float64)
+    floored = np.any(min_rate > 0.0)
     psi = np.zeros((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
     rate, made, converged = -np.inf, 0, False
     if channel.shape[1] <= phase.shape[2]:
@@ -520,6 +695,7 @@ def variable_projection(
             power,
             noise_power,
             weights,
+            min_rate,
             radiated,
             sweeps,
             zf_iterations,
@@ -528,7 +704,7 @@ def variable_projection(
         )
     if iterations > 0 or rate == -np.inf:
         forced, forced_psi, forced_rate = start, psi, rate
-        prelude = 0 if radiated else iterations // 2
+        prelude = 0 if radiated or floored else iterations // 2
         scratch = np.empty(prelude + 1)
         for noise, budget, rates in (
             (_PRELUDE_NOISE * noise_power, prelude, scratch),
@@ -537,9 +713,12 @@ def variable_projection(
             if budget == 0 and noise > noise_power:
                 continue
             gram = _grams(wide, waves, start, radiated)
-            entry = np.empty_like(psi)
+            entry = np.zeros_like(psi)
             for f in range(len(channel)):
-                entry[f] = _entry(gram[f], psi[f], power, noise, weights)
+                if floored:
+                    entry[f, 0] = _settled(gram[f], power, noise, weights, min_rate)
+                else:
+                    entry[f] = _entry(gram[f], psi[f], power, noise, weights)
             start, psi, rate, more, converged = _ascend(
                 1,
                 wide,
@@ -549,6 +728,7 @@ def variable_projection(
                 power,
                 noise,
                 weights,
+                min_rate,
                 radiated,
                 sweeps,
                 budget,
@@ -556,6 +736,9 @@ def variable_projection(
                 rates,
             )
             made += more
+        if floored:
+            gram = _grams(wide, waves, start, radiated)
+            psi, rate = _restored(gram, psi, power, noise_power, weights, min_rate)
         if forced_rate > rate:
             start, psi, rate = forced, forced_psi, forced_rate
     start = start / max(np.max(start), 1.0)
@@ -592,6 +775,35 @@ def _fixed_beams(channel, phase, amplitudes, digital, power, noise_power, weight
     return total, gradient
 
 
+def _backtracked(
+    channel,
+    phase,
+    amplitudes,
+    digital,
+    power,
+    noise_power,
+    weights,
+    radiated,
+    rate,
+    gradient,
+    length,
+):
+    """One step at fixed V that raises its rate (Armijo, halving), from twice the last length.
+
+    Returns m, its rate and gradient, and the length; all as they were where no step does.
+    """
+    trial_length = min(2.0 * length, 1e4)
+    while trial_length > 1e-12:
+        trial = _clip(amplitudes + trial_length * gradient, 1.0)
+        trial_rate, trial_gradient = _fixed_beams(
+            channel, phase, trial, digital, power, noise_power, weights, radiated
+        )
+        if trial_rate >= rate + 1e-4 * np.sum(gradient * (trial - amplitudes)):
+            return trial, trial_rate, trial_gradient, trial_length
+        trial_length *= 0.5
+    return amplitudes, rate, gradient, length
+
+
 def alternating(
     channel,
     amplitudes,
@@ -600,6 +812,7 @@ def alternating(
     noise_power,
     weights,
     radiated,
+    backtracking,
     step,
     inner,
     tolerance,
@@ -608,7 +821,8 @@ def alternating(
     """[B] Algorithm 1: ZF, `inner` gradient steps on m, ZF again.
 
     With ``inner`` 0 the steps run until |dR| < tolerance, but at most a hundred, since at a
-    fixed step they may go back and forth for ever.
+    fixed step they may go back and forth for ever.  With ``backtracking`` a step is as long as
+    the rate at its beams allows, ``step`` only the first guess.
 
     Not monotone, so the best iterate is kept.  Returns as `variable_projection`;
     ``iterations`` bounds the gradients and ``history`` holds the rate after each ZF.
@@ -628,15 +842,31 @@ def alternating(
     while made < iterations and not converged:
         served, steps = rate, 0
         while made < iterations:
-            current = _clip(current + step * gradient, 1.0)
+            previous = rate
+            if backtracking:
+                current, rate, gradient, step = _backtracked(
+                    wide,
+                    waves,
+                    current,
+                    digital,
+                    power,
+                    noise_power,
+                    weights,
+                    radiated,
+                    rate,
+                    gradient,
+                    step,
+                )
+            else:
+                current = _clip(current + step * gradient, 1.0)
             made += 1
             steps += 1
             if steps == inner:
                 break
-            previous = rate
-            rate, gradient = _fixed_beams(
-                wide, waves, current, digital, power, noise_power, weights, radiated
-            )
+            if not backtracking:
+                rate, gradient = _fixed_beams(
+                    wide, waves, current, digital, power, noise_power, weights, radiated
+                )
             if inner == 0 and (abs(rate - previous) < tolerance or steps == _MOST_STEPS):
                 break
         digital = _zf_beams(wide, waves, current, power, radiated)
@@ -733,7 +963,9 @@ def coordinate_descent(
             whitened, beams = _whiten(wide[f], current, wave, radiated)
             gram = np.ascontiguousarray(whitened.conj().T) @ whitened
             if zero_forced:
-                zf_rate, _, _, psi[f] = _zf_terms(gram, power, noise_power, weights)
+                zf_rate, _, _, psi[f], _ = _zf_terms(
+                    gram, power, noise_power, weights, 0.0 * weights
+                )
                 if zf_rate == -np.inf:
                     psi[f] = _pseudoinverse(gram, _TINY)[0]
             else:

@@ -16,13 +16,13 @@ from numpy.typing import ArrayLike
 from ..kernels import sinr
 from ..kernels.edge import as_array
 from .alternating import alternating, random
-from .floors import floored_zero_forcing
+from .floors import UNREACHABLE, under_floors
 from .fully_digital import fully_digital
 from .hbf import wmmse_hbf, zf_hbf
 from .levels import as_levels, quantized
 from .network import mbdnn
 from .problem import SLACK, Found, Problem, Solution, meets
-from .variable_projection import joint, zero_forcing_stage, zf
+from .variable_projection import joint, zf
 
 __all__ = ["METHODS", "SLACK", "Solution", "solve"]
 
@@ -87,10 +87,11 @@ def solve(
     weights : (..., K) real, optional
         Weights of the users' rates, 1 by default.
     min_rate : scalar or (..., K) real, optional
-        Minimum rate of each user in bit/s/Hz, unweighted.  An item that misses one is given
-        zero forcing with floored water-filling at the same amplitudes, or for ``joint`` at
-        those of its zero-forcing stage, where the power allows it (K <= L, one channel);
-        otherwise it comes back with ``feasible`` False.
+        Minimum rate of each user in bit/s/Hz, unweighted, in each channel.  An item that misses
+        one is solved again under them: by ``joint`` and ``zf`` over the amplitudes too, by the
+        other methods at the amplitudes they found.  Where that meets no more, it comes back as
+        without minimum rates, with ``feasible`` False and ``common_rate`` for what can be asked
+        of all users.
     starts : int
         Runs from this many starts, the best of which is kept; all but the first are random,
         uniform on [0, 1], or on [0.5, 1] for ``zf`` and ``joint``.
@@ -105,8 +106,7 @@ def solve(
         Amplitudes the hardware can take: a number of bits b for 2^b even levels from 0 to 1
         (1 is on or off), or the levels themselves.  Each run's amplitudes are scaled, rounded
         and refined element by element, with beams as ``joint`` has them, whatever the method.
-        Minimum rates are tried at the outcome; ``history``, ``iterations`` and ``converged``
-        tell of the continuous run.
+        ``history``, ``iterations`` and ``converged`` tell of the continuous run.
     callback : callable, optional
         Called as ``callback(done, starts, best_so_far)`` after every start.  Within a start
         the loops do not return to Python: see ``history`` for the rates of its iterates.
@@ -117,8 +117,8 @@ def solve(
         (NaN rate, ``feasible`` and ``converged`` False).
     **options
         Of the method: ``iterations`` and ``tolerance`` (all but random and mbdnn),
-        ``zf_iterations``, ``sweeps`` (joint), ``step``, ``inner`` (alternating), ``polish``,
-        ``model`` (mbdnn).
+        ``zf_iterations``, ``sweeps`` (joint), ``step``, ``backtracking``, ``inner``
+        (alternating), ``polish``, ``model`` (mbdnn).
 
     Returns
     -------
@@ -143,46 +143,63 @@ def solve(
     >>> bool((ours.sum_rate > theirs.sum_rate).all())
     True
     """
-    run, random_first = _method(method, options)
+    random_first = _method(method, options)[1]
     starts, seed = _count("starts", starts, 1), _count("seed", seed, 0)
     several = shared or np.ndim(phase) == 3
     problem = _problem(channel, phase, power, noise_power, weights, constraint, several, threads)
     if check_finite:
         _require_finite(problem.channel)
-    floor = None if min_rate is None else _min_rate(problem, min_rate)
+    if min_rate is not None:
+        problem = replace(problem, min_rate=_min_rate(problem, min_rate))
     states = None if levels is None else _levels(levels, method)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback: expected a callable, got {callback!r}")
-
-    def rated(found: Found) -> Solution:
-        if states is not None:
-            found = quantized(problem, found, states)
-        return _rated(problem, found, floor, method, constraint)
-
-    def report(done: int, solution: Solution) -> Solution:
-        solution = solution if several else _one_channel(solution)
-        if callback is not None:
-            callback(done, starts, solution)
-        return solution
-
     if start is not None:
         first = _given_start(problem, start)
     elif random_first:
         first = _random_start(problem, seed, 0)
     else:
         first = np.ones(problem.channel.shape[-1])
-    best = rated(run(problem, first, **options))
-    if floor is not None and run is joint and not best.feasible.all():
-        if problem.users <= problem.feeds:  # amplitudes that starve no one, for the floors
-            saved = rated(zero_forcing_stage(problem, first, **options))
-            best = _chosen(saved.feasible & ~best.feasible, saved, best)
+
+    best = attempt(problem, method, first, options, states)
+    fair = None if min_rate is None else _fair(problem, best, first, options, states)
     lowest = 0.0 if random_first else _DIMMEST
-    solution = report(1, best)
-    for index in range(1, starts):
-        found = run(problem, _random_start(problem, seed, index, lowest), **options)
-        best = _better(best, rated(found))
-        solution = report(index + 1, best)
+    for done in range(1, starts + 1):
+        if done > 1:
+            start = _random_start(problem, seed, done - 1, lowest)
+            best = _better(best, attempt(problem, method, start, options, states))
+        solution = best if fair is None else _with_common_rate(best, fair)
+        solution = solution if several else _one_channel(solution)
+        if callback is not None:
+            callback(done, starts, solution)
     return solution
+
+
+def attempt(
+    problem: Problem,
+    method: str,
+    start: np.ndarray,
+    options: dict[str, Any],
+    states: np.ndarray | None = None,
+) -> Solution:
+    """One run from one start, and where it misses a minimum rate of the problem, one under them."""
+    run, free = METHODS[method][0], replace(problem, min_rate=None)
+    best = _rated(problem, _moved(free, run(free, start, **options), states), method)
+    rows = np.flatnonzero(~best.feasible & np.isfinite(best.sum_rate))
+    if problem.min_rate is None or not len(rows):
+        return best
+    part, starts = problem.flattened().items(rows), _rows(problem, start, rows)
+    missed = _items(problem, best, rows)
+    better = missed
+    for found in under_floors(run, part, starts, _found(missed), options):
+        other = _rated(part, _moved(part, found, states), method)
+        higher = ~better.feasible | (other.sum_rate > better.sum_rate)
+        better = _chosen(other.feasible & higher, other, better)
+    return _replaced(problem, best, rows, better)
+
+
+#: Fields of a solution that are arrays over the batch.
+_ARRAYS = tuple(field.name for field in fields(Solution))[:-3]
 
 
 def _one_channel(solution: Solution) -> Solution:
@@ -274,6 +291,7 @@ def _require_finite(channel: np.ndarray) -> None:
 
 
 def _min_rate(problem: Problem, value: ArrayLike) -> np.ndarray:
+    """Minimum rates (..., K) of every item."""
     floor = _reals("min_rate", value)
     if not ((floor >= 0.0) & (floor < np.inf)).all():
         raise ValueError(f"min_rate: expected values finite and at least 0, got {value!r}")
@@ -283,7 +301,7 @@ def _min_rate(problem: Problem, value: ArrayLike) -> np.ndarray:
         )
     if floor.ndim:
         _broadcast("min_rate", problem.batch, floor.shape[:-1])
-    return floor
+    return np.broadcast_to(floor, (*problem.batch, problem.users))
 
 
 def _reals(argument: str, value: ArrayLike) -> np.ndarray:
@@ -310,18 +328,17 @@ def _random_start(problem: Problem, seed: int, index: int, lowest: float = 0.0) 
     return np.random.default_rng([seed, index]).uniform(lowest, 1.0, shape)
 
 
-def _rated(
-    problem: Problem, found: Found, floor: np.ndarray | None, method: str, constraint: str
-) -> Solution:
-    """What was found with its rates; minimum rates that were missed are tried by floored ZF."""
-    ratio, rates, feasible = _rates(problem, found, floor)
-    if floor is not None and _floors_apply(problem, found) and not feasible.all():
-        digital = floored_zero_forcing(problem, found, floor)
-        saved = replace(found, digital=digital)
-        _, _, saved_feasible = _rates(problem, saved, floor)
-        rescued = (saved_feasible & ~feasible)[..., None, None, None]
-        found = replace(found, digital=np.where(rescued, digital, found.digital))
-        ratio, rates, feasible = _rates(problem, found, floor)
+def _moved(problem: Problem, found: Found, states: np.ndarray | None) -> Found:
+    """What was found, at the amplitudes that the hardware can take."""
+    return found if states is None else quantized(problem, found, states)
+
+
+def _rated(problem: Problem, found: Found, method: str) -> Solution:
+    """What was found with its rates."""
+    ratio, rates = _rates(problem, found)
+    feasible = np.isfinite(ratio).all(axis=(-2, -1))
+    if problem.min_rate is not None:
+        feasible &= meets(rates, problem.min_rate[..., None, :]).all(axis=(-2, -1))
     weights = 1.0 if problem.weights is None else np.asarray(problem.weights)[..., None, :]
     return Solution(
         amplitudes=found.amplitudes,
@@ -329,24 +346,17 @@ def _rated(
         sinr=ratio,
         rates=rates,
         sum_rate=np.asarray(np.sum(weights * rates, axis=(-2, -1), dtype=float)),
-        feasible=feasible,
+        feasible=np.asarray(feasible),
         iterations=np.asarray(found.iterations),
         converged=np.asarray(found.converged) & np.isfinite(ratio).all(axis=(-2, -1)),
         history=found.history,
         method=method,
-        constraint=constraint,
+        constraint="radiated" if problem.radiated else "digital",
     )
 
 
-def _floors_apply(problem: Problem, found: Found) -> bool:
-    one_channel = problem.channel.shape[-3] == 1
-    return one_channel and problem.users <= problem.feeds and not found.fully_digital
-
-
-def _rates(
-    problem: Problem, found: Found, floor: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """SINR and rates (..., F, K), and whether all are finite and at their minimum."""
+def _rates(problem: Problem, found: Found) -> tuple[np.ndarray, np.ndarray]:
+    """SINR and rates (..., F, K)."""
     p, digital = problem, found.digital
     channel, amplitudes, phase = p.channel, found.amplitudes[..., None, :], p.phase
     if found.fully_digital:  # H W is its own effective channel
@@ -355,12 +365,29 @@ def _rates(
         digital = phase
     noise_power = np.asarray(p.noise_power)[..., None]
     ratio = sinr(channel, amplitudes, phase, digital, noise_power, threads=p.threads)
-    rates = np.log1p(ratio) / np.log(2.0).astype(ratio.dtype)
-    feasible = np.isfinite(ratio).all(axis=(-2, -1))
-    if floor is not None:
-        floor = floor[..., None, :] if floor.ndim else floor
-        feasible &= meets(rates, floor).all(axis=(-2, -1))
-    return ratio, rates, np.asarray(feasible)
+    return ratio, np.log1p(ratio) / np.log(2.0).astype(ratio.dtype)
+
+
+def _fair(
+    problem: Problem,
+    best: Solution,
+    start: np.ndarray,
+    options: dict[str, Any],
+    states: np.ndarray | None,
+) -> Solution:
+    """The solution whose lowest rate is highest, feasible where that meets the minimum rates."""
+    run = METHODS[best.method][0]
+    asked = np.full((*problem.batch, problem.users), UNREACHABLE)
+    equal = replace(problem, min_rate=asked, weights=None)
+    found = next(under_floors(run, equal, start, _found(best), options))
+    return _rated(problem, _moved(equal, found, states), best.method)
+
+
+def _with_common_rate(best: Solution, fair: Solution) -> Solution:
+    """The better of the two, with the highest of their lowest rates."""
+    best = _chosen(fair.feasible & ~best.feasible, fair, best)
+    lowest = [np.min(each.rates, axis=(-2, -1)).astype(float) for each in (best, fair)]
+    return replace(best, common_rate=np.asarray(np.maximum(*lowest)))
 
 
 def _better(one: Solution, other: Solution) -> Solution:
@@ -372,7 +399,37 @@ def _better(one: Solution, other: Solution) -> Solution:
 def _chosen(which: np.ndarray, one: Solution, other: Solution) -> Solution:
     """Items of one solution where ``which`` is true, of the other elsewhere."""
     chosen = {}
-    for field in fields(Solution)[:-2]:
-        a, b = getattr(one, field.name), getattr(other, field.name)
-        chosen[field.name] = np.where(which[(..., *[None] * (a.ndim - which.ndim))], a, b)
+    for name in _ARRAYS:
+        a, b = getattr(one, name), getattr(other, name)
+        chosen[name] = np.where(which[(..., *[None] * (a.ndim - which.ndim))], a, b)
     return replace(one, **chosen)
+
+
+def _rows(problem: Problem, array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Some rows of an array over the flattened batch."""
+    core = array.shape[len(problem.batch) :] if array.ndim > 1 else array.shape[-1:]
+    return np.broadcast_to(array, (*problem.batch, *core)).reshape(-1, *core)[rows]
+
+
+def _items(problem: Problem, solution: Solution, rows: np.ndarray) -> Solution:
+    """Some items of the flattened batch."""
+    fields_ = {name: getattr(solution, name) for name in _ARRAYS}
+    flat = {n: a.reshape(-1, *a.shape[len(problem.batch) :])[rows] for n, a in fields_.items()}
+    return replace(solution, **flat)
+
+
+def _replaced(problem: Problem, whole: Solution, rows: np.ndarray, part: Solution) -> Solution:
+    """The whole with some items of the flattened batch replaced."""
+    arrays = {}
+    for name in _ARRAYS:
+        array = getattr(whole, name)
+        flat = array.reshape(-1, *array.shape[len(problem.batch) :]).copy()
+        flat[rows] = getattr(part, name)
+        arrays[name] = flat.reshape(array.shape)
+    return replace(whole, **arrays)
+
+
+def _found(solution: Solution) -> Found:
+    s = solution
+    every_element = s.method == "fully_digital"
+    return Found(s.amplitudes, s.digital, s.iterations, s.converged, s.history, every_element)

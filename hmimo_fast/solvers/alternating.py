@@ -12,6 +12,7 @@ def alternating(
     start: np.ndarray,
     *,
     step: float = 0.01,
+    backtracking: bool = False,
     inner: int = 1,
     tolerance: float = 1e-4,
     iterations: int = 3000,
@@ -20,10 +21,12 @@ def alternating(
 
     ``inner`` steps between two zero forcings; 0 reads the paper as running them until the
     rate changes by less than ``tolerance``, at most a hundred: at a fixed step they may swing
-    for ever.  ``iterations`` bounds the gradients.
+    for ever.  ``iterations`` bounds the steps.  With ``backtracking`` (ours) a step starts from
+    twice the length of the last, at first twice ``step``, and is halved until the rate at fixed
+    beams rises (Armijo).
     """
     problem.require_zero_forcing()
-    return run_loop("alternating", problem, start, step, inner, tolerance, iterations)
+    return run_loop("alternating", problem, start, backtracking, step, inner, tolerance, iterations)
 
 
 def random(problem: Problem, start: np.ndarray) -> Found:

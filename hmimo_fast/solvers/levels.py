@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.edge import as_array, call
-from .problem import Found, Problem
+from .problem import STAY, Found, Problem, inputs
 
 #: A state is changed for a rate higher by this fraction, so that the passes end.
 _GAIN = 1e-5
@@ -16,8 +16,6 @@ _GAIN = 1e-5
 _SCALES = 2.0 ** np.linspace(-1.0, 3.0, 25)
 #: WMMSE sweeps behind the rate of a candidate, and for the beams that are returned.
 _SWEEPS, _LAST_SWEEPS = 10, 100
-#: More slope than any step can promise: the operator then rates the start and stays there.
-_STAY = 1e300
 
 
 def as_levels(value: Any) -> np.ndarray:
@@ -45,7 +43,7 @@ def quantized(problem: Problem, found: Found, states: np.ndarray) -> Found:
     tries the states next to its own (the ends are neighbours too) with the beams following,
     keeps what is better, and the passes end when no element moves (derived here).
     """
-    flat, shape = _flattened(problem), found.amplitudes.shape
+    flat, shape = problem.flattened(), found.amplitudes.shape
     amplitudes = found.amplitudes.reshape(-1, shape[-1])
     chosen = _refined(flat, states, _rounded(flat, states, amplitudes))
     amplitudes, digital, _ = _with_beams(flat, states[chosen], _LAST_SWEEPS)
@@ -77,7 +75,7 @@ def _refined(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.nda
     steps = (1, -1)[: len(states) - 1]
     active = np.flatnonzero(np.isfinite(highest))
     while len(active):
-        part = _items(problem, active)
+        part = problem.items(active)
         current, best = chosen[active], highest[active]
         before = best.copy()
         for element in range(chosen.shape[1]):
@@ -86,7 +84,7 @@ def _refined(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.nda
                 trial = current.copy()
                 trial[:, element] = (own + step) % len(states)
                 rate = _with_beams(part, states[trial], _SWEEPS)[2]
-                better = rate > best * (1.0 + _GAIN)
+                better = rate > best + _GAIN * np.abs(best)
                 current[better], best[better] = trial[better], rate[better]
         chosen[active], highest[active] = current, best
         active = active[best > before]
@@ -97,45 +95,10 @@ def _with_beams(
     problem: Problem, amplitudes: np.ndarray, sweeps: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Amplitudes as given (NaN where an item has no rate), their beams, and the rates."""
-    p = problem
     outputs = call(
         "variable_projection",
-        (p.channel, amplitudes, p.phase, p.power, p.noise_power, p.weights),
-        (p.radiated, 0, 1, sweeps, _STAY),
-        threads=p.threads,
+        inputs("variable_projection", problem, amplitudes),
+        (problem.radiated, 0, 1, sweeps, STAY),
+        threads=problem.threads,
     )
     return outputs[0], outputs[1], outputs[2]
-
-
-def _flattened(problem: Problem) -> Problem:
-    """The problem with one dimension of batch."""
-    p, batch = problem, problem.batch
-    size = int(np.prod(batch))
-
-    def flat(value: Any, core: int) -> np.ndarray:
-        array = np.asarray(value)
-        own = array.shape[array.ndim - core :]
-        return np.broadcast_to(array, batch + own).reshape(size, *own)
-
-    weights = None if p.weights is None else flat(as_array("weights", p.weights), 1)
-    return replace(
-        p,
-        channel=flat(p.channel, 3),
-        power=flat(as_array("power", p.power), 0),
-        noise_power=flat(as_array("noise_power", p.noise_power), 0),
-        weights=weights,
-        batch=(size,),
-    )
-
-
-def _items(problem: Problem, which: np.ndarray) -> Problem:
-    """Some items of a flattened problem."""
-    p = problem
-    return replace(
-        p,
-        channel=p.channel[which],
-        power=p.power[which],
-        noise_power=p.noise_power[which],
-        weights=None if p.weights is None else p.weights[which],
-        batch=(len(which),),
-    )

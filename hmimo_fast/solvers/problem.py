@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ..kernels.edge import call
+from ..kernels.edge import as_array, call
+
+#: More slope than any step can promise: `variable_projection` then rates the start and stays there.
+STAY = 1e300
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Problem:
     radiated: bool  # whether the power is that of diag(m) Phi V, or of V
     batch: tuple[int, ...]
     threads: int | None
+    min_rate: np.ndarray | None = None  # (..., K), for what solves under minimum rates
 
     @property
     def users(self) -> int:
@@ -41,6 +45,37 @@ class Problem:
                 f"got K = {self.users}"
             )
 
+    def flattened(self) -> Problem:
+        """The problem with one dimension of batch."""
+        size = int(np.prod(self.batch))
+
+        def flat(value: Any, core: int) -> np.ndarray:
+            array = as_array("problem", value)
+            own = array.shape[array.ndim - core :]
+            return np.broadcast_to(array, self.batch + own).reshape(size, *own)
+
+        return replace(
+            self,
+            channel=flat(self.channel, 3),
+            power=flat(self.power, 0),
+            noise_power=flat(self.noise_power, 0),
+            weights=None if self.weights is None else flat(self.weights, 1),
+            min_rate=None if self.min_rate is None else flat(self.min_rate, 1),
+            batch=(size,),
+        )
+
+    def items(self, which: np.ndarray) -> Problem:
+        """Some items of a flattened problem."""
+        return replace(
+            self,
+            channel=self.channel[which],
+            power=self.power[which],
+            noise_power=self.noise_power[which],
+            weights=None if self.weights is None else self.weights[which],
+            min_rate=None if self.min_rate is None else self.min_rate[which],
+            batch=(len(which),),
+        )
+
 
 @dataclass(frozen=True)
 class Found:
@@ -56,14 +91,20 @@ class Found:
 
 def run_loop(operator: str, problem: Problem, start: np.ndarray, *options: Any) -> Found:
     """A fused loop of the table of operators from one start, with its own options."""
-    p = problem
     amplitudes, digital, _, *rest = call(
         operator,
-        (p.channel, start, p.phase, p.power, p.noise_power, p.weights),
-        (p.radiated, *options),
-        threads=p.threads,
+        inputs(operator, problem, start),
+        (problem.radiated, *options),
+        threads=problem.threads,
     )
     return Found(amplitudes, digital, *rest)
+
+
+def inputs(operator: str, problem: Problem, start: np.ndarray) -> tuple[Any, ...]:
+    """What a fused loop takes: minimum rates only where it knows them."""
+    p = problem
+    given = (p.channel, start, p.phase, p.power, p.noise_power, p.weights)
+    return (*given, p.min_rate) if operator == "variable_projection" else given
 
 
 @dataclass(frozen=True)
@@ -93,6 +134,10 @@ class Solution:
         Rate of each iterate, NaN where there was none.
     method, constraint : str
         As asked for.
+    common_rate : (...) float64, or None without ``min_rate``
+        Largest minimum rate in bit/s/Hz found that all users can have at once, in every channel:
+        one that is asked of all is feasible up to here.  A lower bound on what is possible, since
+        the search over the amplitudes is local.
     """
 
     amplitudes: np.ndarray
@@ -106,6 +151,7 @@ class Solution:
     history: np.ndarray
     method: str
     constraint: str
+    common_rate: np.ndarray | None = None
 
 
 #: A minimum rate counts as met within this, in bit/s/Hz, by the precision of the rates.
