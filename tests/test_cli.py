@@ -452,7 +452,9 @@ def test_bench_refuses_a_peer_that_differs() -> None:
 
 def test_bench_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
-        cli.bench.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 3, "")
+        cli.bench.subprocess,
+        "run",
+        lambda command, **_: subprocess.CompletedProcess(command, 3, ""),
     )
     with pytest.raises(SystemExit) as stop:
         main(["bench"])
