@@ -907,11 +907,13 @@ static int alternating(hf_shape s, hf_problem given, int backtracking, double st
     return HF_OK;
 }
 
-/* What one item's coordinate descent holds besides: planar, lanes over users. */
+/* What one item's coordinate descent holds besides, planar. */
 typedef struct {
-    double *columns;           /* F x N rows of ldk: H_kn */
-    double *phase;             /* phases x N rows of ldl: Phi_nl */
-    double *fields;            /* F x N rows of ldk: (Phi V)_nj */
+    double *columns;           /* F x n rows of ldk: H_kn, lanes over users */
+    double *rows;              /* F x K rows of n: H_kn, lanes over elements, as below */
+    double *phase;             /* phases x L rows of n: conj Phi_nl */
+    double *fields;            /* F x K rows of n: conj (Phi V)_nj */
+    double *weighted;          /* K rows of WD: a_k H_kn of one block */
     double *received;          /* F x K rows of ldk: A^T */
     double *curvature;         /* F x ldk: a */
     double *target;            /* F x 2 ldk: c */
@@ -923,9 +925,11 @@ static size_t lay_out_descent(const problem *p, descent *d, char *memory) {
     arena_d a = {memory, 0};
     const work_d *w = &p->w;
     d->block = take_d(&a, 0, 0);
-    d->columns = take_d(&a, p->F * w->N * 2 * w->ldk, 8);
-    d->phase = take_d(&a, p->phases * w->N * 2 * w->ldl, 8);
-    d->fields = take_d(&a, p->F * w->N * 2 * w->ldk, 8);
+    d->columns = take_d(&a, p->F * p->n * 2 * w->ldk, 8);
+    d->rows = take_d(&a, p->F * w->K * 2 * p->n, 8);
+    d->phase = take_d(&a, p->phases * w->L * 2 * p->n, 8);
+    d->fields = take_d(&a, p->F * w->K * 2 * p->n, 8);
+    d->weighted = take_d(&a, w->K * 2 * WD, 8);
     d->received = take_d(&a, p->F * p->psi_size, 8);
     d->curvature = take_d(&a, p->F * w->ldk, 8);
     d->target = take_d(&a, p->F * 2 * w->ldk, 8);
@@ -934,73 +938,139 @@ static size_t lay_out_descent(const problem *p, descent *d, char *memory) {
     return a.used;
 }
 
+/* Rows of n interleaved complex numbers to planar ones. */
+static void part(const problem *p, idx rows, const double *from, double *to) {
+    for (idx r = 0; r < rows; r++)
+        for (idx n = 0; n < p->n; n++) {
+            RE(to, r, p->n)[n] = from[r * p->w.ld + 2 * n];
+            IM(to, r, p->n)[n] = from[r * p->w.ld + 2 * n + 1];
+        }
+}
+
 static void load_descent(const problem *p, descent *d) {
     const work_d *w = &p->w;
-    clear(p->F * w->N, w->ldk, d->columns);
+    part(p, p->F * w->K, w->channel, d->rows);
+    clear(p->F * p->n, w->ldk, d->columns);
     for (idx f = 0; f < p->F; f++)
         for (idx k = 0; k < w->K; k++)
-            for (idx n = 0; n < w->N; n++) {
-                const double *entry = channel_of(p, f) + k * w->ld + 2 * n;
-                RE(d->columns, f * w->N + n, w->ldk)[k] = entry[0];
-                IM(d->columns, f * w->N + n, w->ldk)[k] = entry[1];
+            for (idx n = 0; n < p->n; n++) {
+                RE(d->columns, f * p->n + n, w->ldk)[k] = RE(d->rows, f * w->K + k, p->n)[n];
+                IM(d->columns, f * p->n + n, w->ldk)[k] = IM(d->rows, f * w->K + k, p->n)[n];
             }
-    clear(p->phases * w->N, w->ldl, d->phase);
-    for (idx g = 0; g < p->phases; g++)
-        for (idx l = 0; l < w->L; l++)
-            for (idx n = 0; n < w->N; n++) {
-                const double *wave = w->waves + 2 * (g * w->L + l) * w->ld + 2 * n;
-                RE(d->phase, g * w->N + n, w->ldl)[l] = wave[0];
-                IM(d->phase, g * w->N + n, w->ldl)[l] = -wave[1];
+    for (idx g = 0; g < p->phases * w->L; g++) /* the first wave of a feed is conj Phi */
+        part(p, 1, w->waves + 2 * g * w->ld, d->phase + g * 2 * p->n);
+}
+
+/* Adds channel f's part of the slopes and curvatures of WD elements from `at` on, and of what a
+ * move of each does to the slopes of all. */
+static void add_quadratic(const problem *p, descent *d, idx f, idx at, VD *slope, VD *bend,
+                          VD *effect) {
+    const idx K = p->w.K, ldk = p->w.ldk, n = p->n;
+    const double *h = d->rows + f * K * 2 * n + at, *z = d->fields + f * K * 2 * n + at;
+    const double *received = d->received + f * p->psi_size;
+    const double *a = d->curvature + f * ldk, *c = d->target + 2 * f * ldk;
+    VD size = {0}, gain = {0}, pull = {0};
+    for (idx k = 0; k < K; k++) {
+        VD re = {0}, im = {0}; /* sum_j A_kj conj(z_j) */
+        for (idx j = 0; j < K; j++) {
+            const VD z_re = load(RE(z, j, n)), z_im = load(IM(z, j, n));
+            const double x = RE(received, j, ldk)[k], y = IM(received, j, ldk)[k];
+            re += x * z_re;
+            im += x * z_im;
+            re -= y * z_im;
+            im += y * z_re;
+        }
+        const VD h_re = load(RE(h, k, n)), h_im = load(IM(h, k, n));
+        const VD z_re = load(RE(z, k, n)), z_im = load(IM(z, k, n));
+        const VD w_re = a[k] * h_re, w_im = a[k] * h_im;
+        store(RE(d->weighted, k, WD), w_re);
+        store(IM(d->weighted, k, WD), w_im);
+        pull += w_re * re + w_im * im;
+        pull -= c[k] * (h_re * z_re + h_im * z_im) - c[ldk + k] * (h_im * z_re - h_re * z_im);
+        gain += w_re * h_re + w_im * h_im;
+        size += z_re * z_re + z_im * z_im;
+    }
+    *slope += pull + d->ridge[f] * size * load(p->m + at);
+    *bend += size * (gain + d->ridge[f]);
+    for (int i = 0; i < WD; i += 2) {
+        VD h_re[2] = {{0}}, h_im[2] = {{0}}, z_re[2] = {{0}}, z_im[2] = {{0}};
+        for (idx k = 0; k < K; k++) {
+            const VD w_re = load(RE(d->weighted, k, WD)), w_im = load(IM(d->weighted, k, WD));
+            const VD x = load(RE(z, k, n)), y = load(IM(z, k, n));
+            for (int r = 0; r < 2; r++) {
+                const double g_re = RE(h, k, n)[i + r], g_im = IM(h, k, n)[i + r];
+                const double x_i = RE(z, k, n)[i + r], y_i = IM(z, k, n)[i + r];
+                h_re[r] += g_re * w_re;
+                h_im[r] += g_im * w_re;
+                z_re[r] += x_i * x;
+                z_im[r] += x_i * y;
+                h_re[r] += g_im * w_im;
+                h_im[r] -= g_re * w_im;
+                z_re[r] += y_i * y;
+                z_im[r] -= y_i * x;
             }
+        }
+        for (int r = 0; r < 2; r++)
+            effect[i + r] += h_re[r] * z_re[r] - h_im[r] * z_im[r];
+    }
+}
+
+/* Adds what `count` elements of the block at `at` have moved to A^T, on lanes from `from` on. */
+static void add_moves(const problem *p, descent *d, idx f, idx at, idx from, int count,
+                      const int *moved, const double *change) {
+    const idx ldk = p->w.ldk;
+    const double *columns = d->columns + (f * p->n + at) * 2 * ldk + from;
+    for (idx j = 0; j < p->w.K; j++) {
+        const double *z = RE(d->fields, f * p->w.K + j, p->n) + at;
+        double *row = RE(d->received + f * p->psi_size, j, ldk) + from;
+        VD re = load(row), im = load(row + ldk);
+        for (int i = 0; i < count; i++) {
+            const int n = moved[i];
+            const double z_re = change[n] * z[n], z_im = -change[n] * z[p->n + n];
+            const VD h_re = load(RE(columns, n, ldk)), h_im = load(IM(columns, n, ldk));
+            re += z_re * h_re;
+            im += z_re * h_im;
+            re -= z_im * h_im;
+            im += z_im * h_re;
+        }
+        store(row, re);
+        store(row + ldk, im);
+    }
 }
 
 /* One sweep of exact coordinate descent on p->m in the box, A^T updated in place:
  * dA_kj = H_kn Z_nj dm_n, so each m_n has the quadratic sum_k a_k (|A_kk|^2 + D_k)
- * - 2 Re sum_k c_k A_kk, whose noise term is ridge * m_n^2 |Z_n|^2. */
+ * - 2 Re sum_k c_k A_kk, whose noise term is ridge * m_n^2 |Z_n|^2.  A block of WD elements
+ * finds its slopes together; as one moves, the slopes of the others follow, and A at the end. */
 static void descend(problem *p, descent *d) {
-    const work_d *w = &p->w;
-    const idx K = w->K, ld = w->ldk;
-    for (idx n = 0; n < w->N; n++) {
-        double slope = 0, bend = 0;
-        for (idx f = 0; f < p->F; f++) {
-            const double *h = RE(d->columns, f * w->N + n, ld);
-            const double *z = RE(d->fields, f * w->N + n, ld), *received = d->received +
-                                                                            f * p->psi_size;
-            const double *a = d->curvature + f * ld, *c = d->target + 2 * f * ld;
-            const double size = norm2(1, ld, z);
-            VD pull = {0}, gain = {0};
-            for (idx at = 0; at < ld; at += WD) {
-                VD re = {0}, im = {0}; /* sum_j A_kj conj(z_j) */
-                for (idx j = 0; j < K; j++) {
-                    const VD x = load(RE(received, j, ld) + at), y = load(IM(received, j, ld) + at);
-                    re += z[j] * x;
-                    im += z[j] * y;
-                    re += z[ld + j] * y;
-                    im -= z[ld + j] * x;
-                }
-                const VD h_re = load(h + at), h_im = load(h + ld + at);
-                const VD z_re = load(z + at), z_im = load(z + ld + at);
-                pull += load(a + at) * (h_re * re + h_im * im);
-                pull -= load(c + at) * (h_re * z_re - h_im * z_im);
-                pull += load(c + ld + at) * (h_re * z_im + h_im * z_re);
-                gain += load(a + at) * (h_re * h_re + h_im * h_im);
-            }
-            slope += add_up(pull) + d->ridge[f] * size * p->m[n];
-            bend += size * (add_up(gain) + d->ridge[f]);
+    const idx ld = p->w.ldk;
+    for (idx at = 0; at < p->n; at += WD) {
+        VD slope = {0}, bend = {0}, effect[WD] = {{0}};
+        for (idx f = 0; f < p->F; f++)
+            add_quadratic(p, d, f, at, &slope, &bend, effect);
+        /* Every lane finds its step, and lane i's is made. */
+        const VD zero = {0}, one = zero + 1, start = load(p->m + at);
+        const VD inverse = pick(bend > 1e-300, 1 / bend, zero);
+        VD moves = zero;
+        VI lane = {-1};
+        for (int i = 0; i < WD; i++) {
+            const VD to = start - slope * inverse;
+            const VD move = pick(to > one, one, pick(to < zero, zero, to)) - start;
+            moves = pick(lane, move, moves);
+            slope += move[i] * effect[i];
+            lane = ROTATE(lane);
         }
-        if (!(bend > 0))
-            continue;
-        const double to = p->m[n] - slope / bend;
-        const double change = (to > 1 ? 1 : to < 0 ? 0 : to) - p->m[n];
-        p->m[n] += change;
-        for (idx f = 0; f < p->F; f++) {
-            const double *h = RE(d->columns, f * w->N + n, ld);
-            const double *z = RE(d->fields, f * w->N + n, ld);
-            for (idx j = 0; j < K; j++)
-                subtract_row(-change * z[j], -change * z[ld + j], h, h + ld,
-                             RE(d->received + f * p->psi_size, j, ld),
-                             IM(d->received + f * p->psi_size, j, ld), 0, ld);
+        store(p->m + at, start + moves);
+        double change[WD];
+        int moved[WD], count = 0;
+        for (int i = 0; i < WD; i++) {
+            change[i] = moves[i];
+            moved[count] = i;
+            count += moves[i] != 0;
         }
+        for (idx f = 0; f < p->F; f++)
+            for (idx from = 0; from < ld; from += WD)
+                add_moves(p, d, f, at, from, count, moved, change);
     }
 }
 
@@ -1023,8 +1093,9 @@ static double update_beams(problem *p, descent *d, idx f, int zero_forced) {
     d->spent[f] = receive(K, ldk, gram, psi, received);
     transpose(K, ldk, received, d->received + f * p->psi_size);
     multiply(w->L, K, w->beams, ldk, psi, ldk, w->digital);
-    multiply(w->N, w->L, d->phase + (p->phases > 1 ? f * w->N * 2 * w->ldl : 0), w->ldl,
-             w->digital, ldk, RE(d->fields, f * w->N, ldk));
+    dagger(w->L, K, w->digital, ldk, w->beams_out, w->ldl);
+    multiply(K, w->L, w->beams_out, w->ldl, d->phase + (p->phases > 1 ? f * w->L * 2 * p->n : 0),
+             p->n, RE(d->fields, f * K, p->n));
     double *a = d->curvature + f * ldk, *c = d->target + 2 * f * ldk;
     memset(a, 0, (size_t)ldk * 8);
     memset(c, 0, (size_t)(2 * ldk) * 8);
@@ -1097,10 +1168,13 @@ static int coordinate_descent(hf_shape s, hf_problem given, int zero_forced, dou
                 break;
             descend(p, &d);
             for (idx f = 0; p->radiated && f < p->F; f++) {
-                d.spent[f] = 0;
-                for (idx n = 0; n < w->N; n++)
-                    d.spent[f] += p->m[n] * p->m[n] *
-                                  norm2(1, w->ldk, RE(d.fields, f * w->N + n, w->ldk));
+                VD spent = {0};
+                for (idx j = 0; j < 2 * w->K; j++)
+                    EACH(n) {
+                        const VD field = load(p->m + n) * load(d.fields + (2 * f * w->K + j) * p->n + n);
+                        spent += field * field;
+                    }
+                d.spent[f] = add_up(spent);
             }
         }
         set_amplitudes(p, p->best);

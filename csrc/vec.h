@@ -37,7 +37,7 @@ typedef float VF_any __attribute__((vector_size(VBYTES), aligned(4), may_alias))
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* Even and odd lanes of the 2 W lanes of (a, b). */
+/* Even and odd lanes of the 2 W lanes of (a, b); each lane moved up by one. */
 #if VBYTES == 64
 #define EVEN_D(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
 #define ODD_D(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
@@ -45,12 +45,15 @@ typedef float VF_any __attribute__((vector_size(VBYTES), aligned(4), may_alias))
     __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
 #define ODD_F(a, b) \
     __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#define ROTATE(a) __builtin_shufflevector(a, a, 7, 0, 1, 2, 3, 4, 5, 6)
 #elif VBYTES == 32
+#define ROTATE(a) __builtin_shufflevector(a, a, 3, 0, 1, 2)
 #define EVEN_D(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
 #define ODD_D(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7)
 #define EVEN_F(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
 #define ODD_F(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
 #else
+#define ROTATE(a) __builtin_shufflevector(a, a, 1, 0)
 #define EVEN_D(a, b) __builtin_shufflevector(a, b, 0, 2)
 #define ODD_D(a, b) __builtin_shufflevector(a, b, 1, 3)
 #define EVEN_F(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
