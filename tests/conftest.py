@@ -7,15 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from threadpoolctl import threadpool_limits
 
 from hmimo_fast import kernels
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let a failing property be reported where libcst is installed.
-
-    Hypothesis imports it then, and the warning of its dependency would be an error inside pytest.
-    """
+    """Settings of the whole run."""
+    threadpool_limits(1, "blas")  # the oracles' matrices are small: more threads only wait
+    # Hypothesis imports libcst where a property fails, whose dependency warns.
     config.addinivalue_line(
         "filterwarnings", "ignore:mypy_extensions.TypedDict is deprecated:DeprecationWarning"
     )

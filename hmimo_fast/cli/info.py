@@ -15,7 +15,7 @@ from .arguments import Commands
 #: Packages that some part of hmimo_fast uses, in the order of `info`.
 PACKAGES = (
     *("numpy", "scipy", "numba", "Cython", "torch", "safetensors"),
-    *("matplotlib", "rich", "h5py", "joblib", "submitit"),
+    *("matplotlib", "rich", "h5py", "joblib", "dask", "distributed", "submitit"),
 )
 
 
