@@ -1,0 +1,338 @@
+"""Training without labels: minus the mean sum rate of channels that are drawn as it goes."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from importlib import resources
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..channels import sparse_mmwave
+from ..results import replacing
+from ..surface import Surface
+from . import ops
+from .weights import MODELS, read, write
+
+#: Told after every step: steps done, steps in all, the last validation rate (NaN before it).
+Report = Callable[[int, int, float], Any]
+
+# Last words of the seeds, so that no stream is another's, nor that of a plain integer.
+_TRAINING, _SAMPLES, _VALIDATION = 1, 2, 3
+_VALIDATED = 256  # draws
+_WARM_UP = 0.02  # of the steps
+_CHECKPOINT = "checkpoint.safetensors"
+_LARGEST_GRADIENT = 1.0  # norm; a batch can hold a channel close to singular
+
+
+@dataclass(frozen=True)
+class Training:
+    """What a training is made of: everything that decides its bits, besides the model.
+
+    Attributes
+    ----------
+    shapes : sequence of (int, int)
+        Surfaces (Nx, Ny), one batch after the other; validation is on the first.
+    users, feeds : int
+        K and L.
+    snr : (float, float)
+        Range in dB of power / noise power, drawn uniformly for each channel.
+    batch, steps : int
+        Channels a step, and steps.
+    learning_rate : float
+        Adam's, after a short rise; it falls to zero by a cosine.
+    samples : int, optional
+        Train on this many fixed channels a surface, drawn from again and again; by default
+        every step draws new ones.
+    check_every : int
+        Steps between two validations, each of which is followed by a checkpoint.
+    seed : int
+        Of the channels; step i draws the same whether or not the run was resumed.
+    """
+
+    shapes: tuple[tuple[int, int], ...] = ((8, 8),)
+    users: int = 6
+    feeds: int = 6
+    snr: tuple[float, float] = (0.0, 20.0)
+    batch: int = 64
+    steps: int = 1000
+    learning_rate: float = 1e-3
+    samples: int | None = None
+    check_every: int = 100
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        # JSON has lists for tuples.
+        object.__setattr__(self, "shapes", tuple((int(x), int(y)) for x, y in self.shapes))
+        object.__setattr__(self, "snr", tuple(map(float, self.snr)))
+        if not self.shapes:
+            raise ValueError("shapes: expected one surface (Nx, Ny) at least, got none")
+        if len(self.snr) != 2 or not -math.inf < self.snr[0] <= self.snr[1] < math.inf:
+            raise ValueError(f"snr: expected two finite values, low and high, got {self.snr}")
+        if not 0.0 < self.learning_rate < math.inf:
+            raise ValueError(f"learning_rate: expected a value > 0, got {self.learning_rate}")
+        for name in ("users", "feeds", "batch", "steps", "samples", "check_every"):
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
+        if type(self.seed) is not int or self.seed < 0:
+            raise ValueError(f"seed: expected an integer of at least 0, got {self.seed!r}")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model and its training, as a committed JSON file says them.
+
+    Attributes
+    ----------
+    model : str
+        Name of the class.
+    config : dict
+        Keywords of its constructor.
+    training : Training
+        Its seed is that of the first weights too.
+    """
+
+    model: str
+    config: dict[str, Any]
+    training: Training
+
+    def build(self) -> nn.Module:
+        """The model with its first weights."""
+        if self.model not in MODELS:
+            raise ValueError(f"model: expected one of {', '.join(MODELS)}, got {self.model!r}")
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(self.training.seed)
+            return MODELS[self.model](**self.config)
+
+
+def load_recipe(name: str | PathLike[str]) -> Recipe:
+    """A shipped recipe by name, or one of your own by the path of its JSON file.
+
+    Raises
+    ------
+    ValueError
+        If there is no such recipe, or the file is none.
+
+    Examples
+    --------
+    >>> load_recipe("unrolled_digital").model
+    'UnrolledNet'
+    """
+    shipped = resources.files(__package__).joinpath("recipes")
+    if str(name).endswith(".json"):
+        file = Path(name)
+        if not file.is_file():
+            raise FileNotFoundError(f"recipe: no such file: {str(file)!r}")
+        text = file.read_text(encoding="utf-8")
+    else:
+        names = sorted(Path(file.name).stem for file in shipped.iterdir())
+        if name not in names:
+            raise ValueError(
+                f"recipe: expected one of {', '.join(names)} or a file .json, got {str(name)!r}"
+            )
+        text = shipped.joinpath(f"{name}.json").read_text(encoding="utf-8")
+    try:
+        fields = json.loads(text)
+        return Recipe(fields["model"], fields["config"], Training(**fields["training"]))
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"recipe: {str(name)!r} is none: {error!r}") from None
+
+
+def train(
+    model: nn.Module | str | PathLike[str],
+    *,
+    folder: str | PathLike[str] | None = None,
+    device: str = "cpu",
+    report: Report | None = None,
+    **settings: Any,
+) -> nn.Module:
+    """Train a network on the sum rate it reaches, without labels.
+
+    Parameters
+    ----------
+    model : Module, str or path
+        A model, trained in place under its own power constraint; or the name of a shipped
+        recipe, or a JSON file like them, for a new one.
+    folder : str or path, optional
+        Where ``checkpoint.safetensors`` and ``log.csv`` go at every validation.  A run that was
+        ended goes on from the checkpoint there, to the bits it would have reached.
+    device : str
+        Where torch computes, for example ``"cuda"``.
+    report : callable, optional
+        Called as ``report(done, steps, rate)`` after every step, with the validation rate in
+        bit/s/Hz: the mean over 256 draws on the first surface at the middle of the SNR range.
+    **settings
+        The fields of `Training`; those of a recipe where they are not given.
+
+    Returns
+    -------
+    Module
+        The model, in evaluation mode.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a setting is out of range or unknown, there is no such recipe, or the folder holds
+        the checkpoint of another training.
+    FloatingPointError
+        If a gradient is not finite.
+
+    Notes
+    -----
+    Unsupervised training as in paper A (arXiv 2504.19522), with Adam.
+
+    Examples
+    --------
+    >>> from hmimo_fast import nn
+    >>> model = nn.MBDNN(constraint="digital")
+    >>> model = nn.train(model, shapes=[(4, 4)], users=2, feeds=2, batch=8, steps=3)
+    """
+    if isinstance(model, nn.Module):
+        training = Training(**settings)
+    else:
+        recipe = load_recipe(model)
+        recipe = replace(recipe, training=replace(recipe.training, **settings))
+        training, model = recipe.training, recipe.build()
+    place = _device(device)
+    run = _Run(model.to(place).train(), training, place)
+    if folder is not None:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        run.resume(Path(folder))
+    with torch.random.fork_rng(devices=()):
+        while run.done < training.steps:
+            run.step()
+            if run.done % training.check_every == 0 or run.done == training.steps:
+                run.validate()
+                if folder is not None:
+                    run.keep(Path(folder))
+            if report is not None:
+                report(run.done, training.steps, run.log[-1]["rate"] if run.log else math.nan)
+    return model.eval()
+
+
+class _Run:
+    """A training on its way; all that a checkpoint holds is in its attributes."""
+
+    def __init__(self, model: nn.Module, training: Training, device: torch.device) -> None:
+        self.model, self.training, self.device = model, training, device
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate)
+        self.surfaces = [Surface(shape, feeds=training.feeds) for shape in training.shapes]
+        self.done = 0
+        self.log: list[dict[str, float]] = []
+        self.began = time.perf_counter()
+        self.samples = [self._samples(surface) for surface in self.surfaces]
+
+    def _samples(self, surface: Surface) -> np.ndarray | None:
+        t = self.training
+        if t.samples is None:
+            return None
+        rng = np.random.default_rng([t.seed, surface.elements, _SAMPLES])
+        return sparse_mmwave(surface, t.users, t.samples, rng).astype(np.complex64)
+
+    def step(self) -> None:
+        """One batch; its channels, SNRs and all that is random follow from seed and step."""
+        t, at = self.training, self.done % len(self.surfaces)
+        rng = np.random.default_rng([t.seed, self.done, _TRAINING])
+        torch.manual_seed(int(rng.integers(2**63)))
+        surface, samples = self.surfaces[at], self.samples[at]
+        if samples is None:
+            channel = sparse_mmwave(surface, t.users, t.batch, rng)
+        else:
+            channel = samples[rng.integers(len(samples), size=t.batch)]
+        loss = -self._rate(surface, channel, rng.uniform(*t.snr, t.batch)).mean()
+        self.optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), _LARGEST_GRADIENT)
+        if not torch.isfinite(norm):
+            raise FloatingPointError(f"step {self.done}: the gradient is not finite")
+        for group in self.optimizer.param_groups:
+            group["lr"] = t.learning_rate * _schedule((self.done + 0.5) / t.steps)
+        self.optimizer.step()
+        self.done += 1
+
+    def validate(self) -> None:
+        """The mean rate over the same draws every time, in a new row of the log."""
+        t, surface = self.training, self.surfaces[0]
+        rng = np.random.default_rng([t.seed, 0, _VALIDATION])
+        channel = sparse_mmwave(surface, t.users, _VALIDATED, rng)
+        snr = np.full(_VALIDATED, sum(t.snr) / 2)
+        with torch.no_grad():
+            self.model.eval()
+            rate = self._rate(surface, channel, snr).mean().item()
+            self.model.train()
+        now = time.perf_counter()
+        seconds = now - self.began + (self.log[-1]["seconds"] if self.log else 0.0)
+        self.began = now
+        self.log.append({"step": self.done, "rate": rate, "seconds": round(seconds, 3)})
+
+    def _rate(self, surface: Surface, channel: np.ndarray, snr: np.ndarray) -> torch.Tensor:
+        """Sum rates the model reaches at power 1, (B,)."""
+        h = torch.from_numpy(channel).to(self.device, torch.complex64)
+        phase = torch.tensor(surface.phase, dtype=torch.complex64, device=self.device)
+        noise_power = torch.from_numpy(10.0 ** (-snr / 10.0)).to(self.device, torch.float32)
+        amplitudes, digital = self.model(h, phase, 1.0, noise_power)
+        return ops.sum_rate(h, amplitudes, phase, digital, noise_power)
+
+    def keep(self, folder: Path) -> None:
+        """Checkpoint and log, each complete."""
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        for index, state in self.optimizer.state_dict()["state"].items():
+            tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
+        write(folder / _CHECKPOINT, tensors, {"training": self._about(), "log": self.log})
+        with replacing(folder / "log.csv") as temporary, temporary.open("w", newline="") as file:
+            rows = csv.DictWriter(file, self.log[0])
+            rows.writeheader()
+            rows.writerows(self.log)
+
+    def resume(self, folder: Path) -> None:
+        """Go on from the checkpoint in the folder, if there is one."""
+        file = folder / _CHECKPOINT
+        if not file.exists():
+            return
+        tensors, about = read(file)
+        if about.get("training") != self._about():
+            raise ValueError(
+                f"folder: expected no checkpoint of another training, got {str(file)!r}"
+            )
+        state: dict[int, dict[str, torch.Tensor]] = {}
+        weights = {}
+        for key, tensor in tensors.items():
+            owner, _, name = key.partition(".")
+            if owner == "model":
+                weights[name] = tensor
+            else:
+                index, _, name = name.partition(".")
+                state.setdefault(int(index), {})[name] = tensor
+        self.model.load_state_dict(weights)
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        self.log = about["log"]
+        self.done = int(self.log[-1]["step"])
+
+    def _about(self) -> dict[str, Any]:
+        """What must be the same for a run to go on, as JSON has it."""
+        kind = type(self.model).__name__
+        config = getattr(self.model, "config", None)
+        return json.loads(json.dumps({"model": kind, "config": config, **asdict(self.training)}))
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(f"device: expected one that torch finds, got {name!r}: {error}") from None
+
+
+def _schedule(done: float) -> float:
+    """Share of the learning rate after this share of the steps: a short rise, then a cosine."""
+    return min(1.0, done / _WARM_UP) * 0.5 * (1.0 + math.cos(math.pi * done))
