@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as serialized
 from torch import nn
 
 from ..results import replacing
@@ -143,7 +143,7 @@ def write(path: Path, tensors: dict[str, torch.Tensor], about: dict[str, Any]) -
     """Tensors and what JSON can say about them, in one file that appears complete."""
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file(held, temporary, {_KEY: json.dumps(about)})
+        temporary.write_bytes(serialized(held, {_KEY: json.dumps(about)}))
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

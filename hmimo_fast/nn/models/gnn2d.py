@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 
 from .link import Link
 from .network import Network
@@ -79,13 +80,11 @@ class _Layer(nn.Module):
     def forward(self, antennas: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, inputs) and (B, K, N, inputs) to the same of outputs."""
         ahead = torch.tanh(self.antenna(antennas) + self.antenna_edges(edges.mean(1)))
-        message = self.edge(edges)
-        message = message + _others(self.other_antennas(edges), 2)
-        message = message + _others(self.other_users(edges), 1)
+        # W (sum - own) / (n - 1), rather than W on every edge for each of the two means.
+        users, elements = edges.shape[1:3]
+        per_user, per_element = 1.0 / max(users - 1, 1), 1.0 / max(elements - 1, 1)
+        others = per_element * self.other_antennas.weight + per_user * self.other_users.weight
+        message = linear(edges, self.edge.weight - others, self.edge.bias)
+        message = message + per_element * self.other_antennas(edges.sum(2, keepdim=True))
+        message = message + per_user * self.other_users(edges.sum(1, keepdim=True))
         return ahead, torch.sigmoid(message + ahead[:, None])
-
-
-def _others(values: Tensor, dim: int) -> Tensor:
-    """Mean over all the others along a dimension; zero where there are none."""
-    count = values.shape[dim]
-    return (values.sum(dim, keepdim=True) - values) / max(count - 1, 1)
