@@ -351,7 +351,7 @@ def test_a_recipe_starts_from_the_same_weights() -> None:
 
 
 def test_unknown_recipes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^recipe: expected one of mbdnn_digital, .*'perceptron'"):
+    with pytest.raises(ValueError, match=r"^recipe: expected one of fnn_radiated, .*'perceptron'"):
         nn.train("perceptron")
     with pytest.raises(FileNotFoundError, match="no such file"):
         nn.train(tmp_path / "mine.json")

@@ -262,13 +262,10 @@ class _Run:
 
     def validate(self) -> None:
         """The mean rate over the same draws every time, in a new row of the log."""
-        t, surface = self.training, self.surfaces[0]
-        rng = np.random.default_rng([t.seed, 0, _VALIDATION])
-        channel = sparse_mmwave(surface, t.users, _VALIDATED, rng)
-        snr = np.full(_VALIDATED, sum(t.snr) / 2)
+        surface, channel, snr = validation(self.training)
         with torch.no_grad():
             self.model.eval()
-            rate = self._rate(surface, channel, snr).mean().item()
+            rate = self._rate(surface, channel, np.full(len(channel), snr)).mean().item()
             self.model.train()
         now = time.perf_counter()
         seconds = now - self.began + (self.log[-1]["seconds"] if self.log else 0.0)
@@ -324,6 +321,14 @@ class _Run:
         kind = type(self.model).__name__
         config = getattr(self.model, "config", None)
         return json.loads(json.dumps({"model": kind, "config": config, **asdict(self.training)}))
+
+
+def validation(training: Training) -> tuple[Surface, np.ndarray, float]:
+    """Surface, channels (256, K, N) and SNR in dB that the validation rate is the mean over."""
+    surface = Surface(training.shapes[0], feeds=training.feeds)
+    rng = np.random.default_rng([training.seed, 0, _VALIDATION])
+    channel = sparse_mmwave(surface, training.users, _VALIDATED, rng)
+    return surface, channel, sum(training.snr) / 2
 
 
 def _device(name: str) -> torch.device:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,7 @@ _BATCH = 256
 def mbdnn(problem: Problem, start: np.ndarray, *, model: str = "mbdnn", polish: int = 0) -> Found:
     """Shipped weights of paper A's network, or of ours with ``model="unrolled"``.
 
+    ``model`` may also be the file .safetensors that `hmimo_fast.nn.save` wrote of another one.
     The network takes no start, and weighs all users alike.  ``polish`` iterations of the second
     stage of `joint` follow from its amplitudes, with the weights of the problem; where they do
     not raise the rate, what the network gave stays.
@@ -34,7 +36,7 @@ def mbdnn(problem: Problem, start: np.ndarray, *, model: str = "mbdnn", polish: 
         raise ValueError(
             f"channel: expected one channel an item for a network, got F = {p.channel.shape[-3]}"
         )
-    found = _infer(p, _pretrained(model, "radiated" if p.radiated else "digital"))
+    found = _infer(p, _network(model, "radiated" if p.radiated else "digital"))
     if polish == 0:
         return found
     polished = joint(p, found.amplitudes, zf_iterations=0, iterations=polish)
@@ -44,6 +46,26 @@ def mbdnn(problem: Problem, start: np.ndarray, *, model: str = "mbdnn", polish: 
         amplitudes=np.where(worse[..., None], found.amplitudes, polished.amplitudes),
         digital=np.where(worse[..., None, None, None], found.digital, polished.digital),
     )
+
+
+def _network(model: str, constraint: str) -> nn.Module:
+    file = Path(model)
+    if file.suffix != ".safetensors":
+        return _pretrained(model, constraint)
+    network = _loaded(file, file.stat().st_mtime_ns)
+    if network.constraint != constraint:
+        raise ValueError(
+            f"model: expected a network for {constraint!r} power, got one for "
+            f"{network.constraint!r} in {model!r}"
+        )
+    return network
+
+
+@cache
+def _loaded(file: Path, modified: int) -> nn.Module:
+    from .. import nn as networks
+
+    return networks.load(file)
 
 
 @cache

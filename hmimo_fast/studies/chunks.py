@@ -64,6 +64,9 @@ class Chunk:
         """File name: a hash of all that determines the arrays, labels aside."""
         fields = asdict(self) | {"code": code()}
         del fields["method"]["label"]
+        file = weights(self.method, self.setting.constraint)
+        if file is not None and _PACKAGE not in file.parents:
+            fields["method"]["options"]["model"] = _digest(file, file.stat().st_mtime_ns)
         text = json.dumps(fields, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:40] + ".npz"
 
@@ -88,11 +91,18 @@ def _files_digest() -> str:
     return digest.hexdigest()[:16]
 
 
+@cache
+def _digest(file: Path, modified: int) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
 def weights(method: Method, constraint: str) -> Path | None:
-    """Where the shipped weights of a method lie, if it is a network; the file may be missing."""
+    """Where the weights of a method lie, if it is a network; a shipped file may be missing."""
     if method.solver != "mbdnn":
         return None
     name = method.options.get("model", "mbdnn")
+    if name.endswith(".safetensors"):
+        return Path(name)
     return _PACKAGE / "nn" / "weights" / f"{name}_{constraint}.safetensors"
 
 

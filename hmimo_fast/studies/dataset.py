@@ -95,6 +95,23 @@ class Dataset:
     dimensions: dict[str, tuple[str, ...]]
     attributes: dict[str, Any]
 
+    def told(self, dimension: str, label: Any) -> str:
+        """As `describe`, with what ``attributes["notes"]`` says of that label.
+
+        Parameters
+        ----------
+        dimension : str
+            Its name.
+        label : number or str
+            One of its coordinates.
+
+        Returns
+        -------
+        str
+        """
+        note = self.attributes.get("notes", {}).get(label)
+        return describe(dimension, label) + (f" ({note})" if note else "")
+
     def select(self, variable: str, **labels: Any) -> np.ndarray:
         """A variable at these labels; the dimensions that are named go.
 

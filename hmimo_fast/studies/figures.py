@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..results import replacing
-from .dataset import MEANINGS, Dataset, axis_label, describe
+from .dataset import MEANINGS, Dataset, axis_label
 from .description import Panel, Study
 from .summaries import Line, lines
 
-#: Okabe and Ito's colours, which the colour-blind tell apart, without yellow, which does not print.
-_COLOURS = ("#D55E00", "#000000", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
-_MARKERS = "osD^vPX"
+#: Okabe and Ito's colours, which the colour-blind tell apart, without yellow, which does not print,
+#: and two dark ones.
+_COLOURS = ("#D55E00", "#000000", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00",
+            "#882255", "#666666")  # fmt: skip
+_MARKERS = "osD^vPX<>"
 _GREY = "#777777"
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 _SIZE = (4.6, 3.5)  # inches, of a panel
@@ -101,7 +103,7 @@ def _draw_panel(
             axes.fill_between(
                 line.x, line.low, line.high, color=style["color"], alpha=0.18, linewidth=0
             )
-        _add_keys(line, style, first, rest)
+        _add_keys(dataset, line, style, first, rest)
     for number, (name, power) in enumerate(panel.guides.items()):
         x, begin = drawn[-1].x, drawn[-1].centre[0]
         (rest[name],) = axes.plot(
@@ -148,7 +150,11 @@ def _style(dataset: Dataset, panel: Panel, line: Line) -> dict[str, Any]:
 
 
 def _add_keys(
-    line: Line, style: dict[str, Any], first: dict[str, Any], rest: dict[str, Any]
+    dataset: Dataset,
+    line: Line,
+    style: dict[str, Any],
+    first: dict[str, Any],
+    rest: dict[str, Any],
 ) -> None:
     """What the legend tells of a line: each of its labels, by what that label decides."""
     from matplotlib.lines import Line2D
@@ -156,10 +162,10 @@ def _add_keys(
     (name, label), *others = line.labels.items()
     shown = style | {"markevery": None, "markersize": 5.0, "alpha": 1.0}
     alone = {"linestyle": "none", "fillstyle": "full"} if others else {}
-    first.setdefault(describe(name, label), Line2D([], [], **shown | alone))
+    first.setdefault(dataset.told(name, label), Line2D([], [], **shown | alone))
     for other, value in others:
         key = Line2D([], [], **shown | {"color": _GREY, "marker": "o"})
-        rest.setdefault(describe(other, value), key)
+        rest.setdefault(dataset.told(other, value), key)
 
 
 def _share_scales(grid: Any, panels: tuple[Panel, ...]) -> None:

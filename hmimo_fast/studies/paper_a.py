@@ -12,11 +12,13 @@ UNROLLED = Method("unrolled network (ours)", "mbdnn", options={"model": "unrolle
 WMMSE = Method("WMMSE-HBF, 300 sweeps", "wmmse_hbf")
 CONVERGED = Method("WMMSE-HBF, converged", "wmmse_hbf", options={"iterations": 10_000})
 ZF = Method("ZF-HBF", "zf_hbf")
+GNN2D = Method("2DGNN", "mbdnn", options={"model": "gnn2d"})
+FNN = Method("FNN", "mbdnn", options={"model": "fnn"})
 
 BASE = Setting()
 SNR = (-10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
 ELEMENTS = (16, 36, 64, 100, 144)
-_ALL = (JOINT, BOUND, MBDNN, WMMSE, ZF, UNROLLED, CONVERGED)
+_ALL = (JOINT, BOUND, MBDNN, WMMSE, ZF, UNROLLED, CONVERGED, GNN2D, FNN)
 
 _NETWORK = (
     "The paper's widths, depth and training set do not determine its network, and its WMMSE-HBF "
@@ -28,6 +30,8 @@ _ORDER = (
         above(MBDNN.label, WMMSE.label),
         remark=_NETWORK,
     ),
+    Claim("MB-DNN is above 2DGNN everywhere", above(MBDNN.label, GNN2D.label)),
+    Claim("MB-DNN is above FNN everywhere", above(MBDNN.label, FNN.label)),
     Claim("WMMSE-HBF is above ZF-HBF everywhere", above(WMMSE.label, ZF.label)),
     Claim(
         "ours is above WMMSE-HBF everywhere",

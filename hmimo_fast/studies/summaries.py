@@ -72,8 +72,13 @@ def _relative(values: np.ndarray, reference: np.ndarray, axis: int) -> np.ndarra
 
     Draw by draw, what a channel gives to both methods cancels (delta method).
     """
-    scale = np.mean(reference, axis=axis, keepdims=True)
-    ratio = np.mean(values, axis=axis, keepdims=True) / scale
+    both = np.isfinite(values) & np.isfinite(reference)
+    count, total, scale = (
+        np.sum(each, axis=axis, keepdims=True, where=both)
+        for each in (np.ones_like(values), values, reference)
+    )
+    with np.errstate(invalid="ignore"):  # none of both: 0 / 0
+        ratio, scale = total / scale, scale / count
     return np.asarray(ratio + (values - ratio * reference) / scale)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .dataset import Dataset, axis_label, describe
+from .dataset import Dataset, axis_label
 from .description import Panel
 from .summaries import Line, lines
 
@@ -45,7 +45,7 @@ def tabulate(dataset: Dataset, panel: Panel) -> tuple[str, list[tuple[str, ...]]
         columns = [f"{share:.0%}" for share in _SHARES]
         cells = [[f"{_quantile(line, share):.4g}" for share in _SHARES] for line in drawn]
         across = "of the draws up to"
-    names = [", ".join(describe(*item) for item in line.labels.items()) for line in drawn]
+    names = [", ".join(dataset.told(*item) for item in line.labels.items()) for line in drawn]
     rows = [(name, *row) for name, row in zip(names, cells, strict=True)]
     return heading, [("", *[""] * (len(columns) - 1), across), ("", *columns), *rows]
 
