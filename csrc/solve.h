@@ -16,6 +16,9 @@
 #define PRELUDE_NOISE 4       /* times the noise, under which the general stage begins */
 #define MOST_STEPS 100        /* between two zero forcings of `alternating` */
 
+/* log10 links with older C libraries than log2. */
+static double log_2(double x) { return log10(x) * 3.321928094887362; }
+
 /* Vectors over users (ldk lanes, zero past K) of the dual uplink. */
 typedef struct {
     double *target;   /* least SINR */
@@ -239,7 +242,7 @@ static double zf_terms(problem *p, const double *gram, double *psi, double *gamm
             psi[k * ldk + j] = j < K ? inverse[k * ldk + j] * w->links.signal[j] : 0;
     for (idx k = 0; k < K; k++)
         received[k] /= p->noise_power;
-    return p->fits ? rate_of(ldk, received, w->weights) : -log2(-level);
+    return p->fits ? rate_of(ldk, received, w->weights) : -log_2(-level);
 }
 
 /* The rate after sweeps of Psi in place; Gamma^H and, under `radiated` power, Lambda where
@@ -385,7 +388,7 @@ static double floored_terms(problem *p, const double *gram, int64_t sweeps, doub
         multiply(K, K, psi, ldk, twin, ldk, gamma);
         memcpy(lambda, gamma, (size_t)p->psi_size * 8);
     }
-    return level < 0 ? -log2(-level) : rate;
+    return level < 0 ? -log_2(-level) : rate;
 }
 
 /* Psi of p->dual.share with powers that meet the minimum rates exactly; the rate, or where there
@@ -414,7 +417,7 @@ static double restore(problem *p, const double *gram, double *psi) {
         }
         d->least[k] = d->target[k] * p->noise_power;
         if (d->target[k] > 0)
-            worst = fmin(worst, log2(d->ratio[k] / d->target[k]));
+            worst = fmin(worst, log_2(d->ratio[k] / d->target[k]));
     }
     memcpy(spoiled, system, (size_t)(K * ldk) * 8);
     eliminate(K, ldk, spoiled, d->least);
