@@ -842,6 +842,57 @@ static double evaluate_fixed(problem *p, const double *m, double *gradient) {
     return total;
 }
 
+/* Beams V at the power after some sweeps, the rate there and its gradient in m at these beams:
+ * by the envelope theorem that of the best rate at m where V is best.  Beams that no sweep
+ * improves, since they reach nobody, stay. */
+static int wmmse_gradient(hf_shape s, hf_problem given, hf_operand digital, int64_t sweeps,
+                          double *sum_rate, void *to_digital, void *d_amplitudes) {
+    problem at, *p = &at;
+    const int status = open_problem(p, s, given.radiated, sweeps);
+    if (status)
+        return status;
+    work_d *w = &p->w;
+    const idx K = w->K, L = w->L, ldk = w->ldk;
+    double *gram = w->square[0], *received = w->square[1];
+    for (idx b = 0; b < s.batch; b++) {
+        const int finite = load_problem(p, given, b);
+        const void *beams = item_d(digital, b);
+        if (s.single)
+            widen_f(L, K, ldk, beams, p->beams);
+        else
+            widen_d(L, K, ldk, beams, p->beams);
+        if (!finite || !isfinite(norm2(L, ldk, p->beams))) {
+            sum_rate[b] = NAN;
+            write_nan(s.single, 2 * L * K, to_digital, 2 * b * L * K);
+            write_nan(s.single, w->N, d_amplitudes, b * w->N);
+            continue;
+        }
+        set_amplitudes(p, p->m);
+        find_link(p, 0);
+        const double spent = power_of(p, p->beams);
+        if (spent > 0)
+            scale(L, ldk, sqrt(p->power / spent), p->beams);
+        if (sweeps > 0) {
+            multiply_dagger(K, L, w->effective, ldk, p->beams, ldk, received);
+            whiten_link(p, gram);
+            clear(K, ldk, p->psi);
+            wmmse_update(K, ldk, gram, p->psi, received, p->power, p->noise_power / p->power,
+                         w->weights, w->links, w->sweep);
+            for (int64_t i = 1; i < sweeps; i++)
+                wmmse_sweep(K, ldk, gram, p->psi, p->noise_power / p->power, w->weights, w->links,
+                            w->sweep);
+            if (norm2(K, ldk, p->psi) > 0)
+                find_beams(p, 0, gram, p->psi);
+        }
+        memset(p->gradient, 0, (size_t)p->n * 8);
+        sum_rate[b] = fixed_terms(p, 0, p->m, p->beams, p->power, p->gradient);
+        write_rows(s.single, L, K, ldk, p->beams, to_digital, 2 * b * L * K);
+        write_reals(s.single, w->N, p->gradient, d_amplitudes, b * w->N);
+    }
+    close_problem(p);
+    return HF_OK;
+}
+
 /* One step from p->m at fixed V that raises its rate (Armijo, halving), from twice the last
  * length; all stay where no step does.  Returns the rate. */
 static double backtrack(problem *p, double rate, double *length) {
@@ -917,57 +968,6 @@ static int alternating(hf_shape s, hf_problem given, int backtracking, double st
             converged = fabs(rate - served) < tolerance;
         }
         put(p, b, p->best, p->best_beams, best_rate, made, converged, to);
-    }
-    close_problem(p);
-    return HF_OK;
-}
-
-/* Beams V at the power after some sweeps, the rate there and its gradient in m at these beams:
- * by the envelope theorem that of the best rate at m where V is best.  Beams that no sweep
- * improves, since they reach nobody, stay. */
-static int wmmse_gradient(hf_shape s, hf_problem given, hf_operand digital, int64_t sweeps,
-                          double *sum_rate, void *to_digital, void *d_amplitudes) {
-    problem at, *p = &at;
-    const int status = open_problem(p, s, given.radiated, sweeps);
-    if (status)
-        return status;
-    work_d *w = &p->w;
-    const idx K = w->K, L = w->L, ldk = w->ldk;
-    double *gram = w->square[0], *received = w->square[1];
-    for (idx b = 0; b < s.batch; b++) {
-        const int finite = load_problem(p, given, b);
-        const void *beams = item_d(digital, b);
-        if (s.single)
-            widen_f(L, K, ldk, beams, p->beams);
-        else
-            widen_d(L, K, ldk, beams, p->beams);
-        if (!finite || !isfinite(norm2(L, ldk, p->beams))) {
-            sum_rate[b] = NAN;
-            write_nan(s.single, 2 * L * K, to_digital, 2 * b * L * K);
-            write_nan(s.single, w->N, d_amplitudes, b * w->N);
-            continue;
-        }
-        set_amplitudes(p, p->m);
-        find_link(p, 0);
-        const double spent = power_of(p, p->beams);
-        if (spent > 0)
-            scale(L, ldk, sqrt(p->power / spent), p->beams);
-        if (sweeps > 0) {
-            multiply_dagger(K, L, w->effective, ldk, p->beams, ldk, received);
-            whiten_link(p, gram);
-            clear(K, ldk, p->psi);
-            wmmse_update(K, ldk, gram, p->psi, received, p->power, p->noise_power / p->power,
-                         w->weights, w->links, w->sweep);
-            for (int64_t i = 1; i < sweeps; i++)
-                wmmse_sweep(K, ldk, gram, p->psi, p->noise_power / p->power, w->weights, w->links,
-                            w->sweep);
-            if (norm2(K, ldk, p->psi) > 0)
-                find_beams(p, 0, gram, p->psi);
-        }
-        memset(p->gradient, 0, (size_t)p->n * 8);
-        sum_rate[b] = fixed_terms(p, 0, p->m, p->beams, p->power, p->gradient);
-        write_rows(s.single, L, K, ldk, p->beams, to_digital, 2 * b * L * K);
-        write_reals(s.single, w->N, p->gradient, d_amplitudes, b * w->N);
     }
     close_problem(p);
     return HF_OK;
