@@ -129,6 +129,13 @@ static int item_coordinate_descent(SIZES, PROBLEM, int64_t zero_forced, double t
                                             RESULT);
 }
 
+static int item_wmmse_gradient(SIZES, LINK, const void *digital, double power, double noise_power,
+                               const double *weights, int64_t radiated, int64_t sweeps,
+                               double *sum_rate, void *to_digital, void *d_amplitudes) {
+    return hf_kernels()->wmmse_gradient(SHAPE, GIVEN, AT(digital), sweeps, sum_rate, to_digital,
+                                        d_amplitudes);
+}
+
 hf_function hf_item_kernel(const char *name) {
 #define KERNEL(name) {#name, (hf_function)item_##name}
     static const struct {
@@ -138,7 +145,7 @@ hf_function hf_item_kernel(const char *name) {
         KERNEL(effective_channel), KERNEL(sinr),          KERNEL(sum_rate),
         KERNEL(sum_rate_gradient), KERNEL(zero_forcing),  KERNEL(wmmse),
         KERNEL(water_filling),     KERNEL(project),       KERNEL(alternating),
-        KERNEL(variable_projection), KERNEL(coordinate_descent),
+        KERNEL(variable_projection), KERNEL(coordinate_descent), KERNEL(wmmse_gradient),
     };
     for (size_t i = 0; i < sizeof kernels / sizeof *kernels; i++)
         if (!strcmp(kernels[i].name, name))

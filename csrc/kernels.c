@@ -80,5 +80,5 @@ BY_PRECISION(sum_rate_gradient,
 const hf_table JOIN(hf_table_, HF_ISA) = {
     TEXT(HF_ISA),      outside_unit, effective_channel, sinr,    sum_rate,
     sum_rate_gradient, zero_forcing, wmmse,             water_filling, project,
-    alternating,       variable_projection, coordinate_descent,
+    alternating,       variable_projection, coordinate_descent, wmmse_gradient,
 };

@@ -52,6 +52,14 @@ static void read_reals(int single, idx n, idx ld, const void *from, double *to) 
         to[i] = i < n ? read_one(single, from, i) : 0;
 }
 
+static void write_reals(int single, idx n, const double *from, void *to, idx at) {
+    for (idx i = 0; i < n; i++)
+        if (single)
+            ((float *)to)[at + i] = (float)from[i];
+        else
+            ((double *)to)[at + i] = from[i];
+}
+
 static void write_rows(int single, idx rows, idx columns, idx ld, const double *from, void *to,
                        idx at) {
     if (single)

@@ -155,14 +155,28 @@ static void set_amplitudes(problem *p, const double *m) {
     duplicate_d(p->w.N, p->w.ld, m, p->w.twice);
 }
 
-/* Y' and Y of channel f at the amplitudes set; X into gram.  At m = 0 both are zero. */
-static void whiten(problem *p, idx f, double *gram) {
+/* G^H of channel f at the amplitudes set and, under `radiated` power, S into w->feeds. */
+static void find_link(problem *p, idx f) {
+    find_effective_d(&p->w, channel_of(p, f), waves_of(p, f));
+    if (p->radiated)
+        find_feed_gram(&p->w, waves_of(p, f), p->w.feeds);
+}
+
+/* Power of V, with S in w->feeds. */
+static double power_of(problem *p, const double *beams) {
     work_d *w = &p->w;
-    find_effective_d(w, channel_of(p, f), waves_of(p, f));
+    if (!p->radiated)
+        return norm2(w->L, w->ldk, beams);
+    multiply(w->L, w->L, w->feeds, w->ldl, beams, w->ldk, w->digital);
+    return inner_product(w->L, w->ldk, beams, w->digital);
+}
+
+/* Y' and Y of G^H and S, which is spoiled; X into gram.  At m = 0 both are zero. */
+static void whiten_link(problem *p, double *gram) {
+    work_d *w = &p->w;
     const size_t bytes = (size_t)(2 * w->L * w->ldk) * 8;
     memcpy(w->whitened, w->effective, bytes);
     if (p->radiated) {
-        find_feed_gram(w, waves_of(p, f), w->feeds);
         double guard = 0;
         for (idx l = 0; l < w->L; l++)
             guard += RE(w->feeds, l, w->ldl)[l];
@@ -181,6 +195,12 @@ static void whiten(problem *p, idx f, double *gram) {
         memcpy(w->beams, w->whitened, bytes);
     }
     multiply_dagger(w->K, w->L, w->whitened, w->ldk, w->whitened, w->ldk, gram);
+}
+
+/* The same of channel f at the amplitudes set. */
+static void whiten(problem *p, idx f, double *gram) {
+    find_link(p, f);
+    whiten_link(p, gram);
 }
 
 /* Adds Re sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) to the gradient at each n, and under
@@ -685,11 +705,7 @@ static void find_beams(problem *p, idx f, const double *gram, const double *psi)
 static void put(problem *p, idx b, const double *m, const double *beams, double rate,
                 int64_t iterations, uint8_t converged, hf_solved to) {
     const work_d *w = &p->w;
-    for (idx n = 0; n < w->N; n++)
-        if (p->single)
-            ((float *)to.amplitudes)[b * w->N + n] = (float)m[n];
-        else
-            ((double *)to.amplitudes)[b * w->N + n] = m[n];
+    write_reals(p->single, w->N, m, to.amplitudes, b * w->N);
     const idx rows = p->F * w->L;
     write_rows(p->single, rows, w->K, w->ldk, beams, to.digital, 2 * b * rows * w->K);
     to.sum_rate[b] = rate;
@@ -795,39 +811,89 @@ static void force(problem *p) {
     }
 }
 
+/* Rate at fixed V of this power, scaled to what it should be, from G^H of channel f; its gradient
+ * in m is added. */
+static double fixed_terms(problem *p, idx f, const double *m, const double *beams, double spent,
+                          double *gradient) {
+    work_d *w = &p->w;
+    double *received = w->square[0], *adjoint = w->square[1];
+    multiply_dagger(w->K, w->L, w->effective, w->ldk, beams, w->ldk, received);
+    find_links(w->K, w->ldk, received, p->noise_power * spent / p->power, w->links);
+    const double rate = rate_of(w->ldk, w->links.ratio, w->weights);
+    const double d_noise = rate_adjoint(w->K, w->ldk, received, w->weights, w->links, adjoint);
+    dagger(w->K, w->K, adjoint, w->ldk, w->square[2], w->ldk);
+    if (p->radiated) {
+        dagger(w->L, w->K, beams, w->ldk, w->beams_out, w->ldl);
+        multiply(w->L, w->K, beams, w->ldk, w->beams_out, w->ldl, w->feeds);
+        scale(w->L, w->ldl, 2 * p->noise_power / p->power * d_noise, w->feeds);
+    }
+    add_gradient(p, f, m, beams, w->square[2], gradient);
+    return rate;
+}
+
 /* Rate at fixed V, scaled to the power, over all channels, and its gradient in m. */
 static double evaluate_fixed(problem *p, const double *m, double *gradient) {
-    work_d *w = &p->w;
-    double *received = w->square[0], *adjoint = w->square[1], total = 0;
+    double total = 0;
     memset(gradient, 0, (size_t)p->n * 8);
     set_amplitudes(p, m);
     for (idx f = 0; f < p->F; f++) {
-        const double *beams = p->beams + f * 2 * w->L * w->ldk;
-        find_effective_d(w, channel_of(p, f), waves_of(p, f));
-        double spent = norm2(w->L, w->ldk, beams);
-        if (p->radiated) {
-            find_feed_gram(w, waves_of(p, f), w->feeds);
-            multiply(w->L, w->L, w->feeds, w->ldl, beams, w->ldk, w->digital);
-            spent = inner_product(w->L, w->ldk, beams, w->digital);
-        }
-        if (!(spent > 0)) {
-            total += 0 * spent;
-            continue;
-        }
-        multiply_dagger(w->K, w->L, w->effective, w->ldk, beams, w->ldk, received);
-        find_links(w->K, w->ldk, received, p->noise_power * spent / p->power, w->links);
-        total += rate_of(w->ldk, w->links.ratio, w->weights);
-        const double d_noise =
-            rate_adjoint(w->K, w->ldk, received, w->weights, w->links, adjoint);
-        dagger(w->K, w->K, adjoint, w->ldk, w->square[2], w->ldk);
-        if (p->radiated) {
-            dagger(w->L, w->K, beams, w->ldk, w->beams_out, w->ldl);
-            multiply(w->L, w->K, beams, w->ldk, w->beams_out, w->ldl, w->feeds);
-            scale(w->L, w->ldl, 2 * p->noise_power / p->power * d_noise, w->feeds);
-        }
-        add_gradient(p, f, m, beams, w->square[2], gradient);
+        const double *beams = p->beams + f * 2 * p->w.L * p->w.ldk;
+        find_link(p, f);
+        const double spent = power_of(p, beams);
+        total += spent > 0 ? fixed_terms(p, f, m, beams, spent, gradient) : 0 * spent;
     }
     return total;
+}
+
+/* Beams V at the power after some sweeps, the rate there and its gradient in m at these beams:
+ * by the envelope theorem that of the best rate at m where V is best.  Beams that no sweep
+ * improves, since they reach nobody, stay. */
+static int wmmse_gradient(hf_shape s, hf_problem given, hf_operand digital, int64_t sweeps,
+                          double *sum_rate, void *to_digital, void *d_amplitudes) {
+    problem at, *p = &at;
+    const int status = open_problem(p, s, given.radiated, sweeps);
+    if (status)
+        return status;
+    work_d *w = &p->w;
+    const idx K = w->K, L = w->L, ldk = w->ldk;
+    double *gram = w->square[0], *received = w->square[1];
+    for (idx b = 0; b < s.batch; b++) {
+        const int finite = load_problem(p, given, b);
+        const void *beams = item_d(digital, b);
+        if (s.single)
+            widen_f(L, K, ldk, beams, p->beams);
+        else
+            widen_d(L, K, ldk, beams, p->beams);
+        if (!finite || !isfinite(norm2(L, ldk, p->beams))) {
+            sum_rate[b] = NAN;
+            write_nan(s.single, 2 * L * K, to_digital, 2 * b * L * K);
+            write_nan(s.single, w->N, d_amplitudes, b * w->N);
+            continue;
+        }
+        set_amplitudes(p, p->m);
+        find_link(p, 0);
+        const double spent = power_of(p, p->beams);
+        if (spent > 0)
+            scale(L, ldk, sqrt(p->power / spent), p->beams);
+        if (sweeps > 0) {
+            multiply_dagger(K, L, w->effective, ldk, p->beams, ldk, received);
+            whiten_link(p, gram);
+            clear(K, ldk, p->psi);
+            wmmse_update(K, ldk, gram, p->psi, received, p->power, p->noise_power / p->power,
+                         w->weights, w->links, w->sweep);
+            for (int64_t i = 1; i < sweeps; i++)
+                wmmse_sweep(K, ldk, gram, p->psi, p->noise_power / p->power, w->weights, w->links,
+                            w->sweep);
+            if (norm2(K, ldk, p->psi) > 0)
+                find_beams(p, 0, gram, p->psi);
+        }
+        memset(p->gradient, 0, (size_t)p->n * 8);
+        sum_rate[b] = fixed_terms(p, 0, p->m, p->beams, p->power, p->gradient);
+        write_rows(s.single, L, K, ldk, p->beams, to_digital, 2 * b * L * K);
+        write_reals(s.single, w->N, p->gradient, d_amplitudes, b * w->N);
+    }
+    close_problem(p);
+    return HF_OK;
 }
 
 /* One step from p->m at fixed V that raises its rate (Armijo, halving), from twice the last

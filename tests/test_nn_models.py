@@ -14,7 +14,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 import hmimo_fast as hf  # noqa: E402
 from hmimo_fast.nn.models import FNN, GNN2D, MBDNN, UnrolledNet  # noqa: E402
-from hmimo_fast.nn.models.link import Link, ascent  # noqa: E402
+from hmimo_fast.nn.models.link import Link  # noqa: E402
 from hmimo_fast.nn.models.spectral import spectral_step, tamed  # noqa: E402
 
 CONSTRAINTS = ("radiated", "digital")
@@ -355,26 +355,52 @@ def test_the_gradient_is_that_of_the_best_rate(constraint):
     amplitudes += 0.3 * torch.sin(torch.arange(4.0))
     start = link.matched(amplitudes)
 
-    def beams(at):
-        return link.wmmse(at, start, 60)
-
     def rate(at):
-        return hf.sum_rate(channel[0], at[0], phase, beams(at)[0], 2.0)
+        return hf.sum_rate(channel[0], at[0], phase, link.wmmse(at, start, 60)[0], 2.0)
 
     steps = 1e-5 * torch.eye(4, dtype=torch.float64)
-    _, gradient = ascent(amplitudes.requires_grad_(), beams, link.rate_gradient)
+    beams, gradient = link.ascent(amplitudes.requires_grad_(), start, 60)
     at = amplitudes.detach()
+    torch.testing.assert_close(beams, link.wmmse(at, start, 60))
     differences = [(rate(at + step) - rate(at - step)) / 2e-5 for step in steps]
     np.testing.assert_allclose(gradient[0].detach(), differences, rtol=1e-5, atol=1e-6)
 
     vector = torch.cos(torch.arange(4.0, dtype=torch.float64))
     (gradient @ vector).sum().backward()
     curvature = [
-        (link.rate_gradient(at + step, beams(at + step)) - gradient.detach()) @ vector / 1e-5
-        for step in steps
+        (link.ascent(at + step, start, 60)[1] - gradient.detach()) @ vector / 1e-5 for step in steps
     ]
     expected = torch.stack(curvature)[:, 0]
     torch.testing.assert_close(amplitudes.grad[0], expected, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+def test_beams_and_rates_are_the_same_whether_differentiated_or_not(constraint):
+    # By PyTorch's operations where a gradient will be asked for, else by the kernels.
+    channel, phase = draw(items=3)
+    noise_power = torch.tensor([0.1, 0.3, 0.5], dtype=torch.float64)
+    link = Link(channel, phase, noise_power, constraint == "radiated")
+    amplitudes = torch.from_numpy(np.random.default_rng(4).random((3, 12)))
+    start, weights = link.matched(amplitudes), torch.tensor([0.5, 1.0, 1.5], dtype=torch.float64)
+    tracked = amplitudes.clone().requires_grad_()
+    beams, smooth = (link.wmmse(at, start, 2, weights) for at in (amplitudes, tracked))
+    assert smooth.requires_grad
+    torch.testing.assert_close(smooth.detach(), beams)
+    rates = link.rates(tracked, beams)
+    assert rates.requires_grad
+    torch.testing.assert_close(rates.detach(), link.rates(amplitudes, beams))
+
+
+@pytest.mark.parametrize("model", [MBDNN, UnrolledNet])
+def test_a_large_batch_is_its_parts(model, monkeypatch):
+    channel, phase = draw(items=7)
+    net = model(layers=2).double()
+    whole = run(net, channel, phase, 1.0, torch.linspace(0.1, 0.7, 7))
+    monkeypatch.setattr(model, "PART", 3)
+    for part, expected in zip(
+        run(net, channel, phase, 1.0, torch.linspace(0.1, 0.7, 7)), whole, strict=True
+    ):
+        np.testing.assert_allclose(part, expected, rtol=1e-9, atol=1e-9)
 
 
 def test_a_scaled_link_has_the_rates_of_the_original():

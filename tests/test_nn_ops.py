@@ -17,6 +17,7 @@ import hmimo_fast as hf
 torch = pytest.importorskip("torch")
 from torch import Tensor  # noqa: E402
 
+from hmimo_fast.kernels import edge  # noqa: E402
 from hmimo_fast.nn import definitions, ops  # noqa: E402
 from hmimo_fast.nn.library import OPERATIONS  # noqa: E402
 
@@ -137,6 +138,17 @@ def test_values_are_those_of_the_package(backend: str, users: int, feeds: int, d
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.mark.parametrize("dtype", [torch.complex128, torch.complex64])
+def test_sweeps_and_slope_are_those_of_the_kernels(dtype: Any) -> None:
+    _, (*link, noise_power, weights) = cases()["sum_rate weighted"]
+    link = [lower(value) if dtype == torch.complex64 else value for value in link]
+    expected = edge.call("wmmse_gradient", (*link, 2.0, noise_power, weights), (False, 3))
+    actual = ops.wmmse_gradient(*link, 2.0, noise_power, weights, "digital", sweeps=3)
+    for ours, theirs in zip(actual, expected, strict=True):
+        assert ours.dtype == torch.from_numpy(theirs).dtype
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("users", [1, 3, 6])
 def test_sweeps_from_matched_beams_are_wmmse(users: int) -> None:
     """K > L too: the kernel's iterations from its own start, one call a sweep."""
@@ -201,6 +213,30 @@ def test_definitions_for_cuda_agree_with_the_kernels(name: str, shape: tuple[int
             for left, right in zip(actual, expected, strict=True):
                 assert left.dtype == right.dtype
                 near(left, right, 2e-5 if single else 1e-10)
+
+
+@pytest.mark.parametrize(("users", "feeds"), [(2, 4), (1, 1), (4, 2)])
+@pytest.mark.parametrize("radiated", [False, True])
+@pytest.mark.parametrize("single", [False, True])
+def test_definitions_of_sweeps_agree_with_the_kernels(
+    users: int, feeds: int, radiated: bool, single: bool
+) -> None:
+    _, (*link, weights) = cases(users, feeds)["sum_rate weighted"]
+    link = [lower(value) if single else value for value in link]
+    power = torch.tensor(2.0, dtype=torch.float64)
+    channel, amplitudes, phase, digital, noise_power = link
+    given = channel, amplitudes, phase, digital, power, noise_power, weights, radiated, 3
+    for name, arguments in (("sinr", link), ("wmmse_gradient", given)):
+        expected = OPERATIONS[name](*arguments)
+        actual = getattr(definitions, name)(*arguments)
+        if name == "sinr":
+            expected, actual = (expected,), (actual,)
+        for left, right in zip(actual, expected, strict=True):
+            assert left.dtype == right.dtype
+            tolerance = 1e-4 if single else 1e-9
+            np.testing.assert_allclose(
+                left, right, rtol=0.0, atol=tolerance * (1 + abs(right).max())
+            )
 
 
 def lower(value: Tensor) -> Tensor:
@@ -316,6 +352,9 @@ def test_the_detached_gradient_is_that_of_autograd() -> None:
     inputs = tracked(arguments)
     rate, d_amplitudes, d_digital = ops.sum_rate_gradient(*inputs)
     assert not any(x.requires_grad for x in (rate, d_amplitudes, d_digital))
+    *link, noise_power, weights = inputs
+    for value in ops.wmmse_gradient(*link, 1.0, noise_power, weights):
+        assert not value.requires_grad
     expected = torch.autograd.grad(ops.sum_rate(*inputs).sum(), (inputs[1], inputs[3]))
     near(d_amplitudes, expected[0])
     near(d_digital, expected[1])
@@ -325,16 +364,33 @@ def test_the_detached_gradient_is_that_of_autograd() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["effective_channel", "sum_rate", "sum_rate_gradient", "zero_forcing", "project"]
+    "name",
+    [
+        "effective_channel",
+        "sinr",
+        "sum_rate",
+        "sum_rate_gradient",
+        "wmmse_gradient",
+        "zero_forcing",
+        "project",
+    ],
 )
 def test_opcheck(name: str) -> None:
     table = cases()
-    key = {"sum_rate_gradient": "sum_rate weighted", "project": "project digital"}.get(name, name)
+    key = {
+        "sinr": "sum_rate",
+        "sum_rate_gradient": "sum_rate weighted",
+        "wmmse_gradient": "sum_rate weighted",
+        "project": "project digital",
+    }.get(name, name)
     arguments: tuple[Any, ...] = table[key][1]
     if name == "sum_rate":
         arguments = (*arguments, None)
     if name == "project":
         arguments = (*arguments, True)
+    if name == "wmmse_gradient":
+        power = torch.tensor(2.0, dtype=torch.float64)
+        arguments = (*arguments[:4], power, *arguments[4:], True, 2)
     torch.library.opcheck(OPERATIONS[name], arguments)
 
 
@@ -546,6 +602,13 @@ def test_bad_arguments_of_the_others() -> None:
         ops.scale(amplitudes, phase, digital, 0)
     with pytest.raises(ValueError, match=r"phase: expected \(..., N, L\) with N = 4"):
         ops.scale(amplitudes, phase[1:], digital, power)
+    link = table["sum_rate"][1][:4]
+    with pytest.raises(ValueError, match="power: expected a value positive and finite, got -1"):
+        ops.wmmse_gradient(*link, -1.0, noise_power)
+    with pytest.raises(ValueError, match="sweeps: expected an integer from 0"):
+        ops.wmmse_gradient(*link, power, noise_power, sweeps=-1)
+    with pytest.raises(ValueError, match="constraint: expected 'radiated' or 'digital'"):
+        ops.wmmse_gradient(*link, power, noise_power, constraint="total")
     for operator, last in ((ops.project, precoder), (ops.scale, digital)):
         with pytest.raises(ValueError, match="constraint: expected 'radiated' or 'digital'"):
             operator(amplitudes, phase, last, power, "total")

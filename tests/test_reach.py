@@ -28,6 +28,7 @@ OPTIONS = {
     "alternating": (True, False, 0.1, 2, 1e-6, 3),
     "variable_projection": (True, 2, 3, 2, 1e-9),
     "coordinate_descent": (True, False, 1e-9, 3),
+    "wmmse_gradient": (True, 2),
 }
 LINK = ("channel", "amplitudes", "phase", "digital", "noise_power", "weights")
 

@@ -32,7 +32,7 @@ typedef struct {
     ptrdiff_t phases;   /* 1 or F */
 } hf_shape;
 
-/* A problem of the fused loops. */
+/* A problem of the fused loops, and of one step over one channel. */
 typedef struct {
     hf_operand channel;     /* (F, K, N) */
     hf_operand amplitudes;  /* (N) start */
@@ -81,6 +81,8 @@ typedef struct {
                                int64_t iterations, int64_t sweeps, double tolerance, hf_solved);
     int (*coordinate_descent)(hf_shape, hf_problem, int zero_forced, double tolerance,
                               int64_t iterations, hf_solved);
+    int (*wmmse_gradient)(hf_shape, hf_problem, hf_operand digital, int64_t sweeps,
+                          double *sum_rate, void *to_digital, void *d_amplitudes);
 } hf_table;
 
 /* The kernels of the processor's highest level, or of HMIMO_FAST_ISA (baseline, v3, v4). */

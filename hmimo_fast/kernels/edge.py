@@ -56,6 +56,7 @@ _WORK = {
     "alternating": "FKNL",
     "variable_projection": "FKNL",
     "coordinate_descent": "FKNL",
+    "wmmse_gradient": "KNL",
 }
 #: Work that a slice must hold to be worth a thread: some 100 microseconds of the C kernels.
 _SLICE = 125_000

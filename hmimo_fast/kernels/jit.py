@@ -66,6 +66,7 @@ project = _njit(reference.project)
 alternating = _njit(reference.alternating)
 variable_projection = _njit(reference.variable_projection)
 coordinate_descent = _njit(reference.coordinate_descent)
+wmmse_gradient = _njit(reference.wmmse_gradient)
 
 
 @_njit
@@ -243,3 +244,4 @@ native_project = _native(OPERATORS["project"])
 native_alternating = _native(OPERATORS["alternating"])
 native_variable_projection = _native(OPERATORS["variable_projection"])
 native_coordinate_descent = _native(OPERATORS["coordinate_descent"])
+native_wmmse_gradient = _native(OPERATORS["wmmse_gradient"])

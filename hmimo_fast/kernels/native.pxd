@@ -68,6 +68,8 @@ cdef extern from "hmimo_fast.h" nogil:
             hf_shape, hf_problem, hf_operand, int64_t, int64_t, int64_t, double, hf_solved) noexcept nogil
         int coordinate_descent(
             hf_shape, hf_problem, int, double, int64_t, hf_solved) noexcept nogil
+        int wmmse_gradient(
+            hf_shape, hf_problem, hf_operand, int64_t, double *, void *, void *) noexcept nogil
 
     const hf_table *hf_kernels() noexcept
     const hf_table *hf_kernels_of(const char *level) noexcept

@@ -388,3 +388,22 @@ def coordinate_descent(
         status = hf_kernels().coordinate_descent(
             shape, given, zero_forced, tolerance, iterations, out)
     check(status)
+
+
+def wmmse_gradient(
+    cnp.ndarray channel, cnp.ndarray amplitudes, cnp.ndarray phase, cnp.ndarray digital,
+    cnp.ndarray power, cnp.ndarray noise_power, cnp.ndarray weights,
+    bint radiated, int64_t sweeps,
+    cnp.ndarray sum_rate, cnp.ndarray to_digital, cnp.ndarray d_amplitudes
+):
+    cdef hf_shape shape = link_shape(channel, phase, sum_rate)
+    cdef hf_problem given = problem(
+        channel, amplitudes, phase, power, noise_power, weights, radiated)
+    cdef hf_operand beams = operand(digital)
+    cdef double *rate = <double *>data(sum_rate)
+    cdef void *out_v = data(to_digital)
+    cdef void *out_m = data(d_amplitudes)
+    cdef int status
+    with nogil:
+        status = hf_kernels().wmmse_gradient(shape, given, beams, sweeps, rate, out_v, out_m)
+    check(status)

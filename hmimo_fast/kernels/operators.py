@@ -109,5 +109,11 @@ OPERATORS = {
             f"{_PROBLEM} -> {_SOLVED}",
             "radiated zero_forced tolerance iterations",
         ),
+        _parse(
+            "wmmse_gradient",
+            "channel:KN amplitudes:N phase:NL digital:LK power: noise_power: weights:K"
+            " -> sum_rate: digital:LK d_amplitudes:N",
+            "radiated sweeps",
+        ),
     )
 }

@@ -993,3 +993,39 @@ def coordinate_descent(
                 spent[f] = np.sum(current**2 * np.sum(size, axis=1))
     digital = _beams(wide, waves, best, best_psi, power, radiated)
     return best, digital, best_rate, made, converged, history
+
+
+def wmmse_gradient(
+    channel, amplitudes, phase, digital, power, noise_power, weights, radiated, sweeps
+):
+    """Rate after some WMMSE sweeps from V, the beams, and the rate's gradient in m at them.
+
+    At the best V that is the gradient of the best rate at m (envelope theorem, MATH section 4).
+    Beams that reach nobody stay as they are, scaled to the power.
+    """
+    wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
+    beams, current = _double(digital), amplitudes.astype(np.float64)
+    if not np.isfinite(_norm2(wide) + _norm2(waves) + _norm2(beams) + np.sum(current)):
+        return np.nan, np.full_like(beams, np.nan), np.full_like(current, np.nan)
+    ratio = noise_power / power
+    beams = _scaled(beams, _spent(waves, current, beams, radiated), power)
+    if sweeps > 0:
+        whitened, carrier = _whiten(wide, current, waves, radiated)
+        gram = np.ascontiguousarray(whitened.conj().T) @ whitened
+        received = effective_channel(wide, current, waves) @ beams
+        psi = _wmmse_update(gram, np.zeros_like(gram), received, power, ratio, weights)
+        for _ in range(sweeps - 1):
+            psi = _wmmse_sweep(gram, psi, ratio, weights)
+        if _norm2(psi) > 0.0:
+            beams = _scaled(carrier @ psi, _spent_by(gram, psi)[1], power)
+    rate, gradient = _fixed_beams(
+        wide.reshape((1, *wide.shape)),
+        waves.reshape((1, *waves.shape)),
+        current,
+        beams.reshape((1, *beams.shape)),
+        power,
+        noise_power,
+        weights,
+        radiated,
+    )
+    return rate, beams, gradient

@@ -86,6 +86,14 @@ def rate_adjoint(received: Tensor, noise: Tensor, weights: Tensor | None) -> tup
     return (2.0 / LN2) * factors * received, -unlike.sum(-1) / LN2
 
 
+def sinr(
+    channel: Tensor, amplitudes: Tensor, phase: Tensor, digital: Tensor, noise_power: Tensor
+) -> Tensor:
+    """SINR of every user, (..., K)."""
+    received = double(effective_channel(channel, amplitudes, phase)) @ double(digital)
+    return links(received, noise_power)[1].to(channel.real.dtype)
+
+
 def sum_rate(
     channel: Tensor,
     amplitudes: Tensor,
@@ -194,6 +202,40 @@ def wmmse_sweep(
     precoder = torch.where(over_matrices(idle), v, carrier @ psi)
     spent = torch.where(idle, spent, inner(psi, reached @ psi))
     return scaled(precoder, spent, power).to(effective_channel.dtype)
+
+
+def wmmse_gradient(
+    channel: Tensor,
+    amplitudes: Tensor,
+    phase: Tensor,
+    digital: Tensor,
+    power: Tensor,
+    noise_power: Tensor,
+    weights: Tensor | None,
+    radiated: bool,
+    sweeps: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rate after some sweeps from V, the beams, and dR/dm, (..., N), at them (MATH section 4).
+
+    Under radiated power V shrinks as m grows; by the chain rule over the scaling that costs
+    Re <dR/dV, V> m_n norm(Phi_n V)^2 / P.
+    """
+    real = channel.real.dtype
+    channel, phase, amplitudes = double(channel), double(phase), amplitudes.double()
+    effective = effective_channel(channel, amplitudes, phase)
+    surface = radiating(amplitudes, phase)
+    gram = surface.mH @ surface if radiated else None
+    beams = scale(amplitudes, phase, double(digital), power, radiated)
+    for _ in range(sweeps):
+        beams = wmmse_sweep(effective, beams, power, noise_power, weights, gram)
+    rate, gradient, d_digital = sum_rate_gradient(
+        channel, amplitudes, phase, beams, noise_power, weights
+    )
+    if radiated:
+        waves = phase @ beams
+        loss = (waves.real.square() + waves.imag.square()).sum(-1)
+        gradient = gradient - (inner(d_digital, beams) / power)[..., None] * amplitudes * loss
+    return rate, beams.to(digital.dtype), gradient.to(real)
 
 
 def scale(

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..kernels.backends import OPTIONS
 from ..kernels.edge import call
 from ..kernels.operators import KINDS, OPERATORS, Operator
 from . import definitions
@@ -46,7 +47,7 @@ def shapes(op: Operator, tensors: Sequence[Tensor | None]) -> tuple[torch.Size, 
 
 def _schema(op: Operator) -> str:
     tensors = [f"Tensor{'?' if name == 'weights' else ''} {name}" for name in op.inputs]
-    arguments = ", ".join([*tensors, *(f"bool {name}" for name in op.options)])
+    arguments = ", ".join([*tensors, *(f"{OPTIONS[name].__name__} {name}" for name in op.options)])
     results = ", ".join(["Tensor"] * len(op.outputs))
     return f"{op.name}({arguments}) -> {results if len(op.outputs) == 1 else f'({results})'}"
 
@@ -90,6 +91,7 @@ def _fake(op: Operator) -> Callable[..., Any]:
         dtypes = {
             "c": torch.complex64 if single else torch.complex128,
             "r": torch.float32 if single else torch.float64,
+            "d": torch.float64,
             "i": torch.int64,
         }
         results = [
@@ -136,5 +138,13 @@ def _register(op: Operator) -> Callable[..., Any]:
 #: What PyTorch dispatches, by name.
 OPERATIONS = {
     name: _register(OPERATORS[name])
-    for name in ("effective_channel", "sum_rate", "sum_rate_gradient", "zero_forcing", "project")
+    for name in (
+        "effective_channel",
+        "sinr",
+        "sum_rate",
+        "sum_rate_gradient",
+        "zero_forcing",
+        "project",
+        "wmmse_gradient",
+    )
 }

@@ -33,6 +33,7 @@ __all__ = [
     "scale",
     "sum_rate",
     "sum_rate_gradient",
+    "wmmse_gradient",
     "wmmse_sweep",
     "zero_forcing",
 ]
@@ -285,6 +286,75 @@ def sum_rate_gradient(
     )
     detached = [None if value is None else value.detach() for value in inputs]
     return OPERATIONS["sum_rate_gradient"](*detached)
+
+
+def wmmse_gradient(
+    channel: Tensor,
+    amplitudes: Tensor,
+    phase: Tensor,
+    digital: Tensor,
+    power: Tensor | float,
+    noise_power: Tensor | float,
+    weights: Tensor | None = None,
+    constraint: str = "radiated",
+    sweeps: int = 1,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Beams after some WMMSE sweeps, their rate and its gradient in the amplitudes, in one pass.
+
+    A layer of an unrolled solver: sweeps as `wmmse_sweep` makes them, then the derivative of the
+    rate in m at these beams, scaled to the power.  Where they are the best at m that is the
+    derivative of the best rate (envelope theorem).  Detached: no gradient flows through any of
+    the three.
+
+    Parameters
+    ----------
+    channel, amplitudes, phase, digital, noise_power, weights
+        As for `sum_rate`; ``digital`` of any power.
+    power : (...) real
+        Power P of the beams, linear, positive.
+    constraint : {"radiated", "digital"}
+        What has the power P: norm(diag(m) Phi V)^2, or norm(V)^2.
+    sweeps : int
+        Sweeps, at least 0.
+
+    Returns
+    -------
+    rate : (...) real
+        Sum rate in bit/s/Hz, in double precision.
+    digital : (..., L, K) complex
+        V after the sweeps, at the power.
+    d_amplitudes : (..., N) real
+        dR/dm; under ``radiated`` power with what V loses as m grows.
+
+    Raises
+    ------
+    ValueError
+        As `sum_rate`, or if the power is not positive and finite, or the constraint is unknown.
+    TypeError
+        If an argument is no tensor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from hmimo_fast.nn import ops
+    >>> one = torch.ones(1, 1, dtype=torch.complex64)
+    >>> half = torch.tensor([0.5])
+    >>> rate, digital, slope = ops.wmmse_gradient(one, half, one, one, 3.0, 1.0)
+    >>> print(f"{rate:.3f} {digital.real.item():.3f} {abs(slope.item()):.3f}")
+    2.000 3.464 0.000
+    """
+    inputs = _tensors(
+        OPERATORS["wmmse_gradient"],
+        channel,
+        amplitudes,
+        phase,
+        digital,
+        power,
+        noise_power,
+        weights,
+    )
+    detached = [None if value is None else value.detach() for value in inputs]
+    return OPERATIONS["wmmse_gradient"](*detached, _radiated(constraint), sweeps)
 
 
 def zero_forcing(effective_channel: Tensor, power: Tensor | float) -> Tensor:

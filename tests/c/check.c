@@ -512,6 +512,50 @@ static void check_solves(int radiated) {
     release();
 }
 
+static void check_wmmse_gradient(int radiated) {
+    const idx K = shape.users, N = shape.elements, L = shape.feeds, B = shape.batch;
+    const hf_problem given = {
+        random_complex(K * N, variant == 2),
+        random_reals(N, variant == 1, 1),
+        random_complex(N * L, variant == 1),
+        doubles(1, POWER, POWER),
+        doubles(1, NOISE, NOISE),
+        doubles(K, 0.5, 1.5),
+        radiated,
+    };
+    const hf_operand digital = random_complex(L * K, variant == 2);
+    spoil(given.channel, K, N);
+    double *rate = array(B, sizeof(double));
+    void *beams = reals(2 * B * L * K), *d_m = reals(B * N);
+    returned(kernels->wmmse_gradient(shape, given, digital, variant, rate, beams, d_m),
+             "wmmse_gradient");
+    const int marked = used;
+    for (idx b = 0; b < B; b++) {
+        if (is_bad(given.channel, b)) {
+            expect(isnan(rate[b]) && all_finite(beams, 2 * b * L * K, 2 * L * K, 0) &&
+                       all_finite(d_m, b * N, N, 0),
+                   "wmmse_gradient", b, "bad item: a number");
+            continue;
+        }
+        const void *h = item(given.channel, b), *m = item(given.amplitudes, b);
+        const void *phi = item(given.phase, b);
+        const char *v = (const char *)beams + 2 * b * L * K * (idx)real_size();
+        const double spent =
+            radiated ? radiated_power(m, phi, v) : squared(beams, 2 * b * L * K, 2 * L * K);
+        expect(fabs(spent - POWER) <= 1e-3 * POWER, "wmmse_gradient", b, "off the power");
+        const link x = define(h, m, phi, v, given.weights.data);
+        expect(fabs(rate[b] - x.rate) <= 2e-3 * (1 + x.rate), "wmmse_gradient", b,
+               "rate off the definition");
+        const double scale = (double)N * sqrt((double)(K * L));
+        for (idx n = 0; !radiated && n < N; n++)
+            expect(near(at(d_m, b * N + n), d_amplitude_of(x, h, phi, v, n), scale),
+                   "wmmse_gradient", b, "d_amplitudes off the definition");
+        while (used > marked)
+            free(blocks[--used]);
+    }
+    release();
+}
+
 /* ---------------------------------------------------------------- refusals */
 
 typedef int (*call)(hf_shape);
@@ -551,6 +595,9 @@ static int call_projection(hf_shape s) {
 static int call_descent(hf_shape s) {
     return kernels->coordinate_descent(s, nothing, 0, 0, 1, nowhere);
 }
+static int call_wmmse_gradient(hf_shape s) {
+    return kernels->wmmse_gradient(s, nothing, none, 1, NULL, NULL, NULL);
+}
 
 /* Every kernel, and the sizes that it reads. */
 static const struct {
@@ -569,6 +616,7 @@ static const struct {
     {call_alternating, "alternating", "KNLFG", 2},
     {call_projection, "variable_projection", "KNLFG", 2},
     {call_descent, "coordinate_descent", "KNLFG", 2},
+    {call_wmmse_gradient, "wmmse_gradient", "KNL", 2},
 };
 
 static hf_shape of_sizes(int single, idx users, idx elements, idx feeds) {
@@ -627,6 +675,7 @@ static void check_sizes(void) {
                 if (turn % 3)
                     continue;
                 check_project();
+                check_wmmse_gradient(turn / 3 % 2);
                 shape.channels = 1 + turn / 3 % 3;
                 shape.phases = turn / 9 % 2 ? shape.channels : 1;
                 shape.batch = elements[n] > 40 || users[k] > 8 ? ZERO : ITEMS;

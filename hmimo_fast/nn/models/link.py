@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .. import definitions, ops
+from ..library import OPERATIONS
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,16 @@ class Link:
             self.radiated,
         )
 
-    @property
+    def split(self, items: int) -> list[Link]:
+        """The link in parts of so many items, the last with what is left."""
+        return [
+            Link(channel, self.phase, noise_power, self.radiated)
+            for channel, noise_power in zip(
+                self.channel.split(items), self.noise_power.split(items), strict=True
+            )
+        ]
+
+    @cached_property
     def snr(self) -> Tensor:
         """Decimal logarithm of the power over the noise's, (B,)."""
         return -torch.log10(self.noise_power)
@@ -72,6 +83,8 @@ class Link:
         self, amplitudes: Tensor, digital: Tensor, sweeps: int, weights: Tensor | None = None
     ) -> Tensor:
         """V after some WMMSE sweeps, at power 1, (B, L, K)."""
+        if not _differentiated(amplitudes, digital, weights):
+            return self._ascent(amplitudes, digital, sweeps, weights)[0]
         effective = self._effective(amplitudes)
         gram = self.gram(amplitudes) if self.radiated else None
         for _ in range(sweeps):
@@ -80,6 +93,10 @@ class Link:
 
     def rates(self, amplitudes: Tensor, digital: Tensor) -> Tensor:
         """Rate of each user, (B, K)."""
+        if not _differentiated(amplitudes, digital):
+            return definitions.rates(
+                OPERATIONS["sinr"](self.channel, amplitudes, self.phase, digital, self.noise_power)
+            )
         received = self._effective(amplitudes) @ digital
         return definitions.rates(definitions.links(received, self.noise_power)[1])
 
@@ -91,43 +108,41 @@ class Link:
         """V at power 1."""
         return ops.scale(amplitudes, self.phase, digital, 1.0, _name(self.radiated))
 
-    def rate_gradient(
-        self, amplitudes: Tensor, digital: Tensor, weights: Tensor | None = None
-    ) -> Tensor:
-        """dR/dm at beams V that are best at these amplitudes and power (MATH section 4).
+    def ascent(
+        self, amplitudes: Tensor, digital: Tensor, sweeps: int, weights: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """V after some WMMSE sweeps, and dR/dm there (MATH section 4), differentiable in m.
 
-        Under radiated power V shrinks as m grows; by the chain rule over the scaling that costs
-        Re <dR/dV, V> m_n norm(Phi_n V)^2.
+        The kernels give no second derivatives, but the Jacobian of a gradient is symmetric: its
+        product with a vector from the left is the derivative of the gradient along that vector,
+        one difference of two calls.  The beams count as constant, which is right to first order
+        where the rate is stationary in them (envelope theorem).
         """
-        _, gradient, d_digital = ops.sum_rate_gradient(
-            self.channel, amplitudes, self.phase, digital, self.noise_power, weights
+        beams, gradient = self._ascent(amplitudes, digital, sweeps, weights)
+        if _differentiated(amplitudes):
+            gradient = _Gradient.apply(
+                amplitudes, gradient, lambda m: self._ascent(m, digital, sweeps, weights)[1]
+            )
+        return beams, gradient
+
+    def _ascent(
+        self, amplitudes: Tensor, digital: Tensor, sweeps: int, weights: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        _, beams, gradient = ops.wmmse_gradient(
+            self.channel,
+            amplitudes,
+            self.phase,
+            digital,
+            1.0,
+            self.noise_power,
+            weights,
+            _name(self.radiated),
+            sweeps,
         )
-        if not self.radiated:
-            return gradient
-        worth = (d_digital.conj() * digital).real.sum((-2, -1))
-        waves = self.phase @ digital
-        spent = (waves.real.square() + waves.imag.square()).sum(-1)
-        return gradient - worth[:, None] * amplitudes * spent
+        return beams, gradient
 
     def _effective(self, amplitudes: Tensor) -> Tensor:
         return ops.effective_channel(self.channel, amplitudes, self.phase)
-
-
-def ascent(
-    amplitudes: Tensor,
-    beams: Callable[[Tensor], Tensor],
-    slope: Callable[[Tensor, Tensor], Tensor],
-) -> tuple[Tensor, Tensor]:
-    """Beams V(m), and the gradient slope(m, V(m)) of a function of m, differentiable in m.
-
-    The kernels give no second derivatives, but the Jacobian of a gradient is symmetric: its
-    product with a vector from the left is the derivative of the gradient along that vector, one
-    difference of two calls.  The beams count as constant, which is right to first order where
-    that function is stationary in them (envelope theorem).
-    """
-    at = amplitudes.detach()
-    digital = beams(at)
-    return digital, _Gradient.apply(amplitudes, slope(at, digital), lambda m: slope(m, beams(m)))
 
 
 class _Gradient(torch.autograd.Function):
@@ -151,6 +166,11 @@ class _Gradient(torch.autograd.Function):
         ahead = ctx.gradient((centre + offset).clamp(0.0, 1.0))
         behind = ctx.gradient((centre - offset).clamp(0.0, 1.0))
         return (ahead - behind) * (0.5 * size / _Gradient.STEP), None, None
+
+
+def _differentiated(*values: Tensor | None) -> bool:
+    """Whether a gradient will be asked for in any of the values."""
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in values)
 
 
 def _mean_power(matrix: Tensor) -> Tensor:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from .link import Link, ascent
-from .network import Network
+from .link import Link
+from .network import Network, perceptron
 from .spectral import spectral_step, tamed
 
 
@@ -51,6 +50,8 @@ class MBDNN(Network):
     True
     """
 
+    PART = 64
+
     def __init__(
         self,
         layers: int = 12,
@@ -83,24 +84,19 @@ class MBDNN(Network):
         items, users, elements = link.channel.shape
         amplitudes = link.channel.real.new_ones(items, elements)
         digital = link.matched(amplitudes)
-        antennas = amplitudes.new_zeros(items, elements, 0)
-        edges = amplitudes.new_zeros(items, users, elements, 0)
+        antennas = amplitudes.new_zeros(0, items, elements)
+        edges = amplitudes.new_zeros(0, items, users, elements)
         change, last = torch.zeros_like(amplitudes), None
+        snr = link.snr[:, None].expand_as(amplitudes)
         for layer in self.layers:
             weights = _weights(layer.attention, link, amplitudes, digital, edges)
             digital = link.wmmse(amplitudes, digital.detach(), self.sweeps, weights)
-            beams = partial(
-                link.wmmse, digital=digital.detach(), sweeps=1, weights=weights.detach()
-            )
-            slope = partial(link.rate_gradient, weights=weights.detach())
-            _, gradient = ascent(amplitudes, beams, slope)
+            _, gradient = link.ascent(amplitudes, digital, 1, weights)
             step, direction, length = spectral_step(amplitudes, change, last, gradient)
-            snr = link.snr[:, None].expand_as(step)
             seen = [amplitudes, step, direction, change, length.expand_as(step), snr]
-            precoder = link.surface(amplitudes).to(digital.dtype) @ digital
-            edges, antennas, added = layer(
-                link.channel * precoder.mT, torch.stack(seen, -1), edges, antennas
-            )
+            waves = digital.mT @ link.phase.mT
+            parts = link.channel * (waves * amplitudes[:, None])
+            edges, antennas, added = layer(parts, seen, edges, antennas)
             ahead = tamed((amplitudes + step + added).clamp(0.0, 1.0))
             amplitudes, change, last = ahead, ahead - amplitudes, gradient
         digital = link.wmmse(amplitudes, digital.detach(), self.sweeps)
@@ -127,19 +123,19 @@ class _Layer(nn.Module):
             self.antenna[-1].bias[0] = 0.0
 
     def forward(
-        self, parts: Tensor, seen: Tensor, edges: Tensor, antennas: Tensor
+        self, parts: Tensor, seen: list[Tensor], edges: Tensor, antennas: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Features of edges and antennas, and what is added to the amplitudes (eq. 13-14).
 
         ``parts`` is H_kn w_nk, which element n adds to user k's signal.
         """
         users = parts.shape[1]
-        near = seen[:, None, :, :2].expand(-1, users, -1, -1)
-        told = torch.cat([torch.view_as_real(parts), near, edges], -1)
-        edges = self.edge(told).relu_()
-        told = torch.cat([seen, antennas, edges.mean(1)], -1)
-        left = self.antenna(told)
-        return edges, left[..., 1:], left[..., 0]
+        near = [row[None, :, None].expand(-1, -1, users, -1) for row in seen[:2]]
+        told = [parts.real[None], parts.imag[None], *near, edges]
+        edges = _through(self.edge, told).relu_()
+        told = [*(row[None] for row in seen), antennas, edges.mean(2)]
+        left = _through(self.antenna, told)
+        return edges, left[1:], left[0]
 
 
 def _network(inputs: int, width: int, outputs: int, bias: bool = True) -> nn.Sequential:
@@ -148,12 +144,17 @@ def _network(inputs: int, width: int, outputs: int, bias: bool = True) -> nn.Seq
     )
 
 
+def _through(network: nn.Sequential, features: list[Tensor]) -> Tensor:
+    enter, _, leave = network
+    return perceptron(enter, leave, features)
+
+
 def _weights(
     network: nn.Sequential, link: Link, amplitudes: Tensor, digital: Tensor, edges: Tensor
 ) -> Tensor:
     """Weight of each user's attention, (B, K), positive and of mean 1."""
     rates = link.rates(amplitudes, digital)
-    told = torch.stack([rates / 5.0, link.snr[:, None].expand_as(rates)], -1)
-    shares = network(torch.cat([told, edges.mean(2)], -1))[..., 0].softmax(-1)
+    told = [rates[None] / 5.0, link.snr[None, :, None].expand(1, *rates.shape), edges.mean(3)]
+    shares = _through(network, told)[0].softmax(-1)
     # The kernels refuse a weight that is not finite; the channel's NaN goes on without it.
     return (shares * rates.shape[-1]).nan_to_num(1.0)

@@ -27,6 +27,10 @@ class Network(nn.Module):
         Keywords that construct the network again; made of what JSON has.
     """
 
+    #: Items that a processor designs at once where no gradient is asked for: their features stay
+    #: in its cache.  None for all.
+    PART: int | None = None
+
     def __init__(self, constraint: str, **config: Any) -> None:
         super().__init__()
         if constraint not in ("radiated", "digital"):
@@ -75,16 +79,40 @@ class Network(nn.Module):
             for name, value in (("power", power), ("noise_power", noise_power))
         )
         phase = phase.to(channel.dtype)
-        radiated = self.constraint == "radiated"
-        amplitudes, digital = self.design(
-            Link.scaled(channel, phase, power, noise_power, radiated).to(wide)
-        )
+        link = Link.scaled(channel, phase, power, noise_power, self.constraint == "radiated")
+        amplitudes, digital = self._designed(link.to(wide))
         amplitudes, digital = amplitudes.to(channel.real.dtype), digital.to(channel.dtype)
         return amplitudes, ops.scale(amplitudes, phase, digital, power, self.constraint)
+
+    def _designed(self, link: Link) -> tuple[Tensor, Tensor]:
+        """`design`, in parts of the batch."""
+        whole = torch.is_grad_enabled() or link.channel.is_cuda
+        if whole or self.PART is None or len(link.channel) <= self.PART:
+            return self.design(link)
+        designs = [self.design(part) for part in link.split(self.PART)]
+        amplitudes, digital = zip(*designs, strict=True)
+        return torch.cat(amplitudes), torch.cat(digital)
 
     def design(self, link: Link) -> tuple[Tensor, Tensor]:
         """Amplitudes (B, N) in [0, 1] and beams (B, L, K) of any scale."""
         raise NotImplementedError
+
+
+def perceptron(enter: nn.Linear, leave: nn.Linear, features: list[Tensor]) -> Tensor:
+    """Two layers over the first dimension, (features, ...) -> (outputs, ...).
+
+    With features first, those put together and taken apart are whole rows, and all items of the
+    batch are columns of one matrix product.
+    """
+    columns = torch.cat(features)
+    hidden = _affine(enter, columns.flatten(1)).relu_()
+    return _affine(leave, hidden).view(leave.out_features, *columns.shape[1:])
+
+
+def _affine(layer: nn.Linear, columns: Tensor) -> Tensor:
+    if layer.bias is None:
+        return layer.weight @ columns
+    return torch.addmm(layer.bias[:, None], layer.weight, columns)
 
 
 def _check(channel: Tensor, phase: Tensor) -> None:

@@ -33,13 +33,14 @@ def spectral_step(
         Length over that direction.
     """
     steepest = gradient.abs().amax(-1, keepdim=True)
-    steepest = torch.where(steepest > 0.0, steepest, 1.0)
+    steepest = steepest.masked_fill(steepest == 0.0, 1.0)
     length = torch.ones_like(steepest)
     if last is not None:
         bend = (change * (last - gradient)).sum(-1, keepdim=True)
-        bent = bend > 0.0
-        length = change.square().sum(-1, keepdim=True) * steepest / torch.where(bent, bend, 1.0)
-        length = torch.where(bent, length, _LONGEST).clamp(_SHORTEST, _LONGEST)
+        straight = bend <= 0.0
+        size = change.square().sum(-1, keepdim=True) * steepest
+        length = (size / bend.masked_fill(straight, 1.0)).masked_fill(straight, _LONGEST)
+        length = length.clamp(_SHORTEST, _LONGEST)
     direction = gradient / steepest
     return (amplitudes + length * direction).clamp(0.0, 1.0) - amplitudes, direction, length
 

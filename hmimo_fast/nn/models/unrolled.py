@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
-from .link import Link, ascent
-from .network import Network
+from .link import Link
+from .network import Network, perceptron
 from .spectral import spectral_step, tamed
 
 
@@ -49,6 +48,8 @@ class UnrolledNet(Network):
     (torch.Size([10, 36]), torch.Size([10, 4, 4]))
     """
 
+    PART = 64
+
     def __init__(
         self,
         layers: int = 12,
@@ -78,15 +79,14 @@ class UnrolledNet(Network):
         amplitudes = link.channel.real.new_ones(items, elements)
         digital = link.matched(amplitudes)
         change = torch.zeros_like(amplitudes)
-        memory = amplitudes.new_zeros(items, elements, 0)
+        memory = amplitudes.new_zeros(0, items, elements)
         snr = link.snr[:, None].expand_as(amplitudes)
         last = None
         for rule in self.rules:
-            beams = partial(link.wmmse, digital=digital, sweeps=self.sweeps)
-            digital, gradient = ascent(amplitudes, beams, link.rate_gradient)
+            digital, gradient = link.ascent(amplitudes, digital, self.sweeps)
             step, direction, length = spectral_step(amplitudes, change, last, gradient)
             seen = [amplitudes, step, direction, change, length.expand_as(snr), snr]
-            added, memory = rule(torch.cat([torch.stack(seen, -1), memory], -1))
+            added, memory = rule(seen, memory)
             ahead = tamed((amplitudes + step + added).clamp(0.0, 1.0))
             amplitudes, change, last = ahead, ahead - amplitudes, gradient
         # The rate is stationary in these beams: nothing of theirs to differentiate.
@@ -108,7 +108,7 @@ class _Rule(nn.Module):
             self.leave.weight[0] = 0.0
             self.leave.bias[0] = 0.0
 
-    def forward(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, N, features) -> (B, N) and (B, N, memory)."""
-        left = self.leave(self.enter(seen).relu_())
-        return left[..., 0], left[..., 1:]
+    def forward(self, seen: list[Tensor], memory: Tensor) -> tuple[Tensor, Tensor]:
+        """What is seen, (B, N) each, and (memory, B, N) -> (B, N) and (memory, B, N)."""
+        left = perceptron(self.enter, self.leave, [*(row[None] for row in seen), memory])
+        return left[0], left[1:]
