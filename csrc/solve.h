@@ -13,7 +13,8 @@
 #define MEMORY 5              /* steps that an ascent remembers */
 #define FIRST_MOVE 0.2        /* of the element with the largest gradient */
 #define HEADROOM 10           /* of m under `radiated` power, whose scale is free */
-#define PRELUDE_NOISE 4       /* times the noise, under which the general stage begins */
+/* Times the noise, under which the general stage begins. */
+#define PRELUDE_NOISE(radiated) ((radiated) ? 1.5 : 4)
 #define MOST_STEPS 100        /* between two zero forcings of `alternating` */
 
 /* log10 links with older C libraries than log2. */
@@ -759,13 +760,13 @@ static int variable_projection(hf_shape s, hf_problem given, hf_operand min_rate
             made = ascend(p, 0, zf_iterations, tolerance, history, &rate, &converged);
         if (iterations > 0 || rate == -INFINITY) {
             const double noise_power = p->noise_power, forced_rate = rate;
-            const int64_t prelude = p->radiated || p->floored ? 0 : iterations / 2;
+            const int64_t prelude = p->floored ? 0 : iterations / 2;
             memcpy(p->zf, p->best, bytes);
             memcpy(p->zf_psi, p->best_psi, psi_bytes);
             for (int last = prelude == 0; last < 2; last++) {
                 for (int64_t i = 0; i <= prelude; i++) /* rates at another noise */
                     history[zf_iterations + 1 + i] = NAN;
-                p->noise_power = last ? noise_power : PRELUDE_NOISE * noise_power;
+                p->noise_power = (last ? 1 : PRELUDE_NOISE(p->radiated)) * noise_power;
                 memcpy(p->m, p->best, bytes);
                 memcpy(p->psi, p->best_psi, psi_bytes);
                 set_amplitudes(p, p->m);

@@ -440,8 +440,8 @@ def oracle_projection(
         history[: len(rates)] = rates
         outcomes.append((max(rates), m, psi))
         made = len(rates) - 1
-    prelude = 0 if radiated else second // 2
-    for noise, steps in ((4.0, prelude), (1.0, second - prelude)):
+    prelude = second // 2
+    for noise, steps in ((1.5 if radiated else 4.0, prelude), (1.0, second - prelude)):
         if noise > 1.0 and not steps:
             continue
         for c in channels:
@@ -474,8 +474,8 @@ SMALL = [Shape(4, 2, 2), Shape(5, 3, 2), Shape(5, 3, 3, 2, 2), Shape(4, 2, 1, 2,
 @pytest.mark.parametrize("shape", [*SMALL, Shape(5, 2, 3)], ids=str)
 def test_projection_follows_the_oracle(native: str, shape: Shape, radiated: bool) -> None:
     problem = draw(shape)
-    expected = oracle_projection(problem, radiated, 2, 3, 2)
-    solved = project(problem, radiated, 2, 3, 2)
+    expected = oracle_projection(problem, radiated, 2, 5, 2)
+    solved = project(problem, radiated, 2, 5, 2)
     np.testing.assert_allclose(solved.history, expected.history, rtol=1e-5)
     np.testing.assert_allclose(solved.sum_rate, expected.sum_rate, rtol=1e-5)
     np.testing.assert_allclose(solved.amplitudes, expected.amplitudes, atol=1e-4)
@@ -608,13 +608,14 @@ def test_history_counts_the_iterations(native: str) -> None:
     solved = project(problem, True, 30, 200, tolerance=1e-3)
     assert solved.converged.any()
     recorded = np.isfinite(solved.history)
-    np.testing.assert_array_equal(recorded.sum(1) - 2, solved.iterations)
+    prelude = solved.iterations - (recorded.sum(1) - 2)  # at another noise: not recorded
+    assert ((prelude >= 0) & (prelude <= 100)).all()
     for stage in (recorded[:, :31], recorded[:, 31:]):  # no gap
         assert (np.diff(stage.astype(int), axis=1) <= 0).all()
     unfinished = project(problem, True, 3, 4)
     np.testing.assert_array_equal(unfinished.iterations, 7)
     assert not unfinished.converged.any()
-    assert np.isfinite(unfinished.history).all()
+    np.testing.assert_array_equal(np.isfinite(unfinished.history[0]), [True] * 7 + [False] * 2)
 
 
 def test_nothing_to_gain_is_converged(native: str) -> None:

@@ -26,9 +26,9 @@ _MEMORY = 5
 _FIRST_MOVE = 0.2
 #: Upper bound of m during an ascent under `radiated` power, where its scale is free.
 _HEADROOM = 10.0
-#: Times the noise under which the general stage makes its first half of steps, `digital` power:
-#: with less to gain from nulls, users are not given up early.
-_PRELUDE_NOISE = 4.0
+#: Times the noise under which the general stage makes its first half of steps, `digital` and
+#: `radiated`: with less to gain from nulls, users are not given up early.
+_PRELUDE_NOISE = (4.0, 1.5)
 #: Least share of a user in the dual uplink, from which it can come back; sweeps until it settles.
 _LEAST, _SETTLING = 1e-6, 20
 
@@ -704,10 +704,11 @@ def variable_projection(
         )
     if iterations > 0 or rate == -np.inf:
         forced, forced_psi, forced_rate = start, psi, rate
-        prelude = 0 if radiated or floored else iterations // 2
+        prelude = 0 if floored else iterations // 2
+        louder = _PRELUDE_NOISE[int(radiated)] * noise_power
         scratch = np.empty(prelude + 1)
         for noise, budget, rates in (
-            (_PRELUDE_NOISE * noise_power, prelude, scratch),
+            (louder, prelude, scratch),
             (noise_power, iterations - prelude, history[zf_iterations + 1 :]),
         ):
             if budget == 0 and noise > noise_power:

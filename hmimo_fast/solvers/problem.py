@@ -131,7 +131,8 @@ class Solution:
     converged : (...) bool
         Whether the last stage stopped by its own rule before its budget ran out.
     history : (..., I) real
-        Rate of each iterate, NaN where there was none.
+        Rate of each iterate, NaN where there was none; those that ``joint`` makes at a higher
+        noise are left out.
     method, constraint : str
         As asked for.
     common_rate : (...) float64, or None without ``min_rate``
