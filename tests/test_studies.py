@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,7 +28,8 @@ from hmimo_fast.studies.claims import above, falls_or_stays, gap_along, rises
 from hmimo_fast.studies.engines import outcomes
 from hmimo_fast.studies.figures import draw
 from hmimo_fast.studies.summaries import distribution, lines, mean, median
-from hmimo_fast.studies.tables import tabulate
+from hmimo_fast.studies.tables import tabulate, tabulate_training
+from hmimo_fast.studies.trained import COMMITTED
 
 OURS = Method("ours", "joint", "greedy")
 BENCHMARK = Method("benchmark", "random", "greedy")
@@ -327,6 +328,192 @@ def test_networks_are_left_out_without_torch(
     assert found.attributes["failed"] == 0
 
 
+# -- networks that are not shipped ---------------------------------------------------------
+
+GNN2D = Method("2DGNN", "mbdnn", options={"model": "gnn2d"})
+FNN = Method("FNN", "mbdnn", options={"model": "fnn"})
+NETWORKS = Study(
+    id="networks",
+    title="networks for the tests",
+    source="nowhere",
+    measure="rates",
+    variables=("sum_rate",),
+    methods=(Method("wmmse", "wmmse_hbf"), GNN2D, FNN),
+    base=Setting(users=2),
+    grids=({"elements": (9, 16)},),
+    panels=(
+        Panel("rates", "sum_rate", x="elements"),
+        Panel("relative", "sum_rate", x="elements", relative_to="wmmse"),
+    ),
+    says="Nothing.",
+    chunk=4,
+)  # fmt: skip
+
+
+@pytest.fixture
+def small_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Recipes of a second, and the folder that stands for what is committed."""
+    pytest.importorskip("torch")
+    from hmimo_fast.nn.training import Recipe, Training
+
+    few = Training(((4, 4),), 2, 2, batch=4, steps=3, check_every=1)
+    recipes = {
+        "gnn2d_radiated": Recipe("GNN2D", {"widths": [4, 8]}, few),
+        "fnn_radiated": Recipe(
+            "FNN", {"users": 2, "elements": 16, "width": 8, "layers": 1}, replace(few, steps=5)
+        ),
+    }
+    monkeypatch.setattr("hmimo_fast.nn.training.load_recipe", recipes.__getitem__)
+    committed = tmp_path / "committed"
+    committed.mkdir()
+    monkeypatch.setattr("hmimo_fast.studies.trained.COMMITTED", committed)
+    return committed
+
+
+def train_networks(folder: Path, compute: Callable[[Chunk], Arrays] = compute) -> None:
+    def measure(study: Study, label: str) -> Dataset:
+        return studies.run(study, folder, 6, 5, "serial", compute=compute)
+
+    studies.train(NETWORKS, folder, lambda label: lambda done, total: None, measure)
+
+
+def test_networks_are_trained_and_measured(tmp_path: Path, small_recipes: Path) -> None:
+    import torch
+
+    from hmimo_fast import nn
+
+    told: list[str] = []
+    without = studies.run(NETWORKS, tmp_path, 6, 5, "serial", report=told.append)
+    assert without.coordinates["method"].tolist() == ["wmmse"]
+    assert [line.partition(" is ")[0] for line in told] == ["networks: 2DGNN", "networks: FNN"]
+    train_networks(tmp_path)
+    told.clear()
+    found = studies.run(NETWORKS, tmp_path, 6, 5, "serial", report=told.append)
+    assert told == []
+    assert found.coordinates["method"].tolist() == ["wmmse", "2DGNN", "FNN"]
+    for label, model, sides in (("2DGNN", "gnn2d", (3, 4)), ("FNN", "fnn", (4,))):
+        network = nn.load(tmp_path / "networks" / f"{model}_radiated" / "model.safetensors")
+        for side in sides:
+            surface = hf.Surface((side, side), feeds=2)
+            draws = [
+                hf.channels.sparse_mmwave(surface, 2, 4, np.random.default_rng([5, index]))
+                for index in (0, 1)
+            ]
+            channel = np.concatenate(draws)[:6]
+            with torch.no_grad():
+                amplitudes, digital = network(
+                    torch.tensor(channel), torch.tensor(surface.phase), 1.0, 0.1
+                )
+            gain = np.abs(channel * amplitudes.numpy()[:, None] @ surface.phase @ digital.numpy())
+            signal = np.einsum("rkk->rk", gain**2)
+            rate = np.log2(1 + signal / ((gain**2).sum(-1) - signal + 0.1)).sum(-1)
+            np.testing.assert_allclose(
+                found.select("sum_rate", method=label, elements=side**2), rate, rtol=1e-5
+            )
+    assert np.isnan(found.select("sum_rate", method="FNN", elements=9)).all()
+    training = found.attributes["training"]["FNN"]
+    surface = hf.Surface((4, 4), feeds=2)
+    channel = hf.channels.sparse_mmwave(surface, 2, 256, np.random.default_rng([0, 0, 3]))
+    goal = hf.solve(channel, surface.phase, 1.0, 0.1, "wmmse_hbf", "radiated").sum_rate.mean()
+    assert training["goal"] == pytest.approx(goal, rel=1e-12)
+    assert training["parameters"] == (1 + 2 * 32) * 8 + 8 + 8 * 80 + 80
+    assert [row[0] for row in training["log"]] == [1, 2, 3, 4, 5]
+    row = tabulate_training(found)[-1]
+    assert row[:4] == ("FNN", f"{training['parameters'] / 1e3:.2f} k", "-", "20")
+    assert float(row[6]) == pytest.approx(100 * training["log"][-1][1] / goal, abs=0.1)
+    names = [row[0] for row in tabulate(found, NETWORKS.panels[1])[1]]
+    assert names[-1].startswith("FNN (0.02 k channels, ")
+    assert "realizations" not in names[-1]
+    assert str(tmp_path) not in json.dumps(found.attributes)
+
+
+def test_training_goes_on(tmp_path: Path, small_recipes: Path) -> None:
+    train_networks(tmp_path)
+    kept = {file: file.read_bytes() for file in tmp_path.glob("networks_*.h5")}
+    assert len(kept) == 2
+    again = Counting()
+    train_networks(tmp_path, again)
+    assert again.chunks == []
+    assert all(file.read_bytes() == content for file, content in kept.items())
+
+
+def test_committed_rates_are_drawn(tmp_path: Path, small_recipes: Path) -> None:
+    train_networks(tmp_path)
+    own = studies.run(NETWORKS, tmp_path, 6, 5, "serial")
+    for file in tmp_path.glob("networks_*.h5"):
+        file.rename(small_recipes / file.name)
+    elsewhere = tmp_path / "elsewhere"
+    assert equal(studies.run(NETWORKS, elsewhere, 6, 5, "serial"), own)
+    fewer = studies.run(NETWORKS, elsewhere, 3, 5, "serial")
+    np.testing.assert_array_equal(fewer.select("sum_rate"), own.select("sum_rate")[..., :3])
+    assert "seed" not in fewer.attributes["notes"]["2DGNN"]
+    more = studies.run(NETWORKS, elsewhere, 10, 5, "serial")
+    assert more.attributes["notes"]["2DGNN"].endswith("; 6 realizations, seed 5")
+    assert np.isfinite(more.select("sum_rate", method="2DGNN")).sum() == 2 * 6
+    ratio = {line.labels["method"]: line.centre for line in lines(more, NETWORKS.panels[1])}
+    theirs, wmmse = (own.select("sum_rate", method=name) for name in ("2DGNN", "wmmse"))
+    np.testing.assert_allclose(ratio["2DGNN"], theirs.mean(-1) / wmmse.mean(-1), rtol=1e-12)
+    other = studies.run(NETWORKS, elsewhere, 6, 4, "serial")
+    assert other.attributes["notes"]["FNN"].endswith("; 6 realizations, seed 5")
+    draw(tmp_path / "figure.png", NETWORKS, more)
+
+
+def test_weights_in_a_file_are_known_by_their_content(tmp_path: Path) -> None:
+    names = []
+    for name, content in (("a", b"1"), ("b", b"1"), ("c", b"2")):
+        file = tmp_path / f"{name}.safetensors"
+        file.write_bytes(content)
+        method = Method("network", "mbdnn", options={"model": str(file)})
+        names.append(replace(CHUNK, method=method).name)
+    assert names[0] == names[1] != names[2]
+
+
+def test_solve_takes_weights_from_a_file() -> None:
+    pytest.importorskip("torch")
+    surface = hf.Surface((4, 4), feeds=2)
+    channel = hf.channels.sparse_mmwave(surface, 2, 3, 0)
+    shipped = Path(hf.__file__).parent / "nn" / "weights" / "unrolled_radiated.safetensors"
+    found = hf.solve(channel, surface.phase, method="mbdnn", model=str(shipped))
+    named = hf.solve(channel, surface.phase, method="mbdnn", model="unrolled")
+    np.testing.assert_array_equal(found.sum_rate, named.sum_rate)
+    with pytest.raises(ValueError, match="model: expected a network for 'digital' power, got one"):
+        hf.solve(channel, surface.phase, method="mbdnn", constraint="digital", model=str(shipped))
+
+
+@pytest.mark.parametrize("model", ["gnn2d", "fnn"])
+@pytest.mark.parametrize("name", ["A-3", "A-4", "A-T1"])
+def test_committed_rates_are_of_the_study(name: str, model: str) -> None:
+    pytest.importorskip("torch")
+    from hmimo_fast.nn.training import load_recipe
+
+    file = COMMITTED / f"{name}_{model}.h5"
+    found, study = Dataset.load(file), STUDIES[name]
+    assert file.stat().st_size < 500_000
+    label = next(m.label for m in study.methods if m.options.get("model") == model)
+    assert found.coordinates["method"].tolist() == [label]
+    assert found.attributes["setting"] == asdict(study.base)
+    assert found.attributes["failed"] == 0
+    (axis,) = study.axes()
+    known = study.axes()[axis]
+    assert found.coordinates[axis].tolist() == (
+        [64] if (model, axis) == ("fnn", "elements") else known
+    )
+    assert all(np.isfinite(variable).all() for variable in found.variables.values())
+    recipe, training = load_recipe(f"{model}_radiated"), found.attributes["training"]
+    assert training["config"] == recipe.config
+    assert training["training"] == json.loads(json.dumps(asdict(recipe.training)))
+    assert training["log"][-1][0] == recipe.training.steps
+
+
+def test_training_of_the_shipped_network_is_known() -> None:
+    pytest.importorskip("torch")
+    from hmimo_fast.nn.training import load_recipe
+
+    training = json.loads((COMMITTED / "mbdnn_radiated.json").read_text(encoding="utf-8"))
+    recipe = load_recipe("mbdnn_radiated")
+    assert training["training"] == json.loads(json.dumps(asdict(recipe.training)))
+
+
 def test_dataset_is_labelled_and_comes_back(tmp_path: Path, expected: Dataset) -> None:
     path = tmp_path / "small.h5"
     expected.save(path)
@@ -501,6 +688,23 @@ def test_command(
     assert "yes  ours is above" in capsys.readouterr().out
     assert main(["reproduce", "list"]) == 0
     assert "B-7   average sum rate" in capsys.readouterr().out
+
+
+def test_command_trains(
+    tmp_path: Path,
+    small_recipes: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(studies.STUDIES, "networks", NETWORKS)
+    options = ["--output", str(tmp_path), "--engine", "serial", "--realizations", "4"]
+    assert main(["reproduce", "networks", "--train", *options]) == 0
+    text = capsys.readouterr().out
+    assert "2DGNN (0.012 k channels, " in text
+    assert "training; the goal is WMMSE-HBF" in text
+    trained = {file.name for file in tmp_path.glob("networks/*/*")}
+    assert trained == {"checkpoint.safetensors", "log.csv", "model.safetensors", "training.json"}
+    assert (tmp_path / "networks_fnn.h5").exists()
 
 
 def test_command_refuses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

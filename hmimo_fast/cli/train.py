@@ -19,6 +19,7 @@ _EPILOG = """\
 RECIPE is the name of a shipped recipe, NETWORK_CONSTRAINT:
   mbdnn_radiated     mbdnn_digital       the network of paper A
   unrolled_radiated  unrolled_digital    ours
+  gnn2d_radiated     fnn_radiated        those that paper A compares with
 or a file .json like them: the model, its configuration, and the fields of
 hmimo_fast.nn.training.Training.
 

@@ -6,6 +6,7 @@ from . import paper_a, paper_b
 from .dataset import Dataset
 from .description import Claim, Method, Panel, Setting, Study, Verdict
 from .runner import run
+from .trained import train
 
 #: Studies by id.
 STUDIES = {study.id: study for study in (*paper_b.STUDIES, *paper_a.STUDIES)}
@@ -20,4 +21,5 @@ __all__ = [
     "Study",
     "Verdict",
     "run",
+    "train",
 ]

@@ -18,6 +18,7 @@ from .chunks import ITERATES, Chunk, code, compute, weights
 from .dataset import Dataset
 from .description import Method, Study
 from .engines import Compute, outcomes
+from .trained import joined, measured, trainings
 
 #: How often a chunk that fails is tried.
 ATTEMPTS = 3
@@ -45,7 +46,8 @@ def run(
     Parameters
     ----------
     study : Study
-        What to measure; methods that cannot run here are left out, and reported.
+        What to measure; methods that cannot run here are left out, and reported.  Of networks that
+        are not shipped the dataset has what was measured when they were trained.
     folder : Path
         For the chunks, made if need be.
     realizations : int
@@ -73,7 +75,9 @@ def run(
     ImportError
         If its library is not installed.
     """
-    study = replace(study, methods=_runnable(study, report))
+    others = measured(study, folder)
+    rest = tuple(method for method in study.methods if method.label not in others)
+    study = replace(study, methods=_runnable(replace(study, methods=rest), report))
     realizations = min(realizations, study.most or realizations)
     chunks = _plan(study, realizations, seed)
     folder = folder / "chunks"
@@ -105,7 +109,11 @@ def run(
     if failed:
         report(f"{study.id}: {failed} of {len(chunks)} chunks failed {ATTEMPTS} times\n{error}")
     progress(len(chunks), len(chunks))
-    return _assembled(study, found, realizations, seed, failed)
+    dataset = _assembled(study, found, realizations, seed, failed)
+    dataset.attributes["training"] = trainings(study, others)
+    for other in others.values():
+        dataset = joined(dataset, other)
+    return dataset
 
 
 def _runnable(study: Study, report: Report) -> tuple[Method, ...]:
@@ -128,7 +136,7 @@ def lacking(method: Method, constraint: str) -> str:
         return ""
     if find_spec("torch") is None:
         return "it needs torch: pip install 'hmimo_fast[nn]'"
-    return "" if file.exists() else f"its weights {file.name} are not shipped"
+    return "" if file.exists() else f"its weights {file.name} are not shipped, see --train"
 
 
 #: Place along the axes, number of the method, number of the chunk.

@@ -50,6 +50,50 @@ def tabulate(dataset: Dataset, panel: Panel) -> tuple[str, list[tuple[str, ...]]
     return heading, [("", *[""] * (len(columns) - 1), across), ("", *columns), *rows]
 
 
+def tabulate_training(dataset: Dataset) -> list[tuple[str, ...]]:
+    """What the training of each network took, and where it stood against WMMSE-HBF.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        A study's, with networks.
+
+    Returns
+    -------
+    rows : list of tuple of str
+        Two rows of headings, then a row for each network whose training is known.
+    """
+    heads = (
+        ("", "", "inference", "", "training", "", "% of", "reached at", ""),
+        ("", "parameters", "µs", "channels", "s", "MB", "the goal", "channels", "s"),
+    )
+    trainings = dataset.attributes["training"]
+    return [*heads, *((label, *_training(dataset, label)) for label in trainings)]
+
+
+def _training(dataset: Dataset, label: str) -> tuple[str, ...]:
+    about = dataset.attributes["training"][label]
+    inference = "-"
+    columns, rows = about["training"]["shapes"][0]
+    elements = columns * rows
+    if "microseconds" in dataset.variables and elements in dataset.coordinates["elements"]:
+        times = dataset.select("microseconds", method=label, elements=elements)
+        inference = f"{np.nanmedian(times):.4g}"
+    batch, goal = about["training"]["batch"], about["goal"]
+    steps, rate, seconds = about["log"][-1]
+    reached = next((row for row in about["log"] if row[1] >= goal), None)
+    return (
+        f"{about['parameters'] / 1e3:.2f} k",
+        inference,
+        f"{steps * batch:g}",
+        f"{seconds:.0f}",
+        "-" if about["bytes"] is None else f"{about['bytes'] / 1e6:.0f}",
+        f"{100 * rate / goal:.1f}",
+        "-" if reached is None else f"{reached[0] * batch:g}",
+        "-" if reached is None else f"{reached[2]:.0f}",
+    )
+
+
 def _quantile(line: Line, share: float) -> float:
     return float(line.x[np.searchsorted(line.centre, share)])
 

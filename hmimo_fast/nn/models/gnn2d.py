@@ -49,6 +49,9 @@ class GNN2D(Network):
         self.layers = nn.ModuleList(map(_Layer, widths[:-1], widths[1:]))
         self.antennas_out = nn.Linear(widths[-1], 1)
         self.edges_out = nn.Linear(widths[-1], 2)
+        for layer in self.layers[1:]:
+            _centre(layer.edge.bias, *layer.of_edges)
+        _centre(self.edges_out.bias, self.edges_out)
 
     def design(self, link: Link) -> tuple[Tensor, Tensor]:
         """Amplitudes, and the projection of the precoder."""
@@ -76,6 +79,10 @@ class _Layer(nn.Module):
         self.edge = nn.Linear(inputs, outputs)
         self.other_antennas = nn.Linear(inputs, outputs, bias=False)
         self.other_users = nn.Linear(inputs, outputs, bias=False)
+        self.of_edges = (self.edge, self.other_antennas, self.other_users)
+        # The sigmoid's slope is 1/4: with less, nothing is left of the channel layers later.
+        for matrix in self.of_edges:
+            nn.init.normal_(matrix.weight, std=4.0 / inputs**0.5)
 
     def forward(self, antennas: Tensor, edges: Tensor) -> tuple[Tensor, Tensor]:
         """(B, N, inputs) and (B, K, N, inputs) to the same of outputs."""
@@ -88,3 +95,9 @@ class _Layer(nn.Module):
         message = message + per_element * self.other_antennas(edges.sum(2, keepdim=True))
         message = message + per_user * self.other_users(edges.sum(1, keepdim=True))
         return ahead, torch.sigmoid(message + ahead[:, None])
+
+
+def _centre(bias: Tensor, *matrices: nn.Linear) -> None:
+    """Let a bias take away what matrices make of 1/2, the mean of a sigmoid."""
+    with torch.no_grad():
+        bias.copy_(-0.5 * sum(matrix.weight.sum(1) for matrix in matrices))
