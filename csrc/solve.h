@@ -760,7 +760,7 @@ static int variable_projection(hf_shape s, hf_problem given, hf_operand min_rate
             made = ascend(p, 0, zf_iterations, tolerance, history, &rate, &converged);
         if (iterations > 0 || rate == -INFINITY) {
             const double noise_power = p->noise_power, forced_rate = rate;
-            const int64_t prelude = p->floored ? 0 : iterations / 2;
+            const int64_t prelude = p->floored || !zf_iterations ? 0 : iterations / 2;
             memcpy(p->zf, p->best, bytes);
             memcpy(p->zf_psi, p->best_psi, psi_bytes);
             for (int last = prelude == 0; last < 2; last++) {

@@ -27,7 +27,8 @@ _FIRST_MOVE = 0.2
 #: Upper bound of m during an ascent under `radiated` power, where its scale is free.
 _HEADROOM = 10.0
 #: Times the noise under which the general stage makes its first half of steps, `digital` and
-#: `radiated`: with less to gain from nulls, users are not given up early.
+#: `radiated`: with less to gain from nulls, users are not given up early.  Without a first stage
+#: the start is to be kept to, and there is none.
 _PRELUDE_NOISE = (4.0, 1.5)
 #: Least share of a user in the dual uplink, from which it can come back; sweeps until it settles.
 _LEAST, _SETTLING = 1e-6, 20
@@ -704,7 +705,7 @@ def variable_projection(
         )
     if iterations > 0 or rate == -np.inf:
         forced, forced_psi, forced_rate = start, psi, rate
-        prelude = 0 if floored else iterations // 2
+        prelude = 0 if floored or zf_iterations == 0 else iterations // 2
         louder = _PRELUDE_NOISE[int(radiated)] * noise_power
         scratch = np.empty(prelude + 1)
         for noise, budget, rates in (
