@@ -117,10 +117,10 @@ static int item_alternating(SIZES, PROBLEM, int64_t backtracking, double step, i
 }
 
 static int item_variable_projection(SIZES, LIMITS, const double *min_rate, int64_t radiated,
-                                    int64_t zf_iterations, int64_t iterations, int64_t sweeps,
-                                    double tolerance, SOLVED) {
+                                    int64_t zf_iterations, int64_t iterations, int64_t candidates,
+                                    int64_t sweeps, double tolerance, SOLVED) {
     return hf_kernels()->variable_projection(SHAPE, GIVEN, AT(min_rate), zf_iterations, iterations,
-                                             sweeps, tolerance, RESULT);
+                                             candidates, sweeps, tolerance, RESULT);
 }
 
 static int item_coordinate_descent(SIZES, PROBLEM, int64_t zero_forced, double tolerance,

@@ -27,11 +27,12 @@ typedef struct {
     double *square[6];   /* K x ldk each */
     double *coupling;    /* Omega^H, L x max(ldk, ldl) */
     double *weights;     /* ldk */
-    double *users;       /* (K + 4) x ldk, for hf_links and the sweeps */
+    double *users;       /* (K + 8) x ldk, for hf_links and the sweeps */
     idx *order;          /* K */
     double *block;       /* start of the memory, to free */
     hf_ahead ahead;      /* of the next item's channel */
     hf_links links;
+    double *system;      /* K x ldk */
     hf_sweep sweep;
 } T(work);
 
@@ -72,10 +73,11 @@ static size_t T(lay_out)(T(work) * w, idx channels, idx phases, char *memory) {
         w->square[i] = T(take)(&a, K * 2 * ldk, 8);
     w->coupling = T(take)(&a, L * 2 * ld_most, 8);
     w->weights = T(take)(&a, ldk, 8);
-    w->users = T(take)(&a, (K + 4) * ldk, 8);
+    w->users = T(take)(&a, (K + 8) * ldk, 8);
     w->order = T(take)(&a, K, sizeof(idx));
-    w->links = (hf_links){w->users, w->users + ldk, w->users + 2 * ldk, w->users + 4 * ldk};
-    w->sweep = (hf_sweep){w->square[4], w->square[5], w->users + 3 * ldk};
+    w->links = (hf_links){w->users, w->users + ldk, w->users + 2 * ldk, w->users + 6 * ldk};
+    w->system = w->users + 8 * ldk;
+    w->sweep = (hf_sweep){w->square[4], w->square[5], w->users + 3 * ldk, w->users + 4 * ldk};
     return a.used;
 }
 
@@ -99,7 +101,7 @@ static int T(open)(T(work) * w, hf_shape s, idx channels, idx phases) {
     T(lay_out)(w, channels, phases, memory);
     w->ahead = look_ahead(NULL, 0, 1);
     memset(w->weights, 0, (size_t)w->ldk * 8);
-    memset(w->users, 0, (size_t)((w->K + 4) * w->ldk) * 8);
+    memset(w->users, 0, (size_t)((w->K + 8) * w->ldk) * 8);
     return HF_OK;
 }
 
@@ -166,7 +168,7 @@ INLINE const REAL *T(load_channel)(T(work) * w, hf_operand channel, idx b) {
 
 /* G^H, G = H diag(m) Phi, into w->effective, from rows and waves at the amplitudes in w->twice. */
 static void T(find_effective)(T(work) * w, const REAL *channel, const REAL *waves) {
-    T(product)(w->K, w->L, w->ld, w->twice, channel, w->ld, waves, 0, &w->ahead, w->strip, w->sums,
+    T(product)(w->K, w->L, w->ld, w->twice, channel, w->ld, waves, &w->ahead, w->strip, w->sums,
                w->effective, w->ldk);
 }
 

@@ -77,31 +77,11 @@ INLINE V T(add_lanes)(const V *sums) {
     return level[0];
 }
 
-/* Calls CALL(rows) with rows as a constant of at most MOST_ROWS. */
-#if MOST_ROWS == 6
-#define CONSTANT_ROWS(rows, CALL) \
-    switch (rows) {               \
-    case 6: CALL(6); break;       \
-    case 5: CALL(5); break;       \
-    case 4: CALL(4); break;       \
-    case 3: CALL(3); break;       \
-    case 2: CALL(2); break;       \
-    default: CALL(1); break;      \
-    }
-#else
-#define CONSTANT_ROWS(rows, CALL) \
-    switch (rows) {               \
-    case 3: CALL(3); break;       \
-    case 2: CALL(2); break;       \
-    default: CALL(1); break;      \
-    }
-#endif
-
 /* out = (E diag(scale) F^T)^H, (columns x rows) in planar double rows of ld_out, from `rows`
  * rows `step` apart and the waves of `columns` columns; scale has ld reals, or is NULL for ones.
  * upper: only what the upper half of a Hermitian result needs.  ahead: fetched meanwhile.
  * sums: workspace of 2 columns * ld_out vectors; strip: of MOST_ROWS * STRIP reals. */
-static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
+INLINE void T(product_any)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
                        const REAL *restrict scale, const REAL *restrict e, ptrdiff_t step,
                        const REAL *restrict f, const int upper, hf_ahead *ahead,
                        REAL *restrict strip, V *restrict sums, double *restrict out,
@@ -140,13 +120,16 @@ static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
             }
         }
     }
+    for (ptrdiff_t c = 0; c < 2 * columns; c++)
+        for (ptrdiff_t r = rows; r < ld_out; r++)
+            sums[c * ld_out + r] = (V){0};
     typedef double V_double __attribute__((vector_size(W * 8), may_alias));
     const ptrdiff_t at_once = W / WD; /* rows of the result that one vector of sums holds */
     for (ptrdiff_t c = 0; c < 2 * columns; c += at_once)
         for (ptrdiff_t r = 0; r < ld_out; r += WD) {
             V part[W];
             for (int i = 0; i < W; i++)
-                part[i] = r + i % WD < rows ? sums[(c + i / WD) * ld_out + r + i % WD] : (V){0};
+                part[i] = sums[(c + i / WD) * ld_out + r + i % WD];
             const V_double total = __builtin_convertvector(T(add_lanes)(part), V_double);
             for (int j = 0; j < at_once; j++) {
                 VD row;
@@ -154,6 +137,13 @@ static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
                 *(VD *)(out + (c + j) * ld_out + r) = (c + j) & 1 ? -row : row;
             }
         }
+}
+
+static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
+                       const REAL *restrict scale, const REAL *restrict e, ptrdiff_t step,
+                       const REAL *restrict f, hf_ahead *ahead, REAL *restrict strip,
+                       V *restrict sums, double *restrict out, ptrdiff_t ld_out) {
+    T(product_any)(rows, columns, ld, scale, e, step, f, 0, ahead, strip, sums, out, ld_out);
 }
 
 /* gradient[n] += Re sum_r conj(e_r) sum_c Omega_rc conj(f_c) at each element n, Omega as
@@ -213,4 +203,3 @@ static void T(pull_back)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const 
     }
 }
 
-#undef CONSTANT_ROWS

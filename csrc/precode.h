@@ -87,7 +87,7 @@ static double rank_tolerance(int single, idx rows, idx columns) {
 
 /* X = E E^H of the rows in w->conjugates, every other one of which is a row of E. */
 static void find_gram(work_d *w, double *gram) {
-    product_d(w->K, w->K, w->ld, NULL, w->conjugates, 2 * w->ld, w->conjugates, 1, &w->ahead,
+    product_any_d(w->K, w->K, w->ld, NULL, w->conjugates, 2 * w->ld, w->conjugates, 1, &w->ahead,
               w->strip, w->sums, gram, w->ldk);
     mirror(w->K, w->ldk, gram);
 }
@@ -143,7 +143,7 @@ static void to_interleaved(idx rows, idx ld, const double *restrict from, double
 static void find_feed_gram(work_d *w, const double *waves, double *gram) {
     for (idx i = 0; i < w->ld; i += WD)
         store(w->squares + i, load(w->twice + i) * load(w->twice + i));
-    product_d(w->L, w->L, w->ld, w->squares, waves, 2 * w->ld, waves, 1, &w->ahead, w->strip,
+    product_any_d(w->L, w->L, w->ld, w->squares, waves, 2 * w->ld, waves, 1, &w->ahead, w->strip,
               w->sums, gram, w->ldl);
     mirror(w->L, w->ldl, gram);
 }
@@ -156,7 +156,7 @@ static int zero_forcing(hf_shape s, hf_operand effective, hf_operand power, void
     if (status)
         return status;
     const idx K = w.K, M = w.N;
-    double *gram = w.square[0], *factored = w.square[1], *psi = w.square[2];
+    double *gram = w.square[0], *psi = w.square[1], *work = w.square[2];
     for (idx b = 0; b < s.batch; b++) {
         const idx at = 2 * b * M * K;
         const double target = number_d(power, b);
@@ -165,17 +165,12 @@ static int zero_forcing(hf_shape s, hf_operand effective, hf_operand power, void
         if (b + 1 < s.batch)
             w.ahead = look_ahead(item_d(effective, b + 1), effective.step, 1);
         find_gram(&w, gram);
-        memcpy(factored, gram, (size_t)(2 * K * w.ldk) * 8);
+        memcpy(psi, gram, (size_t)(2 * K * w.ldk) * 8);
         if (!isfinite(trace(K, w.ldk, gram))) {
             rank[b] = 0;
             write_nan(s.single, 2 * M * K, precoder, at);
-        } else if (factor(K, w.ldk, factored) > REGULAR) {
+        } else if (invert_positive(K, w.ldk, psi, work) > REGULAR) {
             rank[b] = K;
-            clear(K, w.ldk, psi);
-            for (idx k = 0; k < K; k++)
-                RE(psi, k, w.ldk)[k] = 1;
-            solve_lower(K, factored, w.ldk, w.ldk, psi);
-            solve_upper(K, factored, w.ldk, w.ldk, psi);
             write_precoder(s.single, &w, item, psi, trace(K, w.ldk, psi), target, precoder, at);
         } else { /* G^+ = Q^H J */
             to_planar(K, w.ld, w.conjugates, 2 * w.ld, w.spare);
@@ -272,7 +267,7 @@ static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_opera
         read_reals(s.single, N, N, item_d(amplitudes, b), w.slope);
         duplicate_d(N, w.ld, w.slope, w.twice);
         find_feed_gram(&w, w.waves, gram);
-        product_d(L, K, w.ld, w.twice, w.waves, 2 * w.ld, w.conjugates, 0, &w.ahead, w.strip,
+        product_d(L, K, w.ld, w.twice, w.waves, 2 * w.ld, w.conjugates, &w.ahead, w.strip,
                   w.sums, w.beams_out, w.ldl);
         dagger(K, L, w.beams_out, w.ldl, target, w.ldk); /* B^H W */
         memcpy(w.feeds, gram, (size_t)(2 * L * w.ldl) * 8);
@@ -290,7 +285,7 @@ static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_opera
             to_planar(L, w.ld, w.waves, w.ld, w.spare);
             jacobi_inverse(L, w.ld / 2, rank_tolerance(s.single, N, L), w.spare, rotation, w.ldl);
             to_interleaved(L, w.ld, w.spare, w.waves);
-            product_d(L, K, w.ld, NULL, w.waves, w.ld, w.conjugates, 0, &w.ahead,
+            product_d(L, K, w.ld, NULL, w.waves, w.ld, w.conjugates, &w.ahead,
                       w.strip, w.sums, w.beams_out, w.ldl);
             dagger(K, L, w.beams_out, w.ldl, w.whitened, w.ldk);
             multiply_dagger(L, L, rotation, w.ldl, w.whitened, w.ldk, target);

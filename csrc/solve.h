@@ -10,11 +10,17 @@
 
 #include "precode.h"
 
-#define MEMORY 5              /* steps that an ascent remembers */
+#define MEMORY 3              /* steps that an ascent remembers */
+#define FITTINGS 3            /* of all elements on to the channel */
+#define ALIKE 1e-8             /* of a user's gain: keeps channels that depend apart */
+#define RECENT 5              /* rates, the least of which a step must exceed */
 #define FIRST_MOVE 0.2        /* of the element with the largest gradient */
 #define HEADROOM 10           /* of m under `radiated` power, whose scale is free */
-/* Times the noise, under which the general stage begins. */
+/* Share of the general stage that every candidate makes, inverse, and times the noise there. */
+#define PRELUDE 3
 #define PRELUDE_NOISE(radiated) ((radiated) ? 1.5 : 4)
+#define DIMMEST 0.5           /* factor of the amplitudes of a candidate */
+#define MOST_PAIRS 65536      /* doubles of the products of feeds of a phase */
 #define MOST_STEPS 100        /* between two zero forcings of `alternating` */
 
 /* log10 links with older C libraries than log2. */
@@ -44,11 +50,18 @@ typedef struct {
     int64_t sweeps;
     idx psi_size;                                  /* of one channel's Psi: 2 K ldk */
     idx n;                                         /* N, padded */
-    double *m, *trial, *best, *zf, *direction;     /* n each; zf: the first stage's best */
+    double *m, *start, *trial, *direction;         /* n each */
+    double *best, *zf;                             /* n: of a stage, of ZF */
+    double *kept, *kept_zf;                        /* the same of the best candidate */
     double *gradient, *trial_gradient;             /* n each */
     double *bent, *moves, *bends;                  /* n; MEMORY x n each, rings */
-    double *psi, *trial_psi, *best_psi, *zf_psi;   /* F Psi each */
+    double *psi, *trial_psi;                       /* F Psi each */
+    double *best_psi, *zf_psi, *kept_psi, *kept_zf_psi;
+    double *metric;                                /* F x K x ldk */
     double *beams, *best_beams;                    /* V: F x L x ldk */
+    idx products;                                  /* rows of `pairs` of a phase, 0 for none */
+    double *pairs;                                 /* phases x products rows of n, see pair_up */
+    double *squares, *packed;                      /* m^2, n; a row of pairs in one number each */
     dual_link dual;
     int floored, fits;                             /* any minimum rate; met in this channel */
     double *state;                                 /* start of the memory, to free */
@@ -61,17 +74,21 @@ static size_t lay_out_problem(problem *p, char *memory) {
     p->n = w->ld / 2;
     p->state = take_d(&a, 0, 0);
     double **vectors[] = {&p->m,         &p->trial,    &p->best,          &p->zf,
-                          &p->direction, &p->gradient, &p->trial_gradient};
-    for (int i = 0; i < 7; i++)
+                          &p->direction, &p->gradient, &p->trial_gradient, &p->start,
+                          &p->kept,      &p->kept_zf};
+    for (int i = 0; i < 10; i++)
         *vectors[i] = take_d(&a, p->n, 8);
     p->bent = take_d(&a, p->n, 8);
     p->moves = take_d(&a, MEMORY * p->n, 8);
     p->bends = take_d(&a, MEMORY * p->n, 8);
-    double **psis[] = {&p->psi, &p->trial_psi, &p->best_psi, &p->zf_psi};
-    for (int i = 0; i < 4; i++)
+    double **psis[] = {&p->psi, &p->trial_psi, &p->best_psi, &p->zf_psi, &p->kept_psi, &p->kept_zf_psi, &p->metric};
+    for (int i = 0; i < 7; i++)
         *psis[i] = take_d(&a, p->F * p->psi_size, 8);
     p->beams = take_d(&a, p->F * 2 * w->L * w->ldk, 8);
     p->best_beams = take_d(&a, p->F * 2 * w->L * w->ldk, 8);
+    p->pairs = take_d(&a, p->phases * p->products * p->n, 8);
+    p->squares = take_d(&a, p->n, 8);
+    p->packed = take_d(&a, p->products, 8);
     dual_link *d = &p->dual;
     double **users[] = {&d->target, &d->min_rate, &d->share, &d->half,   &d->diagonal, &d->ratio,
                         &d->beta,   &d->least,    &d->filled, &d->pull, &d->ones};
@@ -89,6 +106,9 @@ static int open_problem(problem *p, hf_shape s, int radiated, int64_t sweeps) {
     p->phases = s.phases;
     p->radiated = radiated;
     p->sweeps = sweeps;
+    p->products = radiated ? round_up(s.feeds * s.feeds, 8) : 0;
+    if (p->products * p->w.ld / 2 > MOST_PAIRS)
+        p->products = 0;
     char *memory = aligned_alloc(64, lay_out_problem(p, NULL));
     if (!memory) {
         free(p->w.block);
@@ -118,10 +138,30 @@ static void close_problem(problem *p) {
 #define EACH(i) for (idx i = 0; i < p->n; i += WD)
 
 static double dot(const problem *p, const double *a, const double *b) {
-    VD sum = {0};
-    EACH(i)
-    sum += load(a + i) * load(b + i);
-    return add_up(sum);
+    VD sums[2] = {{0}};
+    idx i = 0;
+    for (; i + 2 * WD <= p->n; i += 2 * WD)
+        for (int j = 0; j < 2; j++)
+            sums[j] += load(a + i + j * WD) * load(b + i + j * WD);
+    if (i < p->n)
+        sums[0] += load(a + i) * load(b + i);
+    return add_up(sums[0] + sums[1]);
+}
+
+/* Rows over the elements of conj(Phi_nl) Phi_nr: the real parts for l <= r, then the imaginary
+ * parts for l < r.  S is their sum with m_n^2, a quarter of the work of the passes; for surfaces
+ * so large that these rows leave the second-level cache, the passes are as fast. */
+static void pair_up(const problem *p, const double *waves, double *to) {
+    const idx L = p->w.L, ld = p->w.ld, n = p->n;
+    memset(to, 0, (size_t)(p->products * n) * 8);
+    for (int imaginary = 0; imaginary < 2; imaginary++)
+        for (idx l = 0; l < L; l++)
+            for (idx r = l + imaginary; r < L; r++, to += n) {
+                const double *a = waves + 2 * l * ld, *b = waves + 2 * r * ld; /* conj Phi */
+                for (idx i = 0; i < n; i++)
+                    to[i] = imaginary ? a[2 * i + 1] * b[2 * i] - a[2 * i] * b[2 * i + 1]
+                                      : a[2 * i] * b[2 * i] + a[2 * i + 1] * b[2 * i + 1];
+            }
 }
 
 /* Loads item b; returns whether all of it is finite. */
@@ -135,6 +175,8 @@ static int load_problem(problem *p, hf_problem from, idx b) {
             read_waves(p->single, w->N, w->L, w->ld, phase + g * bytes,
                        w->waves + 2 * g * w->L * w->ld);
         p->phase_size = norm2(p->phases * w->L, w->ld, w->waves);
+        for (idx g = 0; p->products && g < p->phases; g++)
+            pair_up(p, w->waves + 2 * g * w->L * w->ld, p->pairs + g * p->products * p->n);
     }
     read_reals(p->single, w->N, p->n, item_d(from.amplitudes, b), p->m);
     memcpy(w->weights, item_d(from.weights, b), (size_t)w->K * 8);
@@ -154,13 +196,85 @@ INLINE const double *waves_of(const problem *p, idx f) {
 
 static void set_amplitudes(problem *p, const double *m) {
     duplicate_d(p->w.N, p->w.ld, m, p->w.twice);
+    EACH(i) store(p->squares + i, load(m + i) * load(m + i));
+}
+
+INLINE const double *pairs_of(const problem *p, idx f) {
+    return p->pairs + (p->phases > 1 ? f * p->products * p->n : 0);
+}
+
+/* S of channel f at the amplitudes set, into w->feeds. */
+static void find_feeds(problem *p, idx f) {
+    work_d *w = &p->w;
+    if (!p->products) {
+        find_feed_gram(w, waves_of(p, f), w->feeds);
+        return;
+    }
+    const double *pairs = pairs_of(p, f), *from = p->packed;
+    for (idx e = 0; e < p->products; e += WD, pairs += WD * p->n) {
+        VD sums[WD] = {{0}};
+        EACH(i) {
+            const VD square = load(p->squares + i);
+            for (int j = 0; j < WD; j++)
+                sums[j] += square * load(pairs + j * p->n + i);
+        }
+        store(p->packed + e, add_lanes_d(sums));
+    }
+    clear(w->L, w->ldl, w->feeds);
+    for (idx l = 0; l < w->L; l++)
+        for (idx r = l; r < w->L; r++)
+            RE(w->feeds, l, w->ldl)[r] = *from++;
+    for (idx l = 0; l < w->L; l++)
+        for (idx r = l + 1; r < w->L; r++)
+            IM(w->feeds, l, w->ldl)[r] = *from++;
+    mirror(w->L, w->ldl, w->feeds);
+}
+
+/* Phi_n Q Phi_n^H at each element into w->slope, with Q, which is spoiled, in w->feeds. */
+static void pull_back_feeds(problem *p, idx f) {
+    work_d *w = &p->w;
+    if (!p->products) {
+        for (idx r = 0; r < w->L; r++)
+            for (idx i = 0; i < 2; i++) {
+                double *row = w->feeds + (2 * r + i) * w->ldl;
+                for (idx c = 0; c < w->ldl; c++)
+                    row[c] *= c > r ? 2 : c == r;
+            }
+        pull_back_d(w->L, w->L, w->ld, waves_of(p, f), 2 * w->ld, waves_of(p, f), 1, w->feeds,
+                    w->ldl, &w->ahead, w->omega, w->slope);
+        return;
+    }
+    double *to = p->packed;
+    for (idx l = 0; l < w->L; l++)
+        for (idx r = l; r < w->L; r++)
+            *to++ = (1 + (r > l)) * RE(w->feeds, l, w->ldl)[r];
+    for (idx l = 0; l < w->L; l++)
+        for (idx r = l + 1; r < w->L; r++)
+            *to++ = 2 * IM(w->feeds, l, w->ldl)[r];
+    const double *pairs = pairs_of(p, f);
+    const idx products = w->L * w->L;
+    idx i = 0;
+    for (; i + 4 * WD <= p->n; i += 4 * WD) {
+        VD sums[4] = {{0}};
+        for (idx e = 0; e < products; e++)
+            for (int j = 0; j < 4; j++)
+                sums[j] += p->packed[e] * load(pairs + e * p->n + i + j * WD);
+        for (int j = 0; j < 4; j++)
+            store(w->slope + i + j * WD, sums[j]);
+    }
+    for (; i < p->n; i += WD) {
+        VD sum = {0};
+        for (idx e = 0; e < products; e++)
+            sum += p->packed[e] * load(pairs + e * p->n + i);
+        store(w->slope + i, sum);
+    }
 }
 
 /* G^H of channel f at the amplitudes set and, under `radiated` power, S into w->feeds. */
 static void find_link(problem *p, idx f) {
     find_effective_d(&p->w, channel_of(p, f), waves_of(p, f));
     if (p->radiated)
-        find_feed_gram(&p->w, waves_of(p, f), p->w.feeds);
+        find_feeds(p, f);
 }
 
 /* Power of V, with S in w->feeds. */
@@ -204,36 +318,52 @@ static void whiten(problem *p, idx f, double *gram) {
     whiten_link(p, gram);
 }
 
-/* Adds Re sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) to the gradient at each n, and under
- * `radiated` power takes off m_n Phi_n Q Phi_n^H; beams is Y, twin Gamma^H, and Q (L x ldl) in
- * w->feeds. */
-static void add_gradient(problem *p, idx f, const double *m, const double *beams,
-                         const double *twin, double *gradient) {
+/* A gradient in channel f: of each n, Re sum_k conj(H_kn) [C V^H]_kl conj(Phi_nl) and, under
+ * `radiated` power, less price * m_n |Phi_n V|^2. */
+typedef struct {
+    const double *beams;   /* V, L x ldk */
+    const double *adjoint; /* C^H, K x ldk */
+    double price;
+} slope;
+
+static void add_gradient(problem *p, idx f, const double *m, slope of, double *gradient) {
     work_d *w = &p->w;
-    multiply(w->L, w->K, beams, w->ldk, twin, w->ldk, w->coupling);
-    const double *waves = waves_of(p, f);
-    pull_back_d(w->K, w->L, w->ld, channel_of(p, f), w->ld, waves, 0, w->coupling, w->ldk,
+    multiply(w->L, w->K, of.beams, w->ldk, of.adjoint, w->ldk, w->coupling);
+    pull_back_d(w->K, w->L, w->ld, channel_of(p, f), w->ld, waves_of(p, f), 0, w->coupling, w->ldk,
                 &w->ahead, w->omega, w->slope);
     EACH(i)
     store(gradient + i, load(gradient + i) + load(w->slope + i));
     if (!p->radiated)
         return;
-    for (idx r = 0; r < w->L; r++)
-        for (idx i = 0; i < 2; i++) {
-            double *row = w->feeds + (2 * r + i) * w->ldl;
-            for (idx c = 0; c < w->ldl; c++)
-                row[c] *= c > r ? 2 : c == r;
-        }
-    pull_back_d(w->L, w->L, w->ld, waves, 2 * w->ld, waves, 1, w->feeds, w->ldl, &w->ahead,
-                w->omega, w->slope);
+    dagger(w->L, w->K, of.beams, w->ldk, w->beams_out, w->ldl);
+    multiply(w->L, w->K, of.beams, w->ldk, w->beams_out, w->ldl, w->feeds);
+    pull_back_feeds(p, f);
     EACH(i)
-    store(gradient + i, load(gradient + i) - load(m + i) * load(w->slope + i));
+    store(gradient + i, load(gradient + i) - of.price * load(m + i) * load(w->slope + i));
 }
 
-/* ZF with water-filled powers: rate, Gamma = Lambda, Psi; -inf where X is singular.  Where the
- * minimum rates do not fit (p->fits), the rate is -log2 of how often they exceed the power. */
-static double zf_terms(problem *p, const double *gram, double *psi, double *gamma,
-                          double *lambda) {
+/* to = from with its columns times the factors. */
+static void scale_columns(idx rows, idx ld, const double *factors, const double *from, double *to) {
+    for (idx r = 0; r < 2 * rows; r++)
+        for (idx i = 0; i < ld; i += WD)
+            store(to + r * ld + i, load(from + r * ld + i) * load(factors + i));
+}
+
+/* C^H of the beams received so, with w->links; returns -dR/d(noise). */
+static double find_adjoint(problem *p, const double *received, double *adjoint) {
+    work_d *w = &p->w;
+    const double d_noise = rate_adjoint(w->K, w->ldk, received, w->weights, w->links, w->square[5]);
+    dagger(w->K, w->K, w->square[5], w->ldk, adjoint, w->ldk);
+    return d_noise;
+}
+
+/* With V = Y Psi the gradient of the rate is that of `slope`: each inner problem leaves C^H and the
+ * price besides its rate.
+ *
+ * ZF with water-filled powers: rate and Psi; -inf where X is singular.  Where the minimum rates do
+ * not fit (p->fits), the rate is -log2 of how often they exceed the power. */
+static double zf_terms(problem *p, const double *gram, double *psi, double *adjoint,
+                       double *price) {
     work_d *w = &p->w;
     const idx K = w->K, ldk = w->ldk;
     double *inverse = w->square[1], *cost = w->links.disturbance, *received = w->links.ratio;
@@ -245,69 +375,43 @@ static double zf_terms(problem *p, const double *gram, double *psi, double *gamm
     }
     const double level = fill(K, cost, p->power, p->noise_power, w->weights, w->order, received);
     p->fits = level >= 0;
-    double *scaled = w->square[4];
-    for (idx k = 0; k < K; k++) {
+    for (idx k = 0; k < K; k++)
         w->links.signal[k] = sqrt(received[k]);
-        for (idx i = 0; i < 2; i++)
-            for (idx j = 0; j < ldk; j++) {
-                const double entry = inverse[(2 * k + i) * ldk + j];
-                scaled[(2 * k + i) * ldk + j] = j < K ? entry * received[j] : 0;
-            }
-    }
-    multiply(K, K, scaled, ldk, inverse, ldk, gamma);
+    scale_columns(K, ldk, w->links.signal, inverse, psi);
     const double divisor = p->fits ? level : p->power;
-    scale(K, ldk, divisor > 0 ? 2 * INV_LN2 / divisor : 0, gamma);
-    memcpy(lambda, gamma, (size_t)p->psi_size * 8);
-    for (idx k = 0; k < 2 * K; k++)
-        for (idx j = 0; j < ldk; j++)
-            psi[k * ldk + j] = j < K ? inverse[k * ldk + j] * w->links.signal[j] : 0;
+    *price = divisor > 0 ? 2 * INV_LN2 / divisor : 0;
+    dagger(K, K, psi, ldk, adjoint, ldk);
+    scale(K, ldk, *price, adjoint);
     for (idx k = 0; k < K; k++)
         received[k] /= p->noise_power;
     return p->fits ? rate_of(ldk, received, w->weights) : -log_2(-level);
 }
 
-/* The rate after sweeps of Psi in place; Gamma^H and, under `radiated` power, Lambda where
- * not NULL. */
+/* The rate after sweeps of Psi in place; C^H and the price where not NULL. */
 static double general_terms(problem *p, const double *gram, int64_t sweeps, double *psi,
-                            double *gamma, double *lambda) {
+                            double *adjoint, double *price) {
     work_d *w = &p->w;
     const idx K = w->K, ldk = w->ldk;
     const double ratio = p->noise_power / p->power;
     for (int64_t i = 0; i < sweeps; i++)
         wmmse_sweep(K, ldk, gram, psi, ratio, w->weights, w->links, w->sweep);
-    double *received = w->square[4], *adjoint = w->square[5], *twin = w->square[1];
+    double *received = w->square[4];
     const double spent = receive(K, ldk, gram, psi, received);
     if (!(spent > 0)) {
-        if (gamma) {
-            clear(K, ldk, gamma);
-            clear(K, ldk, lambda);
+        if (adjoint) {
+            clear(K, ldk, adjoint);
+            *price = 0;
         }
         return 0 * spent;
     }
     find_links(K, ldk, received, ratio * spent, w->links);
-    const double rate = rate_of(ldk, w->links.ratio, w->weights);
-    if (!gamma)
-        return rate;
-    const double d_noise = rate_adjoint(K, ldk, received, w->weights, w->links, adjoint);
-    dagger(K, K, adjoint, ldk, twin, ldk);
-    multiply(K, K, psi, ldk, twin, ldk, gamma);
-    if (p->radiated) {
-        dagger(K, K, psi, ldk, twin, ldk);
-        multiply(K, K, psi, ldk, twin, ldk, lambda);
-        scale(K, ldk, 2 * ratio * d_noise, lambda);
-    }
-    return rate;
+    if (adjoint)
+        *price = 2 * ratio * find_adjoint(p, received, adjoint);
+    return rate_of(ldk, w->links.ratio, w->weights);
 }
 
 #define LEAST 1e-6  /* share of a user in the dual uplink, from which it can come back */
 #define SETTLING 20 /* sweeps until the shares settle */
-
-/* to = from with its columns times the factors. */
-static void scale_columns(idx rows, idx ld, const double *factors, const double *from, double *to) {
-    for (idx r = 0; r < 2 * rows; r++)
-        for (idx i = 0; i < ld; i += WD)
-            store(to + r * ld + i, load(from + r * ld + i) * load(factors + i));
-}
 
 /* b = a^{-1} b for a real n x n matrix, spoiled, that needs no pivots: an M-matrix here. */
 static void eliminate(idx n, idx ld, double *a, double *b) {
@@ -332,22 +436,17 @@ static void find_dual(problem *p, const double *gram) {
     dual_link *d = &p->dual;
     const idx K = w->K, ldk = w->ldk;
     const double ridge = p->noise_power / p->power;
-    double *inverse = w->square[1], *signals = w->square[4], *factored = w->square[5];
-    double *system = w->links.power;
+    double *inverse = w->square[1], *signals = w->square[4];
+    double *system = w->system;
     for (idx k = 0; k < K; k++)
         d->half[k] = sqrt(d->share[k]);
     scale_columns(K, ldk, d->half, gram, signals);
     for (idx k = 0; k < K; k++)
         scale(1, ldk, d->half[k], RE(signals, k, ldk));
-    memcpy(factored, signals, (size_t)p->psi_size * 8);
-    clear(K, ldk, inverse);
-    for (idx k = 0; k < K; k++) {
-        RE(factored, k, ldk)[k] += ridge;
-        RE(inverse, k, ldk)[k] = 1;
-    }
-    factor(K, ldk, factored);
-    solve_lower(K, factored, ldk, ldk, inverse);
-    solve_upper(K, factored, ldk, ldk, inverse);
+    memcpy(inverse, signals, (size_t)p->psi_size * 8);
+    for (idx k = 0; k < K; k++)
+        RE(inverse, k, ldk)[k] += ridge;
+    invert_positive(K, ldk, inverse, w->square[5]);
     for (idx k = 0; k < K; k++)
         d->diagonal[k] = RE(inverse, k, ldk)[k];
     for (idx k = 0; k < K; k++) {
@@ -366,9 +465,9 @@ static void find_dual(problem *p, const double *gram) {
 }
 
 /* As zf_terms, for general V, after sweeps of the fixed point over p->dual.share (reference.py);
- * gamma and lambda where not NULL. */
-static double floored_terms(problem *p, const double *gram, int64_t sweeps, double *gamma,
-                            double *lambda) {
+ * Psi, C^H and the price where not NULL. */
+static double floored_terms(problem *p, const double *gram, int64_t sweeps, double *psi,
+                            double *adjoint, double *price) {
     work_d *w = &p->w;
     dual_link *d = &p->dual;
     const idx K = w->K, ldk = w->ldk;
@@ -400,14 +499,12 @@ static double floored_terms(problem *p, const double *gram, int64_t sweeps, doub
             d->pull[k] = d->beta[k] / unit;
         }
     }
-    if (gamma) {
-        double *psi = w->square[4], *twin = w->square[5];
+    if (psi) {
         for (idx k = 0; k < K; k++)
             d->pull[k] = sqrt(2 * INV_LN2 * d->pull[k] / d->diagonal[k]);
         scale_columns(K, ldk, d->pull, w->square[1], psi);
-        dagger(K, K, psi, ldk, twin, ldk);
-        multiply(K, K, psi, ldk, twin, ldk, gamma);
-        memcpy(lambda, gamma, (size_t)p->psi_size * 8);
+        dagger(K, K, psi, ldk, adjoint, ldk);
+        *price = 1;
     }
     return level < 0 ? -log_2(-level) : rate;
 }
@@ -418,7 +515,7 @@ static double restore(problem *p, const double *gram, double *psi) {
     work_d *w = &p->w;
     dual_link *d = &p->dual;
     const idx K = w->K, ldk = w->ldk;
-    double *received = w->square[4], *system = w->links.power, *spoiled = w->square[5];
+    double *received = w->square[4], *system = w->system, *spoiled = w->square[5];
     find_dual(p, gram);
     for (idx k = 0; k < K; k++)
         d->pull[k] = sqrt(d->beta[k] / d->diagonal[k]);
@@ -480,29 +577,62 @@ static int add_rate(const problem *p, double rate, int *fit, double *total) {
     return 1;
 }
 
+/* The start of the general stage: the better after two sweeps of Psi as given and matched beams,
+ * in place. */
+static void enter(problem *p, const double *gram, double *psi) {
+    work_d *w = &p->w;
+    const size_t bytes = (size_t)p->psi_size * 8;
+    double *candidate = w->square[2], *best = w->square[3], best_rate = -1;
+    for (int i = 0; i < 2; i++) {
+        if (i == 0)
+            memcpy(candidate, psi, bytes);
+        else
+            matched(w->K, w->ldk, gram, candidate);
+        const double rate = general_terms(p, gram, 2, candidate, NULL, NULL);
+        if (rate > best_rate) {
+            best_rate = rate;
+            memcpy(best, candidate, bytes);
+        }
+    }
+    if (best_rate >= 0)
+        memcpy(psi, best, bytes);
+}
+
+/* The same with minimum rates: settled shares, from equal ones, in Psi. */
+static void enter_floored(problem *p, const double *gram, double *psi) {
+    dual_link *d = &p->dual;
+    for (idx k = 0; k < p->w.K; k++)
+        d->share[k] = 1 / (double)p->w.K;
+    floored_terms(p, gram, SETTLING, NULL, NULL, NULL);
+    memcpy(psi, d->share, (size_t)p->w.ldk * 8);
+}
+
 /* Rate over all channels at m, its gradient, and Psi in place, by zero forcing (stage 0) or, for
  * general V (stage 1), warm-started WMMSE sweeps.  With minimum rates stage 1 has the shares of
- * the dual uplink in the first row of each Psi. */
-static double evaluate(problem *p, int stage, const double *m, double *psi,
-                          double *gradient) {
+ * the dual uplink in the first row of each Psi.  entering: from what is the better start of Psi. */
+static double evaluate(problem *p, int stage, int entering, const double *m, double *psi,
+                       double *gradient) {
     work_d *w = &p->w;
-    double *gram = w->square[0], *gamma = w->square[2], *lambda = w->square[3], total = 0;
+    double *gram = w->square[0], *adjoint = w->square[2], total = 0, price = 0;
     int fit = 1;
     memset(gradient, 0, (size_t)p->n * 8);
     set_amplitudes(p, m);
     for (idx f = 0; f < p->F; f++) {
         whiten(p, f, gram);
-        double *psi_f = psi + f * p->psi_size, rate;
+        double *psi_f = psi + f * p->psi_size, *beams = psi_f, rate;
         const int fitted = fit;
+        if (entering)
+            (p->floored ? enter_floored : enter)(p, gram, psi_f);
         p->fits = 1;
         if (stage == 0) {
-            rate = zf_terms(p, gram, psi_f, gamma, lambda);
+            rate = zf_terms(p, gram, psi_f, adjoint, &price);
         } else if (p->floored) {
             SWAP(p->dual.share, psi_f);
-            rate = floored_terms(p, gram, p->sweeps, gamma, lambda);
+            beams = w->square[3];
+            rate = floored_terms(p, gram, p->sweeps, beams, adjoint, &price);
             SWAP(p->dual.share, psi_f);
         } else {
-            rate = general_terms(p, gram, p->sweeps, psi_f, gamma, lambda);
+            rate = general_terms(p, gram, p->sweeps, psi_f, adjoint, &price);
         }
         if (!isfinite(rate))
             return rate;
@@ -510,12 +640,8 @@ static double evaluate(problem *p, int stage, const double *m, double *psi,
             continue;
         if (fit != fitted)
             memset(gradient, 0, (size_t)p->n * 8);
-        if (p->radiated) {
-            dagger(w->L, w->K, w->beams, w->ldk, w->beams_out, w->ldl);
-            multiply(w->L, w->K, w->beams, w->ldk, lambda, w->ldk, w->digital);
-            multiply(w->L, w->K, w->digital, w->ldk, w->beams_out, w->ldl, w->feeds);
-        }
-        add_gradient(p, f, m, w->beams, gamma, gradient);
+        multiply(w->L, w->K, w->beams, w->ldk, beams, w->ldk, w->digital);
+        add_gradient(p, f, m, (slope){w->digital, adjoint, price}, gradient);
     }
     return total;
 }
@@ -579,16 +705,16 @@ static int64_t ascend(problem *p, int stage, int64_t iterations, double toleranc
     const size_t bytes = (size_t)p->n * 8, psi_bytes = (size_t)(p->F * p->psi_size) * 8;
     const double upper = p->radiated ? HEADROOM : 1;
     const int bending = p->radiated && stage;
-    double recent[MEMORY], largest = 0;
+    double recent[RECENT], largest = 0;
     *converged = 0;
     memcpy(p->best, p->m, bytes);
-    double rate = evaluate(p, stage, p->m, p->psi, p->gradient);
+    double rate = evaluate(p, stage, stage == 1, p->m, p->psi, p->gradient);
     memcpy(p->best_psi, p->psi, psi_bytes);
     *best_rate = rate;
     if (!isfinite(rate))
         return 0;
     history[0] = recent[0] = rate;
-    for (int i = 1; i < MEMORY; i++)
+    for (int i = 1; i < RECENT; i++)
         recent[i] = INFINITY;
     memset(p->moves, 0, MEMORY * bytes);
     memset(p->bends, 0, MEMORY * bytes);
@@ -610,7 +736,7 @@ static int64_t ascend(problem *p, int stage, int64_t iterations, double toleranc
             }
         }
         double worst = INFINITY, length = 1, trial_rate;
-        for (int j = 0; j < MEMORY; j++)
+        for (int j = 0; j < RECENT; j++)
             worst = fmin(worst, recent[j]);
         for (;; length *= 0.5) {
             if (length < 1e-6) {
@@ -620,7 +746,7 @@ static int64_t ascend(problem *p, int stage, int64_t iterations, double toleranc
             EACH(i)
             store(p->trial + i, load(p->m + i) + length * load(p->direction + i));
             memcpy(p->trial_psi, p->psi, psi_bytes);
-            trial_rate = evaluate(p, stage, p->trial, p->trial_psi, p->trial_gradient);
+            trial_rate = evaluate(p, stage, 0, p->trial, p->trial_psi, p->trial_gradient);
             if (trial_rate >= worst + 1e-4 * length * slope)
                 break;
         }
@@ -634,7 +760,7 @@ static int64_t ascend(problem *p, int stage, int64_t iterations, double toleranc
         SWAP(p->m, p->trial);
         SWAP(p->psi, p->trial_psi);
         SWAP(p->gradient, p->trial_gradient);
-        rate = recent[(i + 1) % MEMORY] = history[i + 1] = trial_rate;
+        rate = recent[(i + 1) % RECENT] = history[i + 1] = trial_rate;
         if (rate > *best_rate) {
             *best_rate = rate;
             memcpy(p->best, p->m, bytes);
@@ -642,38 +768,6 @@ static int64_t ascend(problem *p, int stage, int64_t iterations, double toleranc
         }
     }
     return iterations;
-}
-
-/* The general stage's start: the best after four sweeps of Psi as given, matched and ZF beams,
- * in place. */
-static void enter(problem *p, const double *gram, double *psi) {
-    work_d *w = &p->w;
-    const size_t bytes = (size_t)p->psi_size * 8;
-    double *candidate = w->square[2], *best = w->square[3], best_rate = -1;
-    for (int i = 0; i < 3; i++) {
-        if (i == 0)
-            memcpy(candidate, psi, bytes);
-        else if (i == 1)
-            matched(w->K, w->ldk, gram, candidate);
-        else
-            invert(w->K, w->ldk, gram, candidate, w->square[4]);
-        const double rate = general_terms(p, gram, 4, candidate, NULL, NULL);
-        if (rate > best_rate) {
-            best_rate = rate;
-            memcpy(best, candidate, bytes);
-        }
-    }
-    if (best_rate >= 0)
-        memcpy(psi, best, bytes);
-}
-
-/* The general stage's start with minimum rates: settled shares, from equal ones, in Psi. */
-static void enter_floored(problem *p, const double *gram, double *psi) {
-    dual_link *d = &p->dual;
-    for (idx k = 0; k < p->w.K; k++)
-        d->share[k] = 1 / (double)p->w.K;
-    floored_terms(p, gram, SETTLING, NULL, NULL);
-    memcpy(psi, d->share, (size_t)p->w.ldk * 8);
 }
 
 /* From the shares in p->best_psi to Psi that meets the minimum rates; the rate over all channels. */
@@ -686,7 +780,7 @@ static double leave_floored(problem *p) {
         double *psi = p->best_psi + f * p->psi_size;
         whiten(p, f, w->square[0]);
         memcpy(p->dual.share, psi, (size_t)w->ldk * 8);
-        floored_terms(p, w->square[0], SETTLING, NULL, NULL);
+        floored_terms(p, w->square[0], SETTLING, NULL, NULL, NULL);
         const double rate = restore(p, w->square[0], psi);
         add_rate(p, rate, &fit, &total);
     }
@@ -732,58 +826,155 @@ static void load_floors(problem *p, const double *min_rate) {
     }
 }
 
+/* The general stage from p->best and p->best_psi at this noise, from the better of two beams or,
+ * with minimum rates, from settled shares. */
+static int64_t ascend_general(problem *p, double noise_power, int64_t iterations, double tolerance,
+                              double *history, double *rate, uint8_t *converged) {
+    const double given = p->noise_power;
+    p->noise_power = noise_power;
+    memcpy(p->m, p->best, (size_t)p->n * 8);
+    memcpy(p->psi, p->best_psi, (size_t)(p->F * p->psi_size) * 8);
+    const int64_t made = ascend(p, 1, iterations, tolerance, history, rate, converged);
+    p->noise_power = given;
+    return made;
+}
+
+/* (H H^H)^{-1} of every channel into p->metric. */
+static void find_metric(problem *p, const char *channel) {
+    work_d *w = &p->w;
+    for (idx f = 0; f < p->F; f++) {
+        double *metric = p->metric + f * p->psi_size;
+        read_conjugates(p->single, w->K, w->N, w->ld, channel, w->conjugates);
+        channel += 2 * w->K * w->N * (p->single ? 4 : 8);
+        find_gram(w, metric);
+        for (idx k = 0; k < w->K; k++) {
+            double *gain = RE(metric, k, w->ldk) + k;
+            *gain = *gain > 0 ? *gain * (1 + ALIKE) : 1;
+        }
+        invert_positive(w->K, w->ldk, metric, w->square[5]);
+    }
+}
+
+/* Moves p->m halfway to amplitudes whose beams span what the users receive from: least squares of
+ * H^H - diag(m) Phi C in the metric, over C and m in turns.  Stays where nobody receives. */
+static void fit(problem *p) {
+    work_d *w = &p->w;
+    const idx K = w->K, L = w->L, ldk = w->ldk;
+    const int radiated = p->radiated;
+    double *share = p->gradient, *size = p->trial_gradient, top = 1;
+    memcpy(p->trial, p->m, (size_t)p->n * 8);
+    p->radiated = 1; /* C is Y under that power */
+    for (int i = 0; i < FITTINGS && top > 0; i++) {
+        memset(share, 0, (size_t)p->n * 8);
+        memset(size, 0, (size_t)p->n * 8);
+        set_amplitudes(p, p->trial);
+        for (idx f = 0; f < p->F; f++) {
+            whiten(p, f, w->square[0]);
+            multiply(L, K, w->beams, ldk, p->metric + f * p->psi_size, ldk, w->digital);
+            pull_back_d(K, L, w->ld, channel_of(p, f), w->ld, waves_of(p, f), 0, w->digital, ldk,
+                        &w->ahead, w->omega, w->slope);
+            EACH(n) store(share + n, load(share + n) + load(w->slope + n));
+            dagger(L, K, w->beams, ldk, w->beams_out, w->ldl);
+            multiply(L, K, w->digital, ldk, w->beams_out, w->ldl, w->feeds);
+            pull_back_feeds(p, f);
+            EACH(n) store(size + n, load(size + n) + load(w->slope + n));
+        }
+        top = 0;
+        for (idx n = 0; n < w->N; n++) {
+            const double best = share[n] / size[n];
+            p->trial[n] = best > 0 && best < INFINITY ? best : 0;
+            top = fmax(top, p->trial[n]);
+        }
+        for (idx n = 0; n < w->N && top > 0; n++)
+            p->trial[n] /= top;
+    }
+    p->radiated = radiated;
+    for (idx n = 0; n < w->N && top > 0; n++)
+        p->m[n] = 0.5 * p->m[n] + 0.5 * p->trial[n];
+}
+
+/* p->m dimmed by a factor in [DIMMEST, 1], another one for each element. */
+static void dim(problem *p, int64_t *random) {
+    for (idx n = 0; n < p->w.N; n++) {
+        *random = *random * 16807 % 2147483647;
+        p->m[n] *= 1 - (1 - DIMMEST) / 2147483647 * (double)*random;
+    }
+}
+
 static int variable_projection(hf_shape s, hf_problem given, hf_operand min_rate,
-                               int64_t zf_iterations, int64_t iterations, int64_t sweeps,
-                               double tolerance, hf_solved to) {
+                               int64_t zf_iterations, int64_t iterations, int64_t candidates,
+                               int64_t sweeps, double tolerance, hf_solved to) {
     problem at, *p = &at;
     const int status = open_problem(p, s, given.radiated, sweeps);
     if (status)
         return status;
     work_d *w = &p->w;
     const size_t bytes = (size_t)p->n * 8, psi_bytes = (size_t)(p->F * p->psi_size) * 8;
+    const int64_t forced = zf_iterations + 1, general = iterations + 1;
+    double *tried = malloc((size_t)(forced + general) * 8);
+    if (!tried) {
+        close_problem(p);
+        return HF_NO_MEMORY;
+    }
     for (idx b = 0; b < s.batch; b++) {
-        double *history = to.history + b * (zf_iterations + iterations + 2);
-        for (int64_t i = 0; i < zf_iterations + iterations + 2; i++)
+        double *history = to.history + b * (forced + general);
+        for (int64_t i = 0; i < forced + general; i++)
             history[i] = NAN;
         if (!load_problem(p, given, b)) {
             put_nan(p, b, to);
             continue;
         }
         load_floors(p, item_d(min_rate, b));
-        double rate = -INFINITY;
-        int64_t made = 0;
+        memcpy(p->start, p->m, bytes);
+        if (zf_iterations)
+            find_metric(p, item_d(given.channel, b));
+        const int64_t prelude = p->floored || !zf_iterations ? 0 : iterations / PRELUDE;
+        double rate = -INFINITY, zf_rate = -INFINITY;
+        int64_t made = 0, random = 1;
         uint8_t converged = 0;
-        memset(p->psi, 0, psi_bytes);
-        memcpy(p->best, p->m, bytes);
-        memset(p->best_psi, 0, psi_bytes);
-        if (w->K <= w->L)
-            made = ascend(p, 0, zf_iterations, tolerance, history, &rate, &converged);
-        if (iterations > 0 || rate == -INFINITY) {
-            const double noise_power = p->noise_power, forced_rate = rate;
-            const int64_t prelude = p->floored || !zf_iterations ? 0 : iterations / 2;
+        for (int64_t c = 0; c < (prelude ? candidates : 1); c++) {
+            double forced_rate = -INFINITY;
+            int64_t steps = 0;
+            memcpy(p->m, p->start, bytes);
+            if (c > 0)
+                dim(p, &random);
+            if (zf_iterations)
+                fit(p);
+            memcpy(p->best, p->m, bytes);
+            memset(p->psi, 0, psi_bytes);
+            memset(p->best_psi, 0, psi_bytes);
+            for (int64_t i = 0; i < forced; i++)
+                tried[i] = NAN;
+            if (w->K <= w->L)
+                steps = ascend(p, 0, zf_iterations, tolerance, tried, &forced_rate, &converged);
+            double reached = forced_rate;
             memcpy(p->zf, p->best, bytes);
             memcpy(p->zf_psi, p->best_psi, psi_bytes);
-            for (int last = prelude == 0; last < 2; last++) {
-                for (int64_t i = 0; i <= prelude; i++) /* rates at another noise */
-                    history[zf_iterations + 1 + i] = NAN;
-                p->noise_power = (last ? 1 : PRELUDE_NOISE(p->radiated)) * noise_power;
-                memcpy(p->m, p->best, bytes);
-                memcpy(p->psi, p->best_psi, psi_bytes);
-                set_amplitudes(p, p->m);
-                for (idx f = 0; f < p->F; f++) {
-                    double *psi = p->psi + f * p->psi_size;
-                    whiten(p, f, w->square[0]);
-                    (p->floored ? enter_floored : enter)(p, w->square[0], psi);
-                }
-                made += ascend(p, 1, last ? iterations - prelude : prelude, tolerance,
-                               history + zf_iterations + 1, &rate, &converged);
+            if (prelude)
+                steps += ascend_general(p, PRELUDE_NOISE(p->radiated) * p->noise_power, prelude,
+                                        tolerance, tried + forced, &reached, &converged);
+            if (c == 0 || reached > rate) {
+                rate = reached;
+                zf_rate = forced_rate;
+                made = steps;
+                memcpy(history, tried, (size_t)forced * 8);
+                SWAP(p->kept, p->best);
+                SWAP(p->kept_psi, p->best_psi);
+                SWAP(p->kept_zf, p->zf);
+                SWAP(p->kept_zf_psi, p->zf_psi);
             }
+        }
+        SWAP(p->kept, p->best);
+        SWAP(p->kept_psi, p->best_psi);
+        if (iterations > 0 || zf_rate == -INFINITY) {
+            made += ascend_general(p, p->noise_power, iterations - prelude, tolerance,
+                                   history + forced, &rate, &converged);
             if (p->floored)
                 rate = leave_floored(p);
-            if (forced_rate > rate) {
-                rate = forced_rate;
-                SWAP(p->best, p->zf);
-                SWAP(p->best_psi, p->zf_psi);
+            if (zf_rate > rate) {
+                rate = zf_rate;
+                SWAP(p->best, p->kept_zf);
+                SWAP(p->best_psi, p->kept_zf_psi);
             }
         }
         double top = 1;
@@ -798,6 +989,7 @@ static int variable_projection(hf_shape s, hf_problem given, hf_operand min_rate
         }
         put(p, b, p->best, p->beams, rate, made, converged, to);
     }
+    free(tried);
     close_problem(p);
     return HF_OK;
 }
@@ -818,18 +1010,12 @@ static double fixed_terms(problem *p, idx f, const double *m, const double *beam
                           double *gradient) {
     work_d *w = &p->w;
     double *received = w->square[0], *adjoint = w->square[1];
+    const double ratio = p->noise_power / p->power;
     multiply_dagger(w->K, w->L, w->effective, w->ldk, beams, w->ldk, received);
-    find_links(w->K, w->ldk, received, p->noise_power * spent / p->power, w->links);
-    const double rate = rate_of(w->ldk, w->links.ratio, w->weights);
-    const double d_noise = rate_adjoint(w->K, w->ldk, received, w->weights, w->links, adjoint);
-    dagger(w->K, w->K, adjoint, w->ldk, w->square[2], w->ldk);
-    if (p->radiated) {
-        dagger(w->L, w->K, beams, w->ldk, w->beams_out, w->ldl);
-        multiply(w->L, w->K, beams, w->ldk, w->beams_out, w->ldl, w->feeds);
-        scale(w->L, w->ldl, 2 * p->noise_power / p->power * d_noise, w->feeds);
-    }
-    add_gradient(p, f, m, beams, w->square[2], gradient);
-    return rate;
+    find_links(w->K, w->ldk, received, ratio * spent, w->links);
+    const double price = 2 * ratio * find_adjoint(p, received, adjoint);
+    add_gradient(p, f, m, (slope){beams, adjoint, price}, gradient);
+    return rate_of(w->ldk, w->links.ratio, w->weights);
 }
 
 /* Rate at fixed V, scaled to the power, over all channels, and its gradient in m. */
@@ -1153,7 +1339,8 @@ static double update_beams(problem *p, descent *d, idx f, int zero_forced) {
     double *gram = w->square[0], *received = w->square[1], *psi = p->psi + f * p->psi_size;
     whiten(p, f, gram);
     if (zero_forced) {
-        if (!isfinite(zf_terms(p, gram, psi, w->square[2], w->square[3])))
+        double price;
+        if (!isfinite(zf_terms(p, gram, psi, w->square[2], &price)))
             invert(K, ldk, gram, psi, w->square[2]);
     } else {
         transpose(K, ldk, d->received + f * p->psi_size, received);
@@ -1237,7 +1424,7 @@ static int coordinate_descent(hf_shape s, hf_problem given, int zero_forced, dou
             if (converged || i == iterations)
                 break;
             descend(p, &d);
-            for (idx f = 0; p->radiated && f < p->F; f++) {
+            for (idx f = 0; p->radiated && !zero_forced && f < p->F; f++) {
                 VD spent = {0};
                 for (idx j = 0; j < 2 * w->K; j++)
                     EACH(n) {
@@ -1262,6 +1449,7 @@ static int coordinate_descent(hf_shape s, hf_problem given, int zero_forced, dou
 #undef EACH
 #undef SWAP
 #undef MEMORY
+#undef RECENT
 #undef MOST_STEPS
 
 #endif

@@ -16,32 +16,44 @@ typedef struct {
     double *disturbance; /* D_k */
     double *ratio;       /* SINR_k */
     double *signal;      /* |A_kk|^2 */
-    double *power;       /* |A_kj|^2, K x ld, diagonal zero */
+    double *direct;      /* A_kk, complex: ld apart */
 } hf_links;
 
-/* SINR of A = G V at this noise. */
-static void find_links(idx users, idx ld, const double *received, double noise, hf_links at) {
-    for (idx k = 0; k < users; k++) {
-        double *row = at.power + k * ld;
-        for (idx i = 0; i < ld; i += WD) {
-            const VD re = load(RE(received, k, ld) + i), im = load(IM(received, k, ld) + i);
-            store(row + i, re * re + im * im);
-        }
-        at.signal[k] = row[k];
-        row[k] = 0;
-    }
+/* SINR of A = G V at this noise.  No lane of a row is patched in memory: a vector read back after
+ * that would wait for it. */
+INLINE void find_links_any(const idx users, const idx ld, const double *restrict received,
+                           double noise, hf_links at) {
+    const VD zero = {0};
     for (idx k = 0; k < ld; k += WD) {
-        VD rows[WD];
+        VD rows[WD], re_own = zero, im_own = zero;
+        UNROLLED
         for (idx j = 0; j < WD; j++) {
-            rows[j] = (VD){0};
-            if (k + j < users)
-                for (idx i = 0; i < ld; i += WD)
-                    rows[j] += load(at.power + (k + j) * ld + i);
+            rows[j] = zero;
+            if (k + j >= users)
+                continue;
+            for (idx i = 0; i < ld; i += WD) {
+                const VD re = load(RE(received, k + j, ld) + i);
+                const VD im = load(IM(received, k + j, ld) + i);
+                const VI own = only(k + j - i);
+                rows[j] += pick(own, zero, re * re + im * im);
+                re_own += pick(own, re, zero);
+                im_own += pick(own, im, zero);
+            }
         }
+        const VD signal = re_own * re_own + im_own * im_own;
         const VD disturbance = noise + add_lanes_d(rows);
+        store(at.direct + k, re_own);
+        store(at.direct + ld + k, im_own);
+        store(at.signal + k, signal);
         store(at.disturbance + k, disturbance);
-        store(at.ratio + k, load(at.signal + k) / disturbance);
+        store(at.ratio + k, signal / disturbance);
     }
+}
+
+static void find_links(idx users, idx ld, const double *received, double noise, hf_links at) {
+#define CALL(n) find_links_any(n ? n : users, n ? WD : ld, received, noise, at)
+    CONSTANT_MATRIX(users, ld, CALL)
+#undef CALL
 }
 
 /* sum_k alpha_k log2(1 + ratio_k). */
@@ -68,9 +80,11 @@ static double rate_adjoint(idx users, idx ld, const double *received, const doub
     return d_noise;
 }
 
-/* Scratch of a WMMSE sweep: K x ld planar matrices and a vector over users. */
+/* Scratch of a WMMSE sweep: K x ld planar matrices, and vectors over users. */
 typedef struct {
-    double *received, *system, *half;
+    double *received, *system;
+    double *half;
+    double *aim; /* complex, ld apart */
 } hf_sweep;
 
 /* Psi <- (diag(a) X + c I)^{-1} diag(alpha w u), c = ratio sum(a), made Hermitian by
@@ -84,39 +98,38 @@ static void wmmse_update(idx users, idx ld, const double *gram, double *psi,
         return;
     }
     find_links(users, ld, received, ratio * power, at);
+    const VD zero = {0};
     VD sum = {0};
     for (idx k = 0; k < ld; k += WD) {
         const VD total = load(at.disturbance + k) * (1 + load(at.ratio + k));
-        const VD a = load(weights + k) * (1 + load(at.ratio + k)) * load(at.signal + k) /
-                     (total * total);
-        VD half;
-        for (int i = 0; i < WD; i++)
-            half[i] = sqrt(a[i]);
+        const VD gain = load(weights + k) * (1 + load(at.ratio + k)); /* alpha w / |u|^2 */
+        const VD signal = load(at.signal + k);
+        const VD half = root(gain * signal) / total;
         store(work.half + k, half);
-        sum += a;
+        const VD aim = pick(signal > 0, root(gain) / root(signal), zero);
+        store(work.aim + k, aim * load(at.direct + k));
+        store(work.aim + ld + k, aim * load(at.direct + ld + k));
+        sum += half * half;
     }
     const double ridge = ratio * add_up(sum);
     if (!(ridge > 0))
         return;
-    clear(users, ld, psi);
-    for (idx k = 0; k < users; k++) {
+    for (idx k = 0; k < users; k++)
         for (idx i = 0; i < ld; i += WD) {
             const VD factor = work.half[k] * load(work.half + i);
-            store(RE(work.system, k, ld) + i, factor * load(RE(gram, k, ld) + i));
-            store(IM(work.system, k, ld) + i, factor * load(IM(gram, k, ld) + i));
+            const VD own = pick(only(k - i), splat(ridge), zero);
+            store(RE(psi, k, ld) + i, factor * load(RE(gram, k, ld) + i) + own);
+            store(IM(psi, k, ld) + i, factor * load(IM(gram, k, ld) + i));
         }
-        RE(work.system, k, ld)[k] += ridge;
-        if (at.signal[k] > 0) {
-            const double root = sqrt(weights[k] * (1 + at.ratio[k])) / sqrt(at.signal[k]);
-            RE(psi, k, ld)[k] = root * RE(received, k, ld)[k];
-            IM(psi, k, ld)[k] = root * IM(received, k, ld)[k];
-        }
-    }
-    factor(users, ld, work.system);
-    solve_lower(users, work.system, ld, ld, psi);
-    solve_upper(users, work.system, ld, ld, psi);
+    invert_positive(users, ld, psi, work.system);
     for (idx k = 0; k < users; k++)
-        scale(1, ld, work.half[k], RE(psi, k, ld));
+        for (idx i = 0; i < ld; i += WD) {
+            const VD re = work.half[k] * load(RE(psi, k, ld) + i);
+            const VD im = work.half[k] * load(IM(psi, k, ld) + i);
+            const VD aim_re = load(work.aim + i), aim_im = load(work.aim + ld + i);
+            store(RE(psi, k, ld) + i, re * aim_re - im * aim_im);
+            store(IM(psi, k, ld) + i, re * aim_im + im * aim_re);
+        }
 }
 
 /* A = X Psi, and the power of the beams. */
@@ -144,15 +157,9 @@ static void matched(idx users, idx ld, const double *gram, double *psi) {
 /* inverse = gram^+ (K x K); work: two K x ld matrices.  Returns whether gram is regular. */
 static int invert(idx users, idx ld, const double *gram, double *inverse, double *work) {
     const size_t bytes = (size_t)(2 * users * ld) * sizeof(double);
-    memcpy(work, gram, bytes);
-    clear(users, ld, inverse);
-    if (factor(users, ld, work) > TINY) {
-        for (idx k = 0; k < users; k++)
-            RE(inverse, k, ld)[k] = 1;
-        solve_lower(users, work, ld, ld, inverse);
-        solve_upper(users, work, ld, ld, inverse);
+    memcpy(inverse, gram, bytes);
+    if (invert_positive(users, ld, inverse, work) > TINY)
         return 1;
-    }
     double *rotation = work + 2 * users * ld;
     memcpy(work, gram, bytes);
     const idx rank = jacobi_inverse(users, ld, TINY, work, rotation, ld);

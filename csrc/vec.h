@@ -22,6 +22,26 @@
 #define MOST_ROWS 3
 #endif
 
+/* Calls CALL(rows) with rows as a constant of at most MOST_ROWS. */
+#if MOST_ROWS == 6
+#define CONSTANT_ROWS(rows, CALL) \
+    switch (rows) {               \
+    case 6: CALL(6); break;       \
+    case 5: CALL(5); break;       \
+    case 4: CALL(4); break;       \
+    case 3: CALL(3); break;       \
+    case 2: CALL(2); break;       \
+    default: CALL(1); break;      \
+    }
+#else
+#define CONSTANT_ROWS(rows, CALL) \
+    switch (rows) {               \
+    case 3: CALL(3); break;       \
+    case 2: CALL(2); break;       \
+    default: CALL(1); break;      \
+    }
+#endif
+
 #define WD (VBYTES / 8)
 #define WF (VBYTES / 4)
 
@@ -65,6 +85,13 @@ INLINE VD splat(double x) { return x - (VD){0}; }
 /* mask is a comparison: all ones or zeros in each lane. */
 INLINE VD pick(VI mask, VD yes, VD no) {
     return (VD)(((VI)yes & mask) | ((VI)no & ~mask));
+}
+
+INLINE VD root(VD x) {
+    VD y;
+    for (int i = 0; i < WD; i++)
+        y[i] = sqrt(x[i]);
+    return y;
 }
 
 /* What the next item will read, fetched piece by piece while the passes over this one compute;

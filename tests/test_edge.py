@@ -393,7 +393,7 @@ def test_solvers_record_a_history(phases):
     inputs = (draw("channel", (5, 2)), draw("amplitudes"), draw("phase", (phases,)), 1.0, 0.1, None)
     with kernels.backend("numpy"):
         stepped = edge.call("alternating", inputs, (False, False, 0.1, 1, 0.0, 2))
-        projected = edge.call("variable_projection", (*inputs, None), (False, 2, 3, 2, 1e-9))
+        projected = edge.call("variable_projection", (*inputs, None), (False, 2, 3, 2, 2, 1e-9))
     for results, recorded in ((stepped, 3), (projected, 7)):
         shapes = [(5, 7), (5, 2, 4, 3), (5,), (5,), (5,), (5, recorded)]
         assert [result.shape for result in results] == shapes

@@ -56,8 +56,9 @@ def project(
     start = np.ones(channel.shape[-1]) if amplitudes is None else amplitudes
     inputs = (channel, start, phase, 1.0, noise, weights, min_rate)
     return edge.call(
-        "variable_projection", inputs, (radiated, first, second, sweeps, tolerance), threads=threads
-    )
+        "variable_projection", inputs, (radiated, first, second, 1, sweeps, tolerance),
+        threads=threads,
+    )  # fmt: skip
 
 
 def user_rates(channel: np.ndarray, phase: np.ndarray, found: Any, noise: float) -> np.ndarray:

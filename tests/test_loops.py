@@ -10,6 +10,7 @@ import naive
 import numpy as np
 import pytest
 
+import hmimo_fast as hf
 from hmimo_fast import kernels
 from hmimo_fast.kernels import edge, reference
 
@@ -80,10 +81,10 @@ def draw(shape: Shape, batch: tuple[int, ...] = (), seed: int = 0) -> Problem:
 
 
 def project(
-    problem: Problem, radiated: bool, first: int = 5, second: int = 5, sweeps: int = 2,
-    tolerance: float = 1e-9, **how: Any,
+    problem: Problem, radiated: bool, first: int = 5, second: int = 6, candidates: int = 2,
+    sweeps: int = 2, tolerance: float = 1e-9, **how: Any,
 ) -> Solved:  # fmt: skip
-    options = (radiated, first, second, sweeps, tolerance)
+    options = (radiated, first, second, candidates, sweeps, tolerance)
     return Solved(*edge.call("variable_projection", (*problem, None), options, **how))
 
 
@@ -391,7 +392,7 @@ def climbed(
         if g @ d < 1e-9:
             break
         if newton and pairs:
-            inverse = inverse_curvature(pairs[-5:], 1.0 * ((m > 0.0) | (g > 0.0)))
+            inverse = inverse_curvature(pairs[-3:], 1.0 * ((m > 0.0) | (g > 0.0)))
             bent = np.clip(m + inverse @ g, 0.0, upper) - m
             d = bent if g @ bent > 1e-9 else d
         length = 1.0
@@ -411,12 +412,43 @@ def climbed(
     return best[1], best[2], rates
 
 
+def spanning(problem: Problem, m: np.ndarray) -> np.ndarray:
+    """m halfway to the surface that spans the users' channels best, by least squares in turns."""
+    spaces = [np.linalg.svd(h, full_matrices=False)[2].conj().T for h in problem.channel]
+    found = m
+    for _ in range(3):
+        fields = []
+        for f, space in enumerate(spaces):
+            phi = problem.phase[min(f, len(problem.phase) - 1)]
+            fields.append(phi @ np.linalg.lstsq(found[:, None] * phi, space)[0])
+        # of each element, m_n with m_n * (its fields) next to (its rows of the spaces)
+        wanted, had = np.hstack(spaces), np.hstack(fields)
+        rows = [
+            (np.r_[w.real, w.imag], np.r_[h.real, h.imag]) for w, h in zip(wanted, had, strict=True)
+        ]
+        found = np.array([max(w @ h / (h @ h), 0.0) for w, h in rows])
+        found /= found.max()
+    return (m + found) / 2.0
+
+
+def dimmed(m: np.ndarray, count: int) -> list[np.ndarray]:
+    """Copies of m, each element of all but the first dimmed to 1/2 at most."""
+    copies, number = [m], 1
+    for _ in range(count - 1):
+        numbers = []
+        for _ in m:
+            number = pow(7, 5) * number % (2**31 - 1)
+            numbers.append(number)
+        copies.append(m * (1.0 - np.array(numbers) / (2**31 - 1) / 2.0))
+    return copies
+
+
 def oracle_projection(
-    problem: Problem, radiated: bool, first: int, second: int, sweeps: int
+    problem: Problem, radiated: bool, first: int, second: int, candidates: int, sweeps: int
 ) -> Solved:
     channels = [Channel(problem, f, radiated) for f in range(len(problem.channel))]
-    m = problem.amplitudes
     users, feeds = problem.channel.shape[1], problem.phase.shape[2]
+    upper = 10.0 if radiated else 1.0
 
     def served(m: np.ndarray, _: Any) -> Evaluation:
         def total(m: np.ndarray) -> float:
@@ -433,38 +465,43 @@ def oracle_projection(
 
         return total(m), differences(total, m), psi
 
-    history, outcomes = np.full(first + second + 2, math.nan), []
-    upper, made, psi = 10.0 if radiated else 1.0, 0, [None] * len(channels)
-    if users <= feeds:
-        m, psi, rates = climbed(served, m, None, first, upper, False)
-        history[: len(rates)] = rates
-        outcomes.append((max(rates), m, psi))
-        made = len(rates) - 1
-    prelude = second // 2
-    for noise, steps in ((1.5 if radiated else 4.0, prelude), (1.0, second - prelude)):
-        if noise > 1.0 and not steps:
-            continue
-        for c in channels:
-            c.noise = noise * problem.noise_power
+    def climbed_general(
+        m: np.ndarray, psi: Any, steps: int, noise: float
+    ) -> tuple[np.ndarray, Any, list[float]]:
         entry = []
         for c, given in zip(channels, psi, strict=True):
+            c.noise = noise * problem.noise_power
             g = c.effective(m)
             gram = g @ np.linalg.solve(c.metric(m), g.conj().T)
-            starts = [
-                *([] if given is None else [given]),
-                np.diag(1.0 / np.sqrt(gram.diagonal().real)),
-                np.linalg.pinv(gram, rcond=1e-12, hermitian=True),
-            ]
-            swept = [c.swept(m, p, 4) for p in starts]
-            entry.append(max(swept, key=lambda p, c=c, m=m: c.rate(m, c.spread(m, p))))
-        m, psi, rates = climbed(general, m, entry, steps, upper, radiated)
-        made += len(rates) - 1
+            matched = np.diag(1.0 / np.sqrt(gram.diagonal().real))
+            swept = [c.swept(m, p, 2) for p in (given, matched) if p is not None]
+            entry.append(max(swept, key=lambda p, c=c: c.rate(m, c.spread(m, p))))
+        return climbed(general, m, entry, steps, upper, radiated)
+
+    prelude = second // 3
+    outcomes, tried = [], []
+    for start in dimmed(problem.amplitudes, candidates):
+        m, psi, forced = spanning(problem, start), [None] * len(channels), []
+        made = 0
+        if users <= feeds:
+            for c in channels:
+                c.noise = problem.noise_power
+            m, psi, forced = climbed(served, m, None, first, upper, False)
+            outcomes.append((max(forced), m, psi))
+            made = len(forced) - 1
+        m, psi, louder = climbed_general(m, psi, prelude, 1.5 if radiated else 4.0)
+        tried.append((max(louder), m, psi, forced, made + len(louder) - 1))
+    _, m, psi, forced, made = max(tried, key=lambda each: each[0])
+    m, psi, rates = climbed_general(m, psi, second - prelude, 1.0)
+    history = np.full(first + second + 2, math.nan)
+    history[: len(forced)] = forced
     history[first + 1 : first + 1 + len(rates)] = rates
     outcomes.append((max(rates), m, psi))
     rate, m, psi = max(outcomes, key=lambda outcome: outcome[0])
     m = m / max(m.max(), 1.0)
     beams = [c.at_power(m, c.spread(m, p)) for c, p in zip(channels, psi, strict=True)]
-    return Solved(m, np.array(beams), rate, made, len(rates) <= steps, history)
+    converged = len(rates) <= second - prelude
+    return Solved(m, np.array(beams), rate, made + len(rates) - 1, converged, history)
 
 
 SMALL = [Shape(4, 2, 2), Shape(5, 3, 2), Shape(5, 3, 3, 2, 2), Shape(4, 2, 1, 2, 1)]
@@ -474,8 +511,8 @@ SMALL = [Shape(4, 2, 2), Shape(5, 3, 2), Shape(5, 3, 3, 2, 2), Shape(4, 2, 1, 2,
 @pytest.mark.parametrize("shape", [*SMALL, Shape(5, 2, 3)], ids=str)
 def test_projection_follows_the_oracle(native: str, shape: Shape, radiated: bool) -> None:
     problem = draw(shape)
-    expected = oracle_projection(problem, radiated, 2, 5, 2)
-    solved = project(problem, radiated, 2, 5, 2)
+    expected = oracle_projection(problem, radiated, 2, 6, 2, 2)
+    solved = project(problem, radiated, 2, 6, 2, 2)
     np.testing.assert_allclose(solved.history, expected.history, rtol=1e-5)
     np.testing.assert_allclose(solved.sum_rate, expected.sum_rate, rtol=1e-5)
     np.testing.assert_allclose(solved.amplitudes, expected.amplitudes, atol=1e-4)
@@ -603,6 +640,26 @@ def test_both_stages_climb(native: str, radiated: bool) -> None:
     np.testing.assert_array_equal(solved.sum_rate, np.nanmax(solved.history, 1))
 
 
+@conventions
+def test_candidates_pay_on_average(native: str, radiated: bool) -> None:
+    """More of them reach more, on sparse channels with their many optima."""
+    surface = hf.Surface(shape=(6, 6), feeds=4)
+    channel = hf.channels.sparse_mmwave(surface, users=4, size=100, seed=3)[:, None]
+    problem = Problem(channel, np.ones(36), surface.phase[None], 1.0, 0.1, None)
+    rates = [project(problem, radiated, 5, 15, count).sum_rate for count in (1, 2, 5)]
+    assert rates[0].mean() < rates[1].mean() < rates[2].mean()
+    assert (rates[1] == rates[0]).any()  # where the start itself was the best
+
+
+@conventions
+def test_one_candidate_where_there_is_nothing_to_choose_by(native: str, radiated: bool) -> None:
+    """Without a first stage the start is kept to, and two iterations have no third to screen by."""
+    problem = draw(Shape(9, 3, 3), (4,))
+    for first, second in ((0, 9), (5, 2), (5, 0)):
+        runs = [project(problem, radiated, first, second, count) for count in (1, 4)]
+        same_bits(*runs)
+
+
 def test_history_counts_the_iterations(native: str) -> None:
     problem = draw(Shape(6, 3, 2), (20,))
     solved = project(problem, True, 30, 200, tolerance=1e-3)
@@ -612,10 +669,10 @@ def test_history_counts_the_iterations(native: str) -> None:
     assert ((prelude >= 0) & (prelude <= 100)).all()
     for stage in (recorded[:, :31], recorded[:, 31:]):  # no gap
         assert (np.diff(stage.astype(int), axis=1) <= 0).all()
-    unfinished = project(problem, True, 3, 4)
-    np.testing.assert_array_equal(unfinished.iterations, 7)
+    unfinished = project(problem, True, 3, 6)
+    np.testing.assert_array_equal(unfinished.iterations, 9)
     assert not unfinished.converged.any()
-    np.testing.assert_array_equal(np.isfinite(unfinished.history[0]), [True] * 7 + [False] * 2)
+    np.testing.assert_array_equal(np.isfinite(unfinished.history[0]), [True] * 9 + [False] * 2)
 
 
 def test_nothing_to_gain_is_converged(native: str) -> None:

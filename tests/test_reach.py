@@ -26,7 +26,7 @@ OPTIONS = {
     "wmmse": (4,),
     "project": (True,),
     "alternating": (True, False, 0.1, 2, 1e-6, 3),
-    "variable_projection": (True, 2, 3, 2, 1e-9),
+    "variable_projection": (True, 2, 3, 2, 2, 1e-9),
     "coordinate_descent": (True, False, 1e-9, 3),
     "wmmse_gradient": (True, 2),
 }

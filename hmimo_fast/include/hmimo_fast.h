@@ -78,7 +78,8 @@ typedef struct {
     int (*alternating)(hf_shape, hf_problem, int backtracking, double step, int64_t inner,
                        double tolerance, int64_t iterations, hf_solved);
     int (*variable_projection)(hf_shape, hf_problem, hf_operand min_rate, int64_t zf_iterations,
-                               int64_t iterations, int64_t sweeps, double tolerance, hf_solved);
+                               int64_t iterations, int64_t candidates, int64_t sweeps,
+                               double tolerance, hf_solved);
     int (*coordinate_descent)(hf_shape, hf_problem, int zero_forced, double tolerance,
                               int64_t iterations, hf_solved);
     int (*wmmse_gradient)(hf_shape, hf_problem, hf_operand digital, int64_t sweeps,

@@ -37,6 +37,7 @@ OPTIONS: dict[str, type] = {
     "inner": int,
     "iterations": int,
     "zf_iterations": int,
+    "candidates": int,
     "sweeps": int,
 }
 

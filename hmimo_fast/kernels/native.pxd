@@ -65,7 +65,8 @@ cdef extern from "hmimo_fast.h" nogil:
         int alternating(
             hf_shape, hf_problem, int, double, int64_t, double, int64_t, hf_solved) noexcept nogil
         int variable_projection(
-            hf_shape, hf_problem, hf_operand, int64_t, int64_t, int64_t, double, hf_solved) noexcept nogil
+            hf_shape, hf_problem, hf_operand, int64_t, int64_t, int64_t, int64_t, double,
+            hf_solved) noexcept nogil
         int coordinate_descent(
             hf_shape, hf_problem, int, double, int64_t, hf_solved) noexcept nogil
         int wmmse_gradient(

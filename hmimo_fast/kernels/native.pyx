@@ -358,7 +358,8 @@ def alternating(
 def variable_projection(
     cnp.ndarray channel, cnp.ndarray start, cnp.ndarray phase, cnp.ndarray power,
     cnp.ndarray noise_power, cnp.ndarray weights, cnp.ndarray min_rate,
-    bint radiated, int64_t zf_iterations, int64_t iterations, int64_t sweeps, double tolerance,
+    bint radiated, int64_t zf_iterations, int64_t iterations, int64_t candidates, int64_t sweeps,
+    double tolerance,
     cnp.ndarray amplitudes, cnp.ndarray digital, cnp.ndarray rate, cnp.ndarray made,
     cnp.ndarray converged, cnp.ndarray history
 ):
@@ -369,7 +370,7 @@ def variable_projection(
     cdef int status
     with nogil:
         status = hf_kernels().variable_projection(
-            shape, given, least, zf_iterations, iterations, sweeps, tolerance, out)
+            shape, given, least, zf_iterations, iterations, candidates, sweeps, tolerance, out)
     check(status)
 
 

@@ -102,7 +102,7 @@ OPERATORS = {
         _parse(
             "variable_projection",
             f"{_PROBLEM} min_rate:K -> {_SOLVED}",
-            "radiated zf_iterations iterations sweeps tolerance",
+            "radiated zf_iterations iterations candidates sweeps tolerance",
         ),
         _parse(
             "coordinate_descent",

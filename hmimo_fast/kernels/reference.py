@@ -20,16 +20,21 @@ LN2 = np.log(2.0)
 _TINY = 1e-12
 #: Gradient steps between two zero forcings where the paper's rule does not stop them sooner.
 _MOST_STEPS = 100
-#: Steps that an ascent remembers: the rates it must not fall below, and the curvature it met.
-_MEMORY = 5
+#: Rates of an ascent, the least of which a step must exceed; steps whose curvature it remembers.
+_RECENT, _MEMORY = 5, 3
 #: The first move of an ascent, of the element with the largest gradient.
 _FIRST_MOVE = 0.2
 #: Upper bound of m during an ascent under `radiated` power, where its scale is free.
 _HEADROOM = 10.0
-#: Times the noise under which the general stage makes its first half of steps, `digital` and
-#: `radiated`: with less to gain from nulls, users are not given up early.  Without a first stage
-#: the start is to be kept to, and there is none.
-_PRELUDE_NOISE = (4.0, 1.5)
+#: Share of the general stage that every candidate makes, inverse, and times the noise there, under
+#: `digital` and `radiated` power: with less to gain from nulls, users are not given up early.
+_PRELUDE, _PRELUDE_NOISE = 3, (4.0, 1.5)
+#: Rounds of the fit to the channel from which every candidate begins.
+_FITTINGS = 3
+#: Of a user's gain, added to it: keeps apart users whose channels depend on each other.
+_ALIKE = 1e-8
+#: Least factor of a dimmed start.
+_DIMMEST = 0.5
 #: Least share of a user in the dual uplink, from which it can come back; sweeps until it settles.
 _LEAST, _SETTLING = 1e-6, 20
 
@@ -548,7 +553,7 @@ def _ascend(
     best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
     if not np.isfinite(rate):
         return best_amplitudes, best_psi, rate, 0, False
-    recent = np.full(_MEMORY, np.inf)
+    recent = np.full(_RECENT, np.inf)
     recent[0] = rate
     history[0] = rate
     moves = np.zeros((_MEMORY, len(amplitudes)))
@@ -594,7 +599,7 @@ def _ascend(
             step = min(max(np.sum(move**2) / curvature, 1e-8), 1e4)
         moves[i % _MEMORY], bends[i % _MEMORY] = move, bend
         amplitudes, gradient, psi, rate = trial, trial_gradient, trial_psi, trial_rate
-        recent[(i + 1) % _MEMORY] = rate
+        recent[(i + 1) % _RECENT] = rate
         history[i + 1] = rate
         if rate > best_rate:
             best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
@@ -644,17 +649,85 @@ def _unsolved(channel, phase, amplitudes, history):
 
 
 def _entry(gram, psi, power, noise_power, weights):
-    """The start of the general stage: the best of Psi as given, matched and ZF beams.
+    """The start of the general stage: the better of Psi as given and matched beams.
 
     WMMSE cannot revive a beam of zero power, and keeps a weak user for long: which
-    start is right depends on the SNR, and a few sweeps tell (found here).
+    start is right depends on the SNR, and two sweeps tell (found here).
     """
     best_rate, best = -1.0, psi
-    for candidate in (psi, _matched(gram), _pseudoinverse(gram, _TINY)[0]):
-        rate, _, _, refined = _general_terms(gram, candidate, power, noise_power, weights, 4)
+    for candidate in (psi, _matched(gram)):
+        rate, _, _, refined = _general_terms(gram, candidate, power, noise_power, weights, 2)
         if rate > best_rate:
             best_rate, best = rate, refined
     return best
+
+
+def _metrics(channel):
+    """(H H^H)^{-1} of every channel, (F, K, K)."""
+    metrics = np.empty((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
+    for f in range(len(channel)):
+        whole = channel[f] @ np.ascontiguousarray(channel[f].conj().T)
+        for k in range(len(whole)):
+            gain = whole[k, k].real
+            whole[k, k] = gain * (1.0 + _ALIKE) if gain > 0.0 else 1.0
+        metrics[f] = np.linalg.inv(whole)
+    return metrics
+
+
+def _fitted(channel, phase, amplitudes, metrics):
+    """Halfway from a start m to amplitudes whose beams span what the users receive from.
+
+    Alternating least squares of H^H - diag(m) Phi C over C and m >= 0, in the metric (H H^H)^{-1}
+    in which all users count alike (found here: all-on starts end lower).  m stays where nobody
+    receives.
+    """
+    found = amplitudes
+    for _ in range(_FITTINGS):
+        share, size = np.zeros(len(found)), np.zeros(len(found))
+        for f in range(len(channel)):
+            waves = phase[min(f, len(phase) - 1)]
+            beams = _whiten(channel[f], found, waves, True)[1]
+            weighted = beams @ metrics[f]
+            dagger = np.ascontiguousarray(weighted.conj().T)
+            share += _pull_back(channel[f], waves, dagger)
+            fields = waves @ beams
+            loads = waves @ weighted
+            size += np.sum(fields.real * loads.real + fields.imag * loads.imag, axis=1)
+        found = np.zeros(len(amplitudes))
+        for n in range(len(found)):
+            if size[n] > 0.0 and share[n] > 0.0:
+                found[n] = share[n] / size[n]
+        if not np.max(found) > 0.0:
+            return amplitudes
+        found = found / np.max(found)
+    return 0.5 * amplitudes + 0.5 * found
+
+
+def _dimmed(amplitudes, random):
+    """m times a factor in [_DIMMEST, 1] for each element, by the Lehmer generator of 31 bits."""
+    dimmed = amplitudes.copy()
+    for n in range(len(dimmed)):
+        random = random * 16807 % 2147483647
+        dimmed[n] *= 1.0 - (1.0 - _DIMMEST) / 2147483647.0 * random
+    return dimmed, random
+
+
+def _general_stage(
+    channel, phase, amplitudes, psi, power, noise_power, weights, min_rate, radiated, sweeps,
+    iterations, tolerance, history,
+):  # fmt: skip
+    """`_ascend` with general V, entered from what is the better start of its beams."""
+    gram = _grams(channel, phase, amplitudes, radiated)
+    entry = np.zeros_like(psi)
+    for f in range(len(channel)):
+        if np.any(min_rate > 0.0):
+            entry[f, 0] = _settled(gram[f], power, noise_power, weights, min_rate)
+        else:
+            entry[f] = _entry(gram[f], psi[f], power, noise_power, weights)
+    return _ascend(
+        1, channel, phase, amplitudes, entry, power, noise_power, weights, min_rate, radiated,
+        sweeps, iterations, tolerance, history,
+    )  # fmt: skip
 
 
 def variable_projection(
@@ -668,10 +741,16 @@ def variable_projection(
     radiated,
     zf_iterations,
     iterations,
+    candidates,
     sweeps,
     tolerance,
 ):
     """ZF variable projection, then general variable projection, from a start m (MATH section 4).
+
+    The start and dimmed copies of it are ``candidates``: each is fitted to the channel, makes the
+    ZF stage and a third of the general one at a higher noise, and the one with the highest rate
+    there goes on alone (found here: a third tells nearly as well as the whole).  Without ZF
+    iterations the start is kept to; that and minimum rates leave one candidate and no such noise.
 
     Returns m, V (F, L, K), the rate, iterations made, whether the last stage stopped by
     itself, and the rates of the iterates (NaN where none).  Beams meet the minimum rates; where
@@ -684,68 +763,49 @@ def variable_projection(
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
     start = amplitudes.astype(np.float64)
     floored = np.any(min_rate > 0.0)
-    psi = np.zeros((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
-    rate, made, converged = -np.inf, 0, False
-    if channel.shape[1] <= phase.shape[2]:
-        start, psi, rate, made, converged = _ascend(
-            0,
-            wide,
-            waves,
-            start,
-            psi,
-            power,
-            noise_power,
-            weights,
-            min_rate,
-            radiated,
-            sweeps,
-            zf_iterations,
-            tolerance,
-            history[: zf_iterations + 1],
-        )
-    if iterations > 0 or rate == -np.inf:
-        forced, forced_psi, forced_rate = start, psi, rate
-        prelude = 0 if floored or zf_iterations == 0 else iterations // 2
-        louder = _PRELUDE_NOISE[int(radiated)] * noise_power
-        scratch = np.empty(prelude + 1)
-        for noise, budget, rates in (
-            (louder, prelude, scratch),
-            (noise_power, iterations - prelude, history[zf_iterations + 1 :]),
-        ):
-            if budget == 0 and noise > noise_power:
-                continue
-            gram = _grams(wide, waves, start, radiated)
-            entry = np.zeros_like(psi)
-            for f in range(len(channel)):
-                if floored:
-                    entry[f, 0] = _settled(gram[f], power, noise, weights, min_rate)
-                else:
-                    entry[f] = _entry(gram[f], psi[f], power, noise, weights)
-            start, psi, rate, more, converged = _ascend(
-                1,
-                wide,
-                waves,
-                start,
-                entry,
-                power,
-                noise,
-                weights,
-                min_rate,
-                radiated,
-                sweeps,
-                budget,
-                tolerance,
-                rates,
-            )
-            made += more
+    prelude = 0 if floored or zf_iterations == 0 else iterations // _PRELUDE
+    louder = _PRELUDE_NOISE[int(radiated)] * noise_power
+    metrics = _metrics(wide)
+    rate, forced_rate, made, random, converged = -np.inf, -np.inf, 0, 1, False
+    best, psi = start, np.zeros((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
+    forced, forced_psi = best, psi
+    for candidate in range(candidates if prelude > 0 else 1):
+        tried, rates = start, np.full(zf_iterations + 1, np.nan)
+        if candidate > 0:
+            tried, random = _dimmed(start, random)
+        if zf_iterations > 0:
+            tried = _fitted(wide, waves, tried, metrics)
+        tried_psi, tried_rate, steps = np.zeros_like(psi), -np.inf, 0
+        if channel.shape[1] <= phase.shape[2]:
+            tried, tried_psi, tried_rate, steps, converged = _ascend(
+                0, wide, waves, tried, tried_psi, power, noise_power, weights, min_rate, radiated,
+                sweeps, zf_iterations, tolerance, rates,
+            )  # fmt: skip
+        zero_forced = tried, tried_psi, tried_rate
+        if prelude > 0:
+            tried, tried_psi, tried_rate, more, converged = _general_stage(
+                wide, waves, tried, tried_psi, power, louder, weights, min_rate, radiated, sweeps,
+                prelude, tolerance, np.empty(prelude + 1),
+            )  # fmt: skip
+            steps += more
+        if candidate == 0 or tried_rate > rate:
+            best, psi, rate, made = tried, tried_psi, tried_rate, steps
+            forced, forced_psi, forced_rate = zero_forced
+            history[: zf_iterations + 1] = rates
+    if iterations > 0 or forced_rate == -np.inf:
+        best, psi, rate, more, converged = _general_stage(
+            wide, waves, best, psi, power, noise_power, weights, min_rate, radiated, sweeps,
+            iterations - prelude, tolerance, history[zf_iterations + 1 :],
+        )  # fmt: skip
+        made += more
         if floored:
-            gram = _grams(wide, waves, start, radiated)
+            gram = _grams(wide, waves, best, radiated)
             psi, rate = _restored(gram, psi, power, noise_power, weights, min_rate)
         if forced_rate > rate:
-            start, psi, rate = forced, forced_psi, forced_rate
-    start = start / max(np.max(start), 1.0)
-    digital = _beams(wide, waves, start, psi, power, radiated)
-    return start, digital, rate, made, converged, history
+            best, psi, rate = forced, forced_psi, forced_rate
+    best = best / max(np.max(best), 1.0)
+    digital = _beams(wide, waves, best, psi, power, radiated)
+    return best, digital, rate, made, converged, history
 
 
 def _zf_beams(channel, phase, amplitudes, power, radiated):

@@ -117,7 +117,7 @@ def solve(
         (NaN rate, ``feasible`` and ``converged`` False).
     **options
         Of the method: ``iterations`` and ``tolerance`` (all but random and mbdnn),
-        ``zf_iterations``, ``sweeps`` (joint), ``step``, ``backtracking``, ``inner``
+        ``zf_iterations``, ``candidates``, ``sweeps`` (joint), ``step``, ``backtracking``, ``inner``
         (alternating), ``polish``, ``model`` (mbdnn).
 
     Returns

@@ -98,7 +98,7 @@ def _with_beams(
     outputs = call(
         "variable_projection",
         inputs("variable_projection", problem, amplitudes),
-        (problem.radiated, 0, 1, sweeps, STAY),
+        (problem.radiated, 0, 1, 1, sweeps, STAY),
         threads=problem.threads,
     )
     return outputs[0], outputs[1], outputs[2]

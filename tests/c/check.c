@@ -500,7 +500,7 @@ static void check_solves(int radiated) {
         array(B * recorded, sizeof(double)),
     };
     const hf_operand floors = doubles(K, 0, variant ? 2 : 0);
-    returned(kernels->variable_projection(shape, given, floors, FIRST, SECOND, 2, 1e-9, got),
+    returned(kernels->variable_projection(shape, given, floors, FIRST, SECOND, 2, 2, 1e-9, got),
              "variable_projection");
     check_solved("variable_projection", given, got, FIRST + SECOND, recorded, variant);
     returned(kernels->alternating(shape, given, variant == 2, 0.05, 2, 1e-9, STEPS, got), "alternating");
@@ -590,7 +590,7 @@ static int call_alternating(hf_shape s) {
     return kernels->alternating(s, nothing, 0, 0.1, 1, 0, 1, nowhere);
 }
 static int call_projection(hf_shape s) {
-    return kernels->variable_projection(s, nothing, none, 1, 1, 1, 0, nowhere);
+    return kernels->variable_projection(s, nothing, none, 1, 1, 1, 1, 0, nowhere);
 }
 static int call_descent(hf_shape s) {
     return kernels->coordinate_descent(s, nothing, 0, 0, 1, nowhere);
