@@ -48,7 +48,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "joint": {},
     "joint, starts=4": {"starts": 4},
     "joint, thorough (30 + 80)": {"zf_iterations": 30, "iterations": 80},
-    "joint, 20 starts of 50 + 150": {"starts": 20, "zf_iterations": 50, "iterations": 150},
+    "joint, 20 starts of 50 + 150": {
+        "starts": 20,
+        "candidates": 1,
+        "zf_iterations": 50,
+        "iterations": 150,
+    },
     "fully digital": {"method": "fully_digital"},
 }
 Asked = dict[tuple[str, str], dict[str, float]]

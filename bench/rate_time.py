@@ -23,7 +23,9 @@ from solving import solved, sparse
 NOISE_POWER = 0.1
 YARDSTICK = "fully digital array"
 SWEEPS = (1, 2, 3, 5, 8, 13, 20, 40, 80, 150, 300, 1000, 3000, 10_000)
-JOINT = ((1, 1), (2, 2), (4, 3), (6, 5), (8, 10), (8, 20), (20, 50), (30, 80), (50, 150))
+#: Iterations of both stages and candidates.
+JOINT = ((0, 1, 1), (1, 2, 1), (2, 5, 1), (3, 9, 1), (4, 15, 1), (5, 24, 1), (6, 30, 1),
+         (10, 60, 2), (30, 80, 2), (50, 150, 2))  # fmt: skip
 
 
 Options = dict[str, Any]
@@ -53,8 +55,11 @@ def growing(option: str, values: tuple[int, ...], **fixed: Any) -> list[Options]
     return [{**fixed, option: value} for value in values]
 
 
-def stages(zf_iterations: int, iterations: int, starts: int = 1) -> Options:
-    return {"zf_iterations": zf_iterations, "iterations": iterations, "starts": starts}
+def stages(zf_iterations: int, iterations: int, candidates: int, starts: int = 1) -> Options:
+    return {
+        "zf_iterations": zf_iterations, "iterations": iterations, "candidates": candidates,
+        "starts": starts,
+    }  # fmt: skip
 
 
 ALTERNATING = {"method": "alternating", "step": 0.1}
@@ -62,7 +67,7 @@ NETWORK = {"method": "mbdnn", "model": "unrolled"}
 CURVES = {
     "joint": Curve(
         {}, [stages(*pair) for pair in JOINT] + growing("starts", (2, 4, 8, 16))
-        + [stages(50, 150, starts) for starts in (8, 20, 50)], "#D1490C", "o", "-"),
+        + [stages(50, 150, 2, starts) for starts in (8, 20, 50)], "#D1490C", "o", "-"),
     "zf": Curve({"method": "zf"},
                 growing("iterations", (1, 2, 3, 5, 8, 13, 20, 40, 120, 250), method="zf"),
                 "#E69F00", "s", "-"),

@@ -10,7 +10,7 @@ from .problem import Found, Problem, run_loop
 
 #: Iterations of the two stages under `digital` and under `radiated` power: one start is then
 #: within 1.5 % of the best of 20 starts with 200 iterations each.
-_STAGES = {False: (6, 30), True: (5, 36)}
+_STAGES = {False: (6, 30), True: (5, 35)}
 
 
 def joint(
@@ -26,7 +26,7 @@ def joint(
     """ZF variable projection, then general beams by warm WMMSE sweeps (MATH section 4).
 
     ``zf_iterations`` and ``iterations`` bound the two stages (6 and 30 under `digital` power,
-    5 and 36 under `radiated`).  The start and dimmed copies of it, ``candidates`` in all, make
+    5 and 35 under `radiated`).  The start and dimmed copies of it, ``candidates`` in all, make
     the first stage and a third of the second, and the best of them the rest;
     ``zf_iterations=0`` keeps to the start.  ``sweeps`` is the WMMSE sweeps an evaluation,
     ``tolerance`` the rate in bit/s/Hz that a step must promise.
