@@ -52,15 +52,6 @@ class Link:
             self.radiated,
         )
 
-    def split(self, items: int) -> list[Link]:
-        """The link in parts of so many items, the last with what is left."""
-        return [
-            Link(channel, self.phase, noise_power, self.radiated)
-            for channel, noise_power in zip(
-                self.channel.split(items), self.noise_power.split(items), strict=True
-            )
-        ]
-
     @cached_property
     def snr(self) -> Tensor:
         """Decimal logarithm of the power over the noise's, (B,)."""
@@ -74,6 +65,12 @@ class Link:
         """S = Phi^H diag(m)^2 Phi, whose norm is the radiated power of V, (B, L, L)."""
         surface = self.surface(amplitudes).to(torch.complex128)
         return surface.mH @ surface
+
+    def begin(self) -> tuple[Tensor, Tensor]:
+        """All elements on, (B, N), and the matched beams, (B, L, K)."""
+        items, _, elements = self.channel.shape
+        amplitudes = self.channel.real.new_ones(items, elements)
+        return amplitudes, self.matched(amplitudes)
 
     def matched(self, amplitudes: Tensor) -> Tensor:
         """Beams V = G^H at power 1, (B, L, K)."""
@@ -175,8 +172,8 @@ def _differentiated(*values: Tensor | None) -> bool:
 
 def _mean_power(matrix: Tensor) -> Tensor:
     """Mean power of each matrix's entries, (..., 1, 1); 1 where it is zero or not finite."""
-    mean = (matrix.real.square() + matrix.imag.square()).mean((-2, -1), keepdim=True)
-    return torch.where((mean > 0.0) & mean.isfinite(), mean, 1.0)
+    mean = matrix.abs().square().mean((-2, -1), keepdim=True)
+    return torch.where(mean > 0.0, mean, 1.0).nan_to_num(posinf=1.0)
 
 
 def _name(radiated: bool) -> str:

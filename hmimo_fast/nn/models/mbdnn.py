@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from .arrays import ArrayLink, Values, detached, through
 from .link import Link
 from .network import Network, perceptron
 from .spectral import spectral_step, tamed
@@ -79,27 +80,24 @@ class MBDNN(Network):
         )
         self.attention = _network(_USER + edges[-1], edge_width, 1, bias=False)
 
-    def design(self, link: Link) -> tuple[Tensor, Tensor]:
+    def design(self, link: Link | ArrayLink) -> tuple[Values, Values]:
         """Amplitudes, and the beams of the structure at them."""
-        items, users, elements = link.channel.shape
-        amplitudes = link.channel.real.new_ones(items, elements)
-        digital = link.matched(amplitudes)
-        antennas = amplitudes.new_zeros(0, items, elements)
-        edges = amplitudes.new_zeros(0, items, users, elements)
-        change, last = torch.zeros_like(amplitudes), None
-        snr = link.snr[:, None].expand_as(amplitudes)
+        amplitudes, digital = link.begin()
+        antennas, edges = amplitudes[None][:0], link.channel.real[None][:0]
+        change, last = 0.0 * amplitudes, None
+        snr = link.snr[:, None]
         for layer in self.layers:
             weights = _weights(layer.attention, link, amplitudes, digital, edges)
-            digital = link.wmmse(amplitudes, digital.detach(), self.sweeps, weights)
+            digital = link.wmmse(amplitudes, detached(digital), self.sweeps, weights)
             _, gradient = link.ascent(amplitudes, digital, 1, weights)
             step, direction, length = spectral_step(amplitudes, change, last, gradient)
-            seen = [amplitudes, step, direction, change, length.expand_as(step), snr]
-            waves = digital.mT @ link.phase.mT
+            seen = [amplitudes, step, direction, change, length, snr]
+            waves = digital.swapaxes(1, 2) @ link.phase.T
             parts = link.channel * (waves * amplitudes[:, None])
             edges, antennas, added = layer(parts, seen, edges, antennas)
-            ahead = tamed((amplitudes + step + added).clamp(0.0, 1.0))
+            ahead = tamed((amplitudes + step + added).clip(0.0, 1.0))
             amplitudes, change, last = ahead, ahead - amplitudes, gradient
-        digital = link.wmmse(amplitudes, digital.detach(), self.sweeps)
+        digital = link.wmmse(amplitudes, detached(digital), self.sweeps)
         weights = _weights(self.attention, link, amplitudes, digital, edges)
         return amplitudes, link.wmmse(amplitudes, digital, 1, weights)
 
@@ -123,18 +121,17 @@ class _Layer(nn.Module):
             self.antenna[-1].bias[0] = 0.0
 
     def forward(
-        self, parts: Tensor, seen: list[Tensor], edges: Tensor, antennas: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, parts: Values, seen: list[Values], edges: Values, antennas: Values
+    ) -> tuple[Values, Values, Values]:
         """Features of edges and antennas, and what is added to the amplitudes (eq. 13-14).
 
         ``parts`` is H_kn w_nk, which element n adds to user k's signal.
         """
-        users = parts.shape[1]
-        near = [row[None, :, None].expand(-1, -1, users, -1) for row in seen[:2]]
-        told = [parts.real[None], parts.imag[None], *near, edges]
-        edges = _through(self.edge, told).relu_()
-        told = [*(row[None] for row in seen), antennas, edges.mean(2)]
-        left = _through(self.antenna, told)
+        near = (row[None, :, None] for row in seen[:2])
+        edges = _read(self.edge, [parts.real[None], parts.imag[None], *near, edges])
+        edges = through(torch.relu_, edges)
+        mean = edges.sum(2) / edges.shape[2]
+        left = _read(self.antenna, [*(row[None] for row in seen), antennas, mean])
         return edges, left[1:], left[0]
 
 
@@ -144,17 +141,24 @@ def _network(inputs: int, width: int, outputs: int, bias: bool = True) -> nn.Seq
     )
 
 
-def _through(network: nn.Sequential, features: list[Tensor]) -> Tensor:
+def _read(network: nn.Sequential, features: list[Values]) -> Values:
     enter, _, leave = network
     return perceptron(enter, leave, features)
 
 
 def _weights(
-    network: nn.Sequential, link: Link, amplitudes: Tensor, digital: Tensor, edges: Tensor
-) -> Tensor:
+    network: nn.Sequential,
+    link: Link | ArrayLink,
+    amplitudes: Values,
+    digital: Values,
+    edges: Values,
+) -> Values:
     """Weight of each user's attention, (B, K), positive and of mean 1."""
     rates = link.rates(amplitudes, digital)
-    told = [rates[None] / 5.0, link.snr[None, :, None].expand(1, *rates.shape), edges.mean(3)]
-    shares = _through(network, told)[0].softmax(-1)
+    told = [rates[None] / 5.0, link.snr[None, :, None], edges.sum(3) / edges.shape[3]]
+    return through(_shares, _read(network, told)[0])
+
+
+def _shares(scores: Tensor) -> Tensor:
     # The kernels refuse a weight that is not finite; the channel's NaN goes on without it.
-    return (shares * rates.shape[-1]).nan_to_num(1.0)
+    return (scores.softmax(-1) * scores.shape[-1]).nan_to_num(1.0)

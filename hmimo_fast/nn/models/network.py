@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import ops
+from ..definitions import scale
+from .arrays import ArrayLink, Values, together
 from .link import Link
 
 
@@ -27,8 +29,8 @@ class Network(nn.Module):
         Keywords that construct the network again; made of what JSON has.
     """
 
-    #: Items that a processor designs at once where no gradient is asked for: their features stay
-    #: in its cache.  None for all.
+    #: Items that a processor designs at once where no gradient is asked for, on arrays: their
+    #: features stay in its cache.  None for a design of tensors, of all items.
     PART: int | None = None
 
     def __init__(self, constraint: str, **config: Any) -> None:
@@ -82,37 +84,47 @@ class Network(nn.Module):
         link = Link.scaled(channel, phase, power, noise_power, self.constraint == "radiated")
         amplitudes, digital = self._designed(link.to(wide))
         amplitudes, digital = amplitudes.to(channel.real.dtype), digital.to(channel.dtype)
-        return amplitudes, ops.scale(amplitudes, phase, digital, power, self.constraint)
+        return amplitudes, scale(amplitudes, phase, digital, power, link.radiated)
 
     def _designed(self, link: Link) -> tuple[Tensor, Tensor]:
-        """`design`, in parts of the batch."""
-        whole = torch.is_grad_enabled() or link.channel.is_cuda
-        if whole or self.PART is None or len(link.channel) <= self.PART:
+        """`design`, on arrays and in parts of the batch where that is quicker."""
+        if self.PART is None or torch.is_grad_enabled() or not _plain(link.channel):
             return self.design(link)
-        designs = [self.design(part) for part in link.split(self.PART)]
-        amplitudes, digital = zip(*designs, strict=True)
-        return torch.cat(amplitudes), torch.cat(digital)
+        starts = range(0, len(link.channel), self.PART) or (0,)
+        parts = [slice(start, start + self.PART) for start in starts]
+        with torch.inference_mode(), np.errstate(all="ignore"):
+            designs = [self.design(ArrayLink(link, part)) for part in parts]
+        amplitudes, digital = map(np.concatenate, zip(*designs, strict=True))
+        return torch.from_numpy(amplitudes), torch.from_numpy(digital)
 
-    def design(self, link: Link) -> tuple[Tensor, Tensor]:
+    def design(self, link: Any) -> tuple[Values, Values]:
         """Amplitudes (B, N) in [0, 1] and beams (B, L, K) of any scale."""
         raise NotImplementedError
 
 
-def perceptron(enter: nn.Linear, leave: nn.Linear, features: list[Tensor]) -> Tensor:
+def perceptron(enter: nn.Linear, leave: nn.Linear, features: list[Values]) -> Values:
     """Two layers over the first dimension, (features, ...) -> (outputs, ...).
 
-    With features first, those put together and taken apart are whole rows, and all items of the
-    batch are columns of one matrix product.
+    Features are broadcast to the dimensions of the last.  With them first, those put together and
+    taken apart are whole rows, and all items of the batch are columns of one matrix product.
     """
-    columns = torch.cat(features)
-    hidden = _affine(enter, columns.flatten(1)).relu_()
-    return _affine(leave, hidden).view(leave.out_features, *columns.shape[1:])
+    left = _affine(leave, _affine(enter, together(features)).relu_())
+    last = features[-1]
+    rows = left if isinstance(last, Tensor) else left.numpy()
+    return rows.reshape(len(rows), *last.shape[1:])
 
 
 def _affine(layer: nn.Linear, columns: Tensor) -> Tensor:
-    if layer.bias is None:
+    bias = layer.bias
+    if bias is None:
         return layer.weight @ columns
-    return torch.addmm(layer.bias[:, None], layer.weight, columns)
+    return torch.addmm(bias.unsqueeze(1), layer.weight, columns)
+
+
+def _plain(value: Tensor) -> bool:
+    """Whether a tensor can be read as an array: on the CPU, with nothing tracing it."""
+    traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+    return type(value) is Tensor and value.device.type == "cpu" and not traced
 
 
 def _check(channel: Tensor, phase: Tensor) -> None:

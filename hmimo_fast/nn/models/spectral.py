@@ -5,13 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .arrays import Values, through
+
 #: Range of how far a step may carry the element of the steepest slope.
 _SHORTEST, _LONGEST = 0.02, 20.0
+#: Keeps a quotient from 0 / 0.
+_TINY = torch.finfo(torch.float32).tiny
 
 
 def spectral_step(
-    amplitudes: Tensor, change: Tensor, last: Tensor | None, gradient: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
+    amplitudes: Values, change: Values, last: Values | None, gradient: Values
+) -> tuple[Values, Values, Values]:
     """Projected step of Barzilai and Borwein's length s.s / s.y, as `hf.solve` begins from.
 
     Parameters
@@ -32,26 +36,29 @@ def spectral_step(
     length : (B, 1) real
         Length over that direction.
     """
-    steepest = gradient.abs().amax(-1, keepdim=True)
-    steepest = steepest.masked_fill(steepest == 0.0, 1.0)
-    length = torch.ones_like(steepest)
-    if last is not None:
-        bend = (change * (last - gradient)).sum(-1, keepdim=True)
-        straight = bend <= 0.0
-        size = change.square().sum(-1, keepdim=True) * steepest
-        length = (size / bend.masked_fill(straight, 1.0)).masked_fill(straight, _LONGEST)
-        length = length.clamp(_SHORTEST, _LONGEST)
+    steepest = through(_largest, gradient)
+    steepest = steepest + (steepest == 0.0)
     direction = gradient / steepest
-    return (amplitudes + length * direction).clamp(0.0, 1.0) - amplitudes, direction, length
+    length = steepest / steepest
+    if last is not None:
+        bend = (change * (last - gradient)).sum(-1, keepdims=True)
+        size = (change * change).sum(-1, keepdims=True) * steepest
+        # Inverted, so that no change, or none for the worse, needs no case of its own.
+        length = 1.0 / (bend / (size + _TINY)).clip(1.0 / _LONGEST, 1.0 / _SHORTEST)
+    return (amplitudes + length * direction).clip(0.0, 1.0) - amplitudes, direction, length
 
 
-def tamed(amplitudes: Tensor) -> Tensor:
+def _largest(gradient: Tensor) -> Tensor:
+    return gradient.abs().amax(-1, keepdim=True)
+
+
+def tamed(amplitudes: Values) -> Values:
     """The same, with every item's gradient of the batch's median size on the way back.
 
     Close to a singular channel second derivatives are huge, and a handful of items would decide
     every step of a training.
     """
-    if amplitudes.requires_grad:
+    if isinstance(amplitudes, Tensor) and amplitudes.requires_grad:
         amplitudes.register_hook(_of_one_size)
     return amplitudes
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
+from .arrays import ArrayLink, Values
 from .link import Link
 from .network import Network, perceptron
 from .spectral import spectral_step, tamed
@@ -73,21 +74,18 @@ class UnrolledNet(Network):
             _Rule(before, width, after) for before, after in pairwise(memories)
         )
 
-    def design(self, link: Link) -> tuple[Tensor, Tensor]:
+    def design(self, link: Link | ArrayLink) -> tuple[Values, Values]:
         """Amplitudes, and the WMMSE beams at them."""
-        items, _, elements = link.channel.shape
-        amplitudes = link.channel.real.new_ones(items, elements)
-        digital = link.matched(amplitudes)
-        change = torch.zeros_like(amplitudes)
-        memory = amplitudes.new_zeros(0, items, elements)
-        snr = link.snr[:, None].expand_as(amplitudes)
-        last = None
+        amplitudes, digital = link.begin()
+        memory = amplitudes[None][:0]
+        change, last = 0.0 * amplitudes, None
+        snr = link.snr[:, None]
         for rule in self.rules:
             digital, gradient = link.ascent(amplitudes, digital, self.sweeps)
             step, direction, length = spectral_step(amplitudes, change, last, gradient)
-            seen = [amplitudes, step, direction, change, length.expand_as(snr), snr]
+            seen = [amplitudes, step, direction, change, length, snr]
             added, memory = rule(seen, memory)
-            ahead = tamed((amplitudes + step + added).clamp(0.0, 1.0))
+            ahead = tamed((amplitudes + step + added).clip(0.0, 1.0))
             amplitudes, change, last = ahead, ahead - amplitudes, gradient
         # The rate is stationary in these beams: nothing of theirs to differentiate.
         with torch.no_grad():
@@ -108,7 +106,7 @@ class _Rule(nn.Module):
             self.leave.weight[0] = 0.0
             self.leave.bias[0] = 0.0
 
-    def forward(self, seen: list[Tensor], memory: Tensor) -> tuple[Tensor, Tensor]:
-        """What is seen, (B, N) each, and (memory, B, N) -> (B, N) and (memory, B, N)."""
+    def forward(self, seen: list[Values], memory: Values) -> tuple[Values, Values]:
+        """What is seen, (B, N) or (B, 1) each, and (memory, B, N) -> (B, N) and (memory, B, N)."""
         left = perceptron(self.enter, self.leave, [*(row[None] for row in seen), memory])
         return left[0], left[1:]
