@@ -9,12 +9,12 @@ typedef struct {
     idx K, N, L;         /* users, elements, feeds */
     idx ld, ldk, ldl;    /* padded: reals of a row over elements, users and feeds in double */
     REAL *channel;       /* F x K rows of ld, interleaved */
-    REAL *waves;         /* phases x 2 L rows of ld, of the phase's columns */
+    REAL *waves;         /* phases x 2 L rows of stride(ld), of the phase's columns */
     REAL *spare;         /* max(K, L) rows of ld */
     REAL *strip;         /* MOST_ROWS x STRIP of T(product) */
     REAL *twice, *squares; /* ld each: every amplitude twice, and squared */
     REAL *slope;         /* ld / 2: a gradient over the elements */
-    REAL *conjugates;    /* 2 K rows of ld: waves of conjugate rows, or of a precoder */
+    REAL *conjugates;    /* 2 K rows of stride(ld): waves of conjugate rows, or of a precoder */
     REAL *pairs;         /* 2 K rows of T(combine) */
     REAL *omega;         /* max(K, L) x L pairs */
     V *sums;             /* of T(product) */
@@ -53,14 +53,14 @@ static size_t T(lay_out)(T(work) * w, idx channels, idx phases, char *memory) {
     const idx most = K > L ? K : L, ld_most = ldk > ldl ? ldk : ldl;
     w->block = T(take)(&a, 0, 0);
     w->channel = T(take)(&a, channels * K * ld, sizeof(REAL));
-    w->waves = T(take)(&a, phases * 2 * L * ld, sizeof(REAL));
+    w->waves = T(take)(&a, phases * 2 * L * T(stride)(ld), sizeof(REAL));
     w->spare = T(take)(&a, most * ld, sizeof(REAL));
     w->strip = T(take)(&a, MOST_ROWS * STRIP, sizeof(REAL));
     w->twice = T(take)(&a, ld, sizeof(REAL));
     w->squares = T(take)(&a, ld, sizeof(REAL));
     w->slope = T(take)(&a, ld / 2, sizeof(REAL));
     w->omega = T(take)(&a, most * 2 * L, sizeof(REAL));
-    w->conjugates = T(take)(&a, 2 * K * ld, sizeof(REAL));
+    w->conjugates = T(take)(&a, 2 * K * T(stride)(ld), sizeof(REAL));
     w->pairs = T(take)(&a, 2 * K * round_up(2 * K, WF), sizeof(REAL));
     w->sums = T(take)(&a, most * 2 * ld_most, sizeof(V));
     w->effective = T(take)(&a, L * 2 * ldk, 8);

@@ -11,6 +11,10 @@
  * are matrix products of full vectors.  Rows have ld = 2 N reals padded with zeros to 2 W.
  */
 
+/* Distance of waves whose rows have ld reals: an odd number of cache lines, so that the waves of one
+ * element do not compete for one set of the cache where N is a power of two. */
+INLINE ptrdiff_t T(stride)(ptrdiff_t ld) { return ld + W; }
+
 /* rows x 2 n reals, padded to ld. */
 static void T(copy_rows)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const REAL *restrict from,
                          REAL *restrict to) {
@@ -20,18 +24,19 @@ static void T(copy_rows)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const REAL *
     }
 }
 
-/* Waves, two rows of ld for each of the columns of an n x columns interleaved matrix. */
+/* Waves, two rows for each of the columns of an n x columns interleaved matrix. */
 static void T(make_waves)(ptrdiff_t n, ptrdiff_t columns, ptrdiff_t ld,
                           const REAL *restrict from, REAL *restrict to) {
-    for (ptrdiff_t c = 0; c < columns; c++, to += 2 * ld) {
+    const ptrdiff_t step = T(stride)(ld);
+    for (ptrdiff_t c = 0; c < columns; c++, to += 2 * step) {
         for (ptrdiff_t i = 0; i < n; i++) {
             const REAL re = from[2 * (i * columns + c)], im = from[2 * (i * columns + c) + 1];
-            to[2 * i] = to[ld + 2 * i + 1] = re;
+            to[2 * i] = to[step + 2 * i + 1] = re;
             to[2 * i + 1] = -im;
-            to[ld + 2 * i] = im;
+            to[step + 2 * i] = im;
         }
-        memset(to + 2 * n, 0, (size_t)(ld - 2 * n) * sizeof(REAL));
-        memset(to + ld + 2 * n, 0, (size_t)(ld - 2 * n) * sizeof(REAL));
+        memset(to + 2 * n, 0, (size_t)(step - 2 * n) * sizeof(REAL));
+        memset(to + step + 2 * n, 0, (size_t)(step - 2 * n) * sizeof(REAL));
     }
 }
 
@@ -90,7 +95,6 @@ INLINE void T(product_any)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
     const ptrdiff_t height = (rows + blocks - 1) / blocks;
     for (ptrdiff_t from = 0; from < ld; from += STRIP) {
         const ptrdiff_t to = from + STRIP < ld ? from + STRIP : ld;
-        fetch(ahead, to - from, ld);
         for (ptrdiff_t r = 0; r < rows; r += height) {
             const ptrdiff_t these = rows - r < height ? rows - r : height;
             const ptrdiff_t end = upper && r + these < columns ? r + these : columns;
@@ -105,15 +109,16 @@ INLINE void T(product_any)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
                 }
             const REAL *rows_at = strip - from;
             for (ptrdiff_t c = 0; c < end; c += 2) {
-                const REAL *f_c = f + 2 * c * ld;
+                const REAL *f_c = f + 2 * c * T(stride)(ld);
+                fetch(ahead, to - from, ld * blocks * ((columns + 1) / 2));
                 V *part = sums + 2 * c * ld_out + r;
 #define CALL(constant) \
-    T(product_block)(constant, 4, from, to, rows_at, STRIP, f_c, ld, part, ld_out)
+    T(product_block)(constant, 4, from, to, rows_at, STRIP, f_c, T(stride)(ld), part, ld_out)
                 if (c + 1 < columns)
                     CONSTANT_ROWS(these, CALL)
 #undef CALL
 #define CALL(constant) \
-    T(product_block)(constant, 2, from, to, rows_at, STRIP, f_c, ld, part, ld_out)
+    T(product_block)(constant, 2, from, to, rows_at, STRIP, f_c, T(stride)(ld), part, ld_out)
                 else
                     CONSTANT_ROWS(these, CALL)
 #undef CALL
@@ -190,13 +195,14 @@ static void T(pull_back)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const 
     const ptrdiff_t height = (rows + blocks - 1) / blocks;
     for (ptrdiff_t from = 0; from < ld; from += STRIP) {
         const ptrdiff_t to = from + STRIP < ld ? from + STRIP : ld;
-        fetch(ahead, to - from, ld);
         for (ptrdiff_t r = 0; r < rows; r += height) {
+            fetch(ahead, to - from, ld * blocks);
             const ptrdiff_t these = rows - r < height ? rows - r : height;
             const ptrdiff_t waves = 2 * (lower ? r + these : columns);
             const REAL *e_r = e + r * step, *o_r = omega + 2 * r * columns;
-#define CALL(constant)                                                                     \
-    T(pull_back_block)(constant, waves, from, to, ld, e_r, step, f, o_r, 2 * columns, gradient)
+#define CALL(constant)                                                                      \
+    T(pull_back_block)(constant, waves, from, to, T(stride)(ld), e_r, step, f, o_r, 2 * columns, \
+                       gradient)
             CONSTANT_ROWS(these, CALL)
 #undef CALL
         }

@@ -23,27 +23,29 @@ INLINE double read_one(int single, const void *from, idx i) {
 
 /* Waves of the columns of an n x columns matrix (passes.inc.h). */
 static void read_waves(int single, idx n, idx columns, idx ld, const void *from, double *to) {
-    memset(to, 0, (size_t)(2 * columns * ld) * 8);
-    for (idx c = 0; c < columns; c++, to += 2 * ld)
+    const idx step = stride_d(ld);
+    memset(to, 0, (size_t)(2 * columns * step) * 8);
+    for (idx c = 0; c < columns; c++, to += 2 * step)
         for (idx i = 0; i < n; i++) {
-            to[2 * i] = to[ld + 2 * i + 1] = read_one(single, from, 2 * (i * columns + c));
-            to[ld + 2 * i] = read_one(single, from, 2 * (i * columns + c) + 1);
-            to[2 * i + 1] = -to[ld + 2 * i];
+            to[2 * i] = to[step + 2 * i + 1] = read_one(single, from, 2 * (i * columns + c));
+            to[step + 2 * i] = read_one(single, from, 2 * (i * columns + c) + 1);
+            to[2 * i + 1] = -to[step + 2 * i];
         }
 }
 
 /* Waves of the conjugates of rows (K x n): F_0 is the row itself, F_1 = (-im, re, ...). */
 static void read_conjugates(int single, idx rows, idx n, idx ld, const void *from, double *to) {
-    for (idx r = 0; r < rows; r++, to += 2 * ld) {
+    const idx step = stride_d(ld);
+    for (idx r = 0; r < rows; r++, to += 2 * step) {
         for (idx i = 0; i < 2 * n; i += 2) {
             const double re = read_one(single, from, r * 2 * n + i);
             const double im = read_one(single, from, r * 2 * n + i + 1);
-            to[i] = to[ld + i + 1] = re;
+            to[i] = to[step + i + 1] = re;
             to[i + 1] = im;
-            to[ld + i] = -im;
+            to[step + i] = -im;
         }
-        for (idx i = 2 * n; i < ld; i++)
-            to[i] = to[ld + i] = 0;
+        for (idx i = 2 * n; i < step; i++)
+            to[i] = to[step + i] = 0;
     }
 }
 
@@ -87,7 +89,7 @@ static double rank_tolerance(int single, idx rows, idx columns) {
 
 /* X = E E^H of the rows in w->conjugates, every other one of which is a row of E. */
 static void find_gram(work_d *w, double *gram) {
-    product_any_d(w->K, w->K, w->ld, NULL, w->conjugates, 2 * w->ld, w->conjugates, 1, &w->ahead,
+    product_any_d(w->K, w->K, w->ld, NULL, w->conjugates, 2 * stride_d(w->ld), w->conjugates, 1, &w->ahead,
               w->strip, w->sums, gram, w->ldk);
     mirror(w->K, w->ldk, gram);
 }
@@ -143,7 +145,7 @@ static void to_interleaved(idx rows, idx ld, const double *restrict from, double
 static void find_feed_gram(work_d *w, const double *waves, double *gram) {
     for (idx i = 0; i < w->ld; i += WD)
         store(w->squares + i, load(w->twice + i) * load(w->twice + i));
-    product_any_d(w->L, w->L, w->ld, w->squares, waves, 2 * w->ld, waves, 1, &w->ahead, w->strip,
+    product_any_d(w->L, w->L, w->ld, w->squares, waves, 2 * stride_d(w->ld), waves, 1, &w->ahead, w->strip,
               w->sums, gram, w->ldl);
     mirror(w->L, w->ldl, gram);
 }
@@ -173,7 +175,7 @@ static int zero_forcing(hf_shape s, hf_operand effective, hf_operand power, void
             rank[b] = K;
             write_precoder(s.single, &w, item, psi, trace(K, w.ldk, psi), target, precoder, at);
         } else { /* G^+ = Q^H J */
-            to_planar(K, w.ld, w.conjugates, 2 * w.ld, w.spare);
+            to_planar(K, w.ld, w.conjugates, 2 * stride_d(w.ld), w.spare);
             rank[b] = jacobi_inverse(K, w.ld / 2, rank_tolerance(s.single, K, M), w.spare, psi,
                                      w.ldk);
             const double spent = norm2(K, w.ld / 2, w.spare);
@@ -267,7 +269,7 @@ static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_opera
         read_reals(s.single, N, N, item_d(amplitudes, b), w.slope);
         duplicate_d(N, w.ld, w.slope, w.twice);
         find_feed_gram(&w, w.waves, gram);
-        product_d(L, K, w.ld, w.twice, w.waves, 2 * w.ld, w.conjugates, &w.ahead, w.strip,
+        product_d(L, K, w.ld, w.twice, w.waves, 2 * stride_d(w.ld), w.conjugates, &w.ahead, w.strip,
                   w.sums, w.beams_out, w.ldl);
         dagger(K, L, w.beams_out, w.ldl, target, w.ldk); /* B^H W */
         memcpy(w.feeds, gram, (size_t)(2 * L * w.ldl) * 8);
@@ -281,7 +283,7 @@ static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_opera
         } else {
             for (idx l = 0; l < L; l++)
                 for (idx i = 0; i < w.ld; i++)
-                    w.waves[l * w.ld + i] = w.twice[i] * w.waves[2 * l * w.ld + i];
+                    w.waves[l * w.ld + i] = w.twice[i] * w.waves[2 * l * stride_d(w.ld) + i];
             to_planar(L, w.ld, w.waves, w.ld, w.spare);
             jacobi_inverse(L, w.ld / 2, rank_tolerance(s.single, N, L), w.spare, rotation, w.ldl);
             to_interleaved(L, w.ld, w.spare, w.waves);

@@ -152,12 +152,12 @@ static double dot(const problem *p, const double *a, const double *b) {
  * parts for l < r.  S is their sum with m_n^2, a quarter of the work of the passes; for surfaces
  * so large that these rows leave the second-level cache, the passes are as fast. */
 static void pair_up(const problem *p, const double *waves, double *to) {
-    const idx L = p->w.L, ld = p->w.ld, n = p->n;
+    const idx L = p->w.L, step = stride_d(p->w.ld), n = p->n;
     memset(to, 0, (size_t)(p->products * n) * 8);
     for (int imaginary = 0; imaginary < 2; imaginary++)
         for (idx l = 0; l < L; l++)
             for (idx r = l + imaginary; r < L; r++, to += n) {
-                const double *a = waves + 2 * l * ld, *b = waves + 2 * r * ld; /* conj Phi */
+                const double *a = waves + 2 * l * step, *b = waves + 2 * r * step; /* conj Phi */
                 for (idx i = 0; i < n; i++)
                     to[i] = imaginary ? a[2 * i + 1] * b[2 * i] - a[2 * i] * b[2 * i + 1]
                                       : a[2 * i] * b[2 * i] + a[2 * i + 1] * b[2 * i + 1];
@@ -173,10 +173,11 @@ static int load_problem(problem *p, hf_problem from, idx b) {
         const idx bytes = 2 * w->N * w->L * (p->single ? 4 : 8);
         for (idx g = 0; g < p->phases; g++)
             read_waves(p->single, w->N, w->L, w->ld, phase + g * bytes,
-                       w->waves + 2 * g * w->L * w->ld);
-        p->phase_size = norm2(p->phases * w->L, w->ld, w->waves);
+                       w->waves + 2 * g * w->L * stride_d(w->ld));
+        p->phase_size = norm2(p->phases * w->L, stride_d(w->ld), w->waves);
         for (idx g = 0; p->products && g < p->phases; g++)
-            pair_up(p, w->waves + 2 * g * w->L * w->ld, p->pairs + g * p->products * p->n);
+            pair_up(p, w->waves + 2 * g * w->L * stride_d(w->ld),
+                    p->pairs + g * p->products * p->n);
     }
     read_reals(p->single, w->N, p->n, item_d(from.amplitudes, b), p->m);
     memcpy(w->weights, item_d(from.weights, b), (size_t)w->K * 8);
@@ -191,7 +192,7 @@ INLINE const double *channel_of(const problem *p, idx f) {
 }
 
 INLINE const double *waves_of(const problem *p, idx f) {
-    return p->w.waves + (p->phases > 1 ? 2 * f * p->w.L * p->w.ld : 0);
+    return p->w.waves + (p->phases > 1 ? 2 * f * p->w.L * stride_d(p->w.ld) : 0);
 }
 
 static void set_amplitudes(problem *p, const double *m) {
@@ -240,7 +241,7 @@ static void pull_back_feeds(problem *p, idx f) {
                 for (idx c = 0; c < w->ldl; c++)
                     row[c] *= c > r ? 2 : c == r;
             }
-        pull_back_d(w->L, w->L, w->ld, waves_of(p, f), 2 * w->ld, waves_of(p, f), 1, w->feeds,
+        pull_back_d(w->L, w->L, w->ld, waves_of(p, f), 2 * stride_d(w->ld), waves_of(p, f), 1, w->feeds,
                     w->ldl, &w->ahead, w->omega, w->slope);
         return;
     }
@@ -1214,7 +1215,7 @@ static void load_descent(const problem *p, descent *d) {
                 IM(d->columns, f * p->n + n, w->ldk)[k] = IM(d->rows, f * w->K + k, p->n)[n];
             }
     for (idx g = 0; g < p->phases * w->L; g++) /* the first wave of a feed is conj Phi */
-        part(p, 1, w->waves + 2 * g * w->ld, d->phase + g * 2 * p->n);
+        part(p, 1, w->waves + 2 * g * stride_d(w->ld), d->phase + g * 2 * p->n);
 }
 
 /* Adds channel f's part of the slopes and curvatures of WD elements from `at` on, and of what a
