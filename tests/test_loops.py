@@ -55,6 +55,8 @@ FEW_USERS = [  # zero forcing exists
     Shape(13, 3, 3, 2, 2),
     Shape(64, 6, 6),
     Shape(40, 9, 8),
+    Shape(30, 10, 10),  # rows of two vectors
+    Shape(1100, 8, 2),  # too large for the table of the products of feeds
 ]
 MANY_USERS = [Shape(12, 3, 5), Shape(7, 1, 2), Shape(8, 2, 4, 2, 2)]
 
