@@ -65,8 +65,8 @@ def main() -> None:
     surface = hf.Surface(shape=shape, feeds=FEEDS)
     ways: dict[str, dict[str, Any] | None] = {
         "cold": None,
-        "warm, 1 + 2 iterations": {"zf_iterations": 1, "iterations": 2},
         "warm, 0 + 3 iterations": {"zf_iterations": 0, "iterations": 3},
+        "warm, 0 + 12 iterations": {"zf_iterations": 0, "iterations": 12},
         "warm, all iterations": {},
         "kept, beams alone": BEAMS_ONLY,
     }
