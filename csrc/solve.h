@@ -933,7 +933,7 @@ static int variable_projection(hf_shape s, hf_problem given, hf_operand min_rate
         double rate = -INFINITY, zf_rate = -INFINITY;
         int64_t made = 0, random = 1;
         uint8_t converged = 0;
-        for (int64_t c = 0; c < (prelude ? candidates : 1); c++) {
+        for (int64_t c = 0; c < (prelude && candidates > 1 ? candidates : 1); c++) {
             double forced_rate = -INFINITY;
             int64_t steps = 0;
             memcpy(p->m, p->start, bytes);

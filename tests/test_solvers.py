@@ -781,6 +781,8 @@ BAD: list[tuple[str, Any, type[Exception]]] = [
     ("iterations", -1, ValueError),
     ("iterations", 2.5, TypeError),
     ("sweeps", -1, ValueError),
+    ("candidates", 0, ValueError),
+    ("candidates", 1.5, TypeError),
     ("tolerance", -1.0, ValueError),
     ("tolerance", "tight", TypeError),
     ("step", 0.1, TypeError),

@@ -227,7 +227,7 @@ def _options(name: str, options: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]
     recorded = 0
     for option, value in zip(OPERATORS[name].options, options, strict=True):
         if OPTIONS[option] is int:
-            value = _integer(option, value, 0)
+            value = _integer(option, value, 1 if option == "candidates" else 0)
             recorded += value + 1 if option.endswith("iterations") else 0
         elif OPTIONS[option] is float:
             if not isinstance(value, Real):

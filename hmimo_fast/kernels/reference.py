@@ -769,7 +769,7 @@ def variable_projection(
     rate, forced_rate, made, random, converged = -np.inf, -np.inf, 0, 1, False
     best, psi = start, np.zeros((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
     forced, forced_psi = best, psi
-    for candidate in range(candidates if prelude > 0 else 1):
+    for candidate in range(max(candidates, 1) if prelude > 0 else 1):
         tried, rates = start, np.full(zf_iterations + 1, np.nan)
         if candidate > 0:
             tried, random = _dimmed(start, random)
