@@ -224,17 +224,24 @@ static void mirror(idx n, idx ld, double *a) {
         im[r] = load(IM(a, r, ld));                    \
     }
 
+/* Largest entry of a diagonal, at least 0, from its rows. */
+INLINE double most(const int n, const VD *rows) {
+    VD largest = {0};
+    UNROLLED
+    for (int j = 0; j < n; j++) {
+        const VD entry = lane(rows[j], j);
+        largest = pick(entry > largest, entry, largest);
+    }
+    return largest[0];
+}
+
 /* a = L D L^H for Hermitian a: L^H - I is left above the diagonal and D^{-1/2} on it, what is
  * below is rubbish.  With U = D^{1/2} L^H this is a = U^H U, but no pivot waits for a root.
  * Returns the smallest pivot over the largest diagonal entry: not above 0, or NaN, is failure. */
 INLINE double factor_registers(const int n, double *a) {
     LOAD_ROWS(n, a, WD)
-    VD largest = {0}, smallest = splat(INFINITY);
-    UNROLLED
-    for (int j = 0; j < n; j++) {
-        const VD entry = lane(re[j], j);
-        largest = pick(entry > largest, entry, largest);
-    }
+    const double largest = most(n, re);
+    VD smallest = splat(INFINITY);
     UNROLLED
     for (int j = 0; j < n; j++) {
         const VD pivot = lane(re[j], j), inverse = 1 / pivot;
@@ -249,7 +256,7 @@ INLINE double factor_registers(const int n, double *a) {
         store(IM(a, j, WD), im[j] * inverse);
         RE(a, j, WD)[j] = sqrt(inverse[0]);
     }
-    return smallest[0] / largest[0];
+    return smallest[0] / largest;
 }
 
 static double factor_any(idx n, idx ld, double *a) {
@@ -357,12 +364,8 @@ static void solve_upper(idx n, const double *restrict u, idx ld_u, idx ld, doubl
  * (Gauss-Jordan); row_i -= a_ij / a_jj row_j, where only the last step waits for the quotient. */
 INLINE double invert_registers(const int n, double *a) {
     LOAD_ROWS(n, a, WD)
-    VD largest = {0}, smallest = splat(INFINITY);
-    UNROLLED
-    for (int j = 0; j < n; j++) {
-        const VD entry = lane(re[j], j);
-        largest = pick(entry > largest, entry, largest);
-    }
+    const double largest = most(n, re);
+    VD smallest = splat(INFINITY);
     UNROLLED
     for (int j = 0; j < n; j++) {
         const VI here = only(j);
@@ -386,7 +389,7 @@ INLINE double invert_registers(const int n, double *a) {
         store(RE(a, r, WD), re[r]);
         store(IM(a, r, WD), im[r]);
     }
-    return smallest[0] / largest[0];
+    return smallest[0] / largest;
 }
 
 static double invert_any(idx n, idx ld, double *a, double *inverse) {
