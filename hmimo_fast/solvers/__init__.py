@@ -38,9 +38,8 @@ METHODS: dict[str, tuple[Callable[..., Found], bool]] = {
     "mbdnn": (mbdnn, False),
 }
 
-#: Least amplitude of random starts where the first start is all on: in the best of four as good
-#: as 0 under `radiated` power and better under `digital` (64 elements, 10 dB).
-_DIMMEST = 0.3
+#: Least amplitude of random starts where the first start is all on.
+_DIMMEST = 0.5
 
 
 def solve(
@@ -94,7 +93,7 @@ def solve(
         of all users.
     starts : int
         Runs from this many starts, the best of which is kept; all but the first are random,
-        uniform on [0, 1], or on [0.3, 1] for ``zf`` and ``joint``.
+        uniform on [0, 1], or on [0.5, 1] for ``zf`` and ``joint``.
     start : (..., N) real, optional
         The first start, for example the amplitudes of the channel a moment ago; by default all
         elements on, or random for the published methods.
