@@ -11,8 +11,8 @@
  * are matrix products of full vectors.  Rows have ld = 2 N reals padded with zeros to 2 W.
  */
 
-/* Distance of waves whose rows have ld reals: an odd number of cache lines, so that the waves of one
- * element do not compete for one set of the cache where N is a power of two. */
+/* Distance of waves whose rows have ld reals: an odd number of cache lines, so that the waves of
+ * one element do not compete for one set of the cache where N is a power of two. */
 INLINE ptrdiff_t T(stride)(ptrdiff_t ld) { return ld + W; }
 
 /* rows x 2 n reals, padded to ld. */
@@ -87,10 +87,10 @@ INLINE V T(add_lanes)(const V *sums) {
  * upper: only what the upper half of a Hermitian result needs.  ahead: fetched meanwhile.
  * sums: workspace of 2 columns * ld_out vectors; strip: of MOST_ROWS * STRIP reals. */
 INLINE void T(product_any)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
-                       const REAL *restrict scale, const REAL *restrict e, ptrdiff_t step,
-                       const REAL *restrict f, const int upper, hf_ahead *ahead,
-                       REAL *restrict strip, V *restrict sums, double *restrict out,
-                       ptrdiff_t ld_out) {
+                           const REAL *restrict scale, const REAL *restrict e, ptrdiff_t step,
+                           const REAL *restrict f, const int upper, hf_ahead *ahead,
+                           REAL *restrict strip, V *restrict sums, double *restrict out,
+                           ptrdiff_t ld_out) {
     const ptrdiff_t blocks = (rows + MOST_ROWS - 1) / MOST_ROWS;
     const ptrdiff_t height = (rows + blocks - 1) / blocks;
     for (ptrdiff_t from = 0; from < ld; from += STRIP) {
@@ -125,7 +125,7 @@ INLINE void T(product_any)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
             }
         }
     }
-    for (ptrdiff_t c = 0; c < 2 * columns; c++)
+    for (ptrdiff_t c = 0; c < 2 * columns; c++) /* so that no lane below asks if it is padding */
         for (ptrdiff_t r = rows; r < ld_out; r++)
             sums[c * ld_out + r] = (V){0};
     typedef double V_double __attribute__((vector_size(W * 8), may_alias));
@@ -154,7 +154,8 @@ static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
 /* gradient[n] += Re sum_r conj(e_r) sum_c Omega_rc conj(f_c) at each element n, Omega as
  * (re, im) pairs of the columns; `rows` is a constant. */
 INLINE void T(pull_back_block)(const int rows, ptrdiff_t waves, ptrdiff_t from, ptrdiff_t to,
-                               ptrdiff_t ld, const REAL *restrict e, ptrdiff_t step, const REAL *restrict f,
+                               ptrdiff_t ld, const REAL *restrict e, ptrdiff_t step,
+                               const REAL *restrict f,
                                const REAL *restrict omega, ptrdiff_t ld_omega,
                                REAL *restrict gradient) {
     for (ptrdiff_t i = from; i < to; i += 2 * W) {
@@ -208,4 +209,3 @@ static void T(pull_back)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const 
         }
     }
 }
-

@@ -89,8 +89,8 @@ static double rank_tolerance(int single, idx rows, idx columns) {
 
 /* X = E E^H of the rows in w->conjugates, every other one of which is a row of E. */
 static void find_gram(work_d *w, double *gram) {
-    product_any_d(w->K, w->K, w->ld, NULL, w->conjugates, 2 * stride_d(w->ld), w->conjugates, 1, &w->ahead,
-              w->strip, w->sums, gram, w->ldk);
+    product_any_d(w->K, w->K, w->ld, NULL, w->conjugates, 2 * stride_d(w->ld), w->conjugates, 1,
+                  &w->ahead, w->strip, w->sums, gram, w->ldk);
     mirror(w->K, w->ldk, gram);
 }
 
@@ -145,8 +145,8 @@ static void to_interleaved(idx rows, idx ld, const double *restrict from, double
 static void find_feed_gram(work_d *w, const double *waves, double *gram) {
     for (idx i = 0; i < w->ld; i += WD)
         store(w->squares + i, load(w->twice + i) * load(w->twice + i));
-    product_any_d(w->L, w->L, w->ld, w->squares, waves, 2 * stride_d(w->ld), waves, 1, &w->ahead, w->strip,
-              w->sums, gram, w->ldl);
+    product_any_d(w->L, w->L, w->ld, w->squares, waves, 2 * stride_d(w->ld), waves, 1, &w->ahead,
+                  w->strip, w->sums, gram, w->ldl);
     mirror(w->L, w->ldl, gram);
 }
 
@@ -269,8 +269,8 @@ static int project(hf_shape s, hf_operand amplitudes, hf_operand phase, hf_opera
         read_reals(s.single, N, N, item_d(amplitudes, b), w.slope);
         duplicate_d(N, w.ld, w.slope, w.twice);
         find_feed_gram(&w, w.waves, gram);
-        product_d(L, K, w.ld, w.twice, w.waves, 2 * stride_d(w.ld), w.conjugates, &w.ahead, w.strip,
-                  w.sums, w.beams_out, w.ldl);
+        product_d(L, K, w.ld, w.twice, w.waves, 2 * stride_d(w.ld), w.conjugates, &w.ahead,
+                  w.strip, w.sums, w.beams_out, w.ldl);
         dagger(K, L, w.beams_out, w.ldl, target, w.ldk); /* B^H W */
         memcpy(w.feeds, gram, (size_t)(2 * L * w.ldl) * 8);
         if (!isfinite(trace(L, w.ldl, gram) + norm2(L, w.ldk, target))) {

@@ -11,8 +11,8 @@
 #include "precode.h"
 
 #define MEMORY 3              /* steps that an ascent remembers */
-#define FITTINGS 3            /* of all elements on to the channel */
-#define ALIKE 1e-8             /* of a user's gain: keeps channels that depend apart */
+#define FITTINGS 3            /* rounds of the fit of a start to the channel */
+#define ALIKE 1e-8            /* of a user's gain: keeps channels that depend apart */
 #define RECENT 5              /* rates, the least of which a step must exceed */
 #define FIRST_MOVE 0.2        /* of the element with the largest gradient */
 #define HEADROOM 10           /* of m under `radiated` power, whose scale is free */
@@ -81,7 +81,8 @@ static size_t lay_out_problem(problem *p, char *memory) {
     p->bent = take_d(&a, p->n, 8);
     p->moves = take_d(&a, MEMORY * p->n, 8);
     p->bends = take_d(&a, MEMORY * p->n, 8);
-    double **psis[] = {&p->psi, &p->trial_psi, &p->best_psi, &p->zf_psi, &p->kept_psi, &p->kept_zf_psi, &p->metric};
+    double **psis[] = {&p->psi,      &p->trial_psi,   &p->best_psi, &p->zf_psi,
+                       &p->kept_psi, &p->kept_zf_psi, &p->metric};
     for (int i = 0; i < 7; i++)
         *psis[i] = take_d(&a, p->F * p->psi_size, 8);
     p->beams = take_d(&a, p->F * 2 * w->L * w->ldk, 8);
@@ -149,8 +150,8 @@ static double dot(const problem *p, const double *a, const double *b) {
 }
 
 /* Rows over the elements of conj(Phi_nl) Phi_nr: the real parts for l <= r, then the imaginary
- * parts for l < r.  S is their sum with m_n^2, a quarter of the work of the passes; for surfaces
- * so large that these rows leave the second-level cache, the passes are as fast. */
+ * parts for l < r.  S is their sum with m_n^2, a quarter of the work of the passes, which surfaces
+ * take whose rows would leave the second-level cache. */
 static void pair_up(const problem *p, const double *waves, double *to) {
     const idx L = p->w.L, step = stride_d(p->w.ld), n = p->n;
     memset(to, 0, (size_t)(p->products * n) * 8);
@@ -241,8 +242,8 @@ static void pull_back_feeds(problem *p, idx f) {
                 for (idx c = 0; c < w->ldl; c++)
                     row[c] *= c > r ? 2 : c == r;
             }
-        pull_back_d(w->L, w->L, w->ld, waves_of(p, f), 2 * stride_d(w->ld), waves_of(p, f), 1, w->feeds,
-                    w->ldl, &w->ahead, w->omega, w->slope);
+        pull_back_d(w->L, w->L, w->ld, waves_of(p, f), 2 * stride_d(w->ld), waves_of(p, f), 1,
+                    w->feeds, w->ldl, &w->ahead, w->omega, w->slope);
         return;
     }
     double *to = p->packed;

@@ -96,7 +96,8 @@ def solve(
         uniform on [0, 1], or on [0.5, 1] for ``zf`` and ``joint``.
     start : (..., N) real, optional
         The first start, for example the amplitudes of the channel a moment ago; by default all
-        elements on, or random for the published methods.
+        elements on, or random for the published methods.  ``zf`` and ``joint`` fit it to the
+        channel first, but for ``joint`` with ``zf_iterations=0``, which keeps to it.
     seed : int
         Seed of the random starts; an item's depends on its index in the batch alone.
     threads : int, optional
