@@ -1,211 +1,243 @@
-/* The passes over the N elements, once for each precision.
+/* The two passes over the N elements, and the products of the feeds.
  *
- * Included with REAL, V, V_any, W, EVEN, ODD and T(name) defined.  Complex products over the
- * elements are real ones here.  A channel row stays interleaved as it comes,
- * E = (re_0, im_0, re_1, ...), and each column f of the phase becomes two *waves*
- *
- *     F_0 = (re f_0, -im f_0, re f_1, ...)      F_1 = (im f_0, re f_0, im f_1, ...)
- *
- * so that sum_n e_n f_n = E . F_0 + j E . F_1, and Re sum_n conj(e_n) o conj(f_n) is the sum
- * of E * (re o F_0 + im o F_1).  Nothing is split or transposed for a channel, and both passes
- * are matrix products of full vectors.  Rows have ld = 2 N reals padded with zeros to 2 W.
+ * Included for each way in which a problem holds its phase: CWAVE is the complex number of one
+ * element and feed, WAVE a real one, and PASS(name) the name of that version.  A pack whose
+ * problems share the phase has plain numbers there (creal, real); a lone problem, and a pack in
+ * which every problem has a phase of its own, vectors (cvec, vec).
  */
 
-/* Distance of waves whose rows have ld reals: an odd number of cache lines, so that the waves of
- * one element do not compete for one set of the cache where N is a power of two. */
-INLINE ptrdiff_t T(stride)(ptrdiff_t ld) { return ld + W; }
+#if REGISTERS == 32
+#define FORWARD_USERS 2
+#define BACKWARD_ELEMENTS 2
+#define BACKWARD_USERS 3
+#define PAIR_BLOCK 18
+#else
+#define FORWARD_USERS 1
+#define BACKWARD_ELEMENTS 2
+#define BACKWARD_USERS 2
+#define PAIR_BLOCK 12
+#endif
+#define FORWARD_FEEDS 6
+/* One number of a phase in every lane. */
+#define WAVE_VEC(x) ((x) - (vec){0})
 
-/* rows x 2 n reals, padded to ld. */
-static void T(copy_rows)(ptrdiff_t rows, ptrdiff_t n, ptrdiff_t ld, const REAL *restrict from,
-                         REAL *restrict to) {
-    for (ptrdiff_t r = 0; r < rows; r++) {
-        memcpy(to + r * ld, from + r * 2 * n, (size_t)(2 * n) * sizeof(REAL));
-        memset(to + r * ld + 2 * n, 0, (size_t)(ld - 2 * n) * sizeof(REAL));
-    }
-}
-
-/* Waves, two rows for each of the columns of an n x columns interleaved matrix. */
-static void T(make_waves)(ptrdiff_t n, ptrdiff_t columns, ptrdiff_t ld,
-                          const REAL *restrict from, REAL *restrict to) {
-    const ptrdiff_t step = T(stride)(ld);
-    for (ptrdiff_t c = 0; c < columns; c++, to += 2 * step) {
-        for (ptrdiff_t i = 0; i < n; i++) {
-            const REAL re = from[2 * (i * columns + c)], im = from[2 * (i * columns + c) + 1];
-            to[2 * i] = to[step + 2 * i + 1] = re;
-            to[2 * i + 1] = -im;
-            to[step + 2 * i] = im;
+INLINE void PASS(forward_block)(const int users, const int feeds, idx n, const cvec *restrict h,
+                                idx K, const CWAVE *restrict phi, idx L, const vec *restrict m,
+                                cpx *restrict out) {
+    vec sum[2 * FORWARD_USERS * FORWARD_FEEDS];
+    for (int i = 0; i < 2 * users * feeds; i++)
+        sum[i] = (vec){0};
+    for (idx i = 0; i < n; i++) {
+        const vec scale = m[i];
+        vec re[FORWARD_USERS], im[FORWARD_USERS];
+        for (int u = 0; u < users; u++) {
+            re[u] = h[i * K + u].re * scale;
+            im[u] = h[i * K + u].im * scale;
         }
-        memset(to + 2 * n, 0, (size_t)(step - 2 * n) * sizeof(REAL));
-        memset(to + step + 2 * n, 0, (size_t)(step - 2 * n) * sizeof(REAL));
-    }
-}
-
-/* (m_0, m_0, m_1, m_1, ...), padded to ld. */
-static void T(duplicate)(ptrdiff_t n, ptrdiff_t ld, const REAL *restrict m, REAL *restrict to) {
-    for (ptrdiff_t i = 0; i < n; i++)
-        to[2 * i] = to[2 * i + 1] = m[i];
-    memset(to + 2 * n, 0, (size_t)(ld - 2 * n) * sizeof(REAL));
-}
-
-/* The sum over i of E_r[i] F_j[i] as vectors of partial sums, begun at from = 0 and gone on with
- * after; rows and waves are constants whose sums all stay in registers. */
-INLINE void T(product_block)(const int rows, const int waves, ptrdiff_t from, ptrdiff_t to,
-                             const REAL *restrict e, ptrdiff_t step, const REAL *restrict f,
-                             ptrdiff_t ld, V *restrict sums, ptrdiff_t ld_sums) {
-    V sum[MOST_ROWS][4];
-    for (int r = 0; r < rows; r++)
-        for (int j = 0; j < waves; j++)
-            sum[r][j] = from ? sums[j * ld_sums + r] : (V){0};
-    for (ptrdiff_t i = from; i < to; i += W) {
-        V wave[4];
-        for (int j = 0; j < waves; j++)
-            wave[j] = *(const V *)(f + j * ld + i);
-        for (int r = 0; r < rows; r++) {
-            const V row = *(const V *)(e + r * step + i);
-            for (int j = 0; j < waves; j++)
-                sum[r][j] += row * wave[j];
-        }
-    }
-    for (int r = 0; r < rows; r++)
-        for (int j = 0; j < waves; j++)
-            sums[j * ld_sums + r] = sum[r][j];
-}
-
-/* One vector with the sum over the lanes of each of W vectors. */
-INLINE V T(add_lanes)(const V *sums) {
-    V level[W];
-    for (int i = 0; i < W; i++)
-        level[i] = sums[i];
-    for (int width = W / 2; width >= 1; width /= 2)
-        for (int i = 0; i < width; i++)
-            level[i] = EVEN(level[2 * i], level[2 * i + 1]) + ODD(level[2 * i], level[2 * i + 1]);
-    return level[0];
-}
-
-/* out = (E diag(scale) F^T)^H, (columns x rows) in planar double rows of ld_out, from `rows`
- * rows `step` apart and the waves of `columns` columns; scale has ld reals, or is NULL for ones.
- * upper: only what the upper half of a Hermitian result needs.  ahead: fetched meanwhile.
- * sums: workspace of 2 columns * ld_out vectors; strip: of MOST_ROWS * STRIP reals. */
-INLINE void T(product_any)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
-                           const REAL *restrict scale, const REAL *restrict e, ptrdiff_t step,
-                           const REAL *restrict f, const int upper, hf_ahead *ahead,
-                           REAL *restrict strip, V *restrict sums, double *restrict out,
-                           ptrdiff_t ld_out) {
-    const ptrdiff_t blocks = (rows + MOST_ROWS - 1) / MOST_ROWS;
-    const ptrdiff_t height = (rows + blocks - 1) / blocks;
-    for (ptrdiff_t from = 0; from < ld; from += STRIP) {
-        const ptrdiff_t to = from + STRIP < ld ? from + STRIP : ld;
-        for (ptrdiff_t r = 0; r < rows; r += height) {
-            const ptrdiff_t these = rows - r < height ? rows - r : height;
-            const ptrdiff_t end = upper && r + these < columns ? r + these : columns;
-            for (ptrdiff_t j = 0; j < these; j++)
-                for (ptrdiff_t i = from; i < to; i += W) {
-                    const REAL *at = e + (r + j) * step + i;
-                    V row = *(const V_any *)at;
-                    __builtin_prefetch(at + STRIP);
-                    if (scale)
-                        row *= *(const V *)(scale + i);
-                    *(V *)(strip + j * STRIP + i - from) = row;
-                }
-            const REAL *rows_at = strip - from;
-            for (ptrdiff_t c = 0; c < end; c += 2) {
-                const REAL *f_c = f + 2 * c * T(stride)(ld);
-                fetch(ahead, to - from, ld * blocks * ((columns + 1) / 2));
-                V *part = sums + 2 * c * ld_out + r;
-#define CALL(constant) \
-    T(product_block)(constant, 4, from, to, rows_at, STRIP, f_c, T(stride)(ld), part, ld_out)
-                if (c + 1 < columns)
-                    CONSTANT_ROWS(these, CALL)
-#undef CALL
-#define CALL(constant) \
-    T(product_block)(constant, 2, from, to, rows_at, STRIP, f_c, T(stride)(ld), part, ld_out)
-                else
-                    CONSTANT_ROWS(these, CALL)
-#undef CALL
+        for (int l = 0; l < feeds; l++) {
+            const vec p = WAVE_VEC(phi[i * L + l].re), q = WAVE_VEC(phi[i * L + l].im);
+            for (int u = 0; u < users; u++) {
+                vec *to = sum + 2 * (u * feeds + l);
+                to[0] += re[u] * p;
+                to[1] += re[u] * q;
+            }
+            for (int u = 0; u < users; u++) {
+                vec *to = sum + 2 * (u * feeds + l);
+                to[0] -= im[u] * q;
+                to[1] += im[u] * p;
             }
         }
     }
-    for (ptrdiff_t c = 0; c < 2 * columns; c++) /* so that no lane below asks if it is padding */
-        for (ptrdiff_t r = rows; r < ld_out; r++)
-            sums[c * ld_out + r] = (V){0};
-    typedef double V_double __attribute__((vector_size(W * 8), may_alias));
-    const ptrdiff_t at_once = W / WD; /* rows of the result that one vector of sums holds */
-    for (ptrdiff_t c = 0; c < 2 * columns; c += at_once)
-        for (ptrdiff_t r = 0; r < ld_out; r += WD) {
-            V part[W];
-            for (int i = 0; i < W; i++)
-                part[i] = sums[(c + i / WD) * ld_out + r + i % WD];
-            const V_double total = __builtin_convertvector(T(add_lanes)(part), V_double);
-            for (int j = 0; j < at_once; j++) {
-                VD row;
-                memcpy(&row, (const double *)&total + j * WD, sizeof row);
-                *(VD *)(out + (c + j) * ld_out + r) = (c + j) & 1 ? -row : row;
-            }
+    num sums[2 * FORWARD_USERS * FORWARD_FEEDS];
+    totals(2 * users * feeds, sum, sums);
+    for (int u = 0; u < users; u++)
+        for (int l = 0; l < feeds; l++)
+            out[u * L + l] = (cpx){sums[2 * (u * feeds + l)], sums[2 * (u * feeds + l) + 1]};
+}
+
+/* G_kl = sum_n H_kn m_n Phi_nl. */
+static void PASS(forward)(idx K, idx L, idx n, const cvec *h, const CWAVE *phi, const vec *m,
+                          cpx *effective) {
+    const idx step = even_step(L, FORWARD_FEEDS);
+    for (idx k = 0; k < K; k += FORWARD_USERS)
+        for (idx l = 0; l < L; l += step) {
+            const idx feeds = least(step, L - l);
+            cpx *to = effective + k * L + l;
+#define WHOLE(c) PASS(forward_block)(FORWARD_USERS, c, n, h + k, K, phi + l, L, m, to)
+#define SINGLE(c) PASS(forward_block)(1, c, n, h + k, K, phi + l, L, m, to)
+            if (k + FORWARD_USERS <= K)
+                CONSTANT(feeds, WHOLE)
+            else
+                CONSTANT(feeds, SINGLE)
+#undef WHOLE
+#undef SINGLE
         }
 }
 
-static void T(product)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld,
-                       const REAL *restrict scale, const REAL *restrict e, ptrdiff_t step,
-                       const REAL *restrict f, hf_ahead *ahead, REAL *restrict strip,
-                       V *restrict sums, double *restrict out, ptrdiff_t ld_out) {
-    T(product_any)(rows, columns, ld, scale, e, step, f, 0, ahead, strip, sums, out, ld_out);
-}
-
-/* gradient[n] += Re sum_r conj(e_r) sum_c Omega_rc conj(f_c) at each element n, Omega as
- * (re, im) pairs of the columns; `rows` is a constant. */
-INLINE void T(pull_back_block)(const int rows, ptrdiff_t waves, ptrdiff_t from, ptrdiff_t to,
-                               ptrdiff_t ld, const REAL *restrict e, ptrdiff_t step,
-                               const REAL *restrict f,
-                               const REAL *restrict omega, ptrdiff_t ld_omega,
-                               REAL *restrict gradient) {
-    for (ptrdiff_t i = from; i < to; i += 2 * W) {
-        V low[MOST_ROWS], high[MOST_ROWS];
-        for (int r = 0; r < rows; r++)
-            low[r] = high[r] = (V){0};
-        for (ptrdiff_t j = 0; j < waves; j++) {
-            const V wave_low = *(const V *)(f + j * ld + i);
-            const V wave_high = *(const V *)(f + j * ld + i + W);
-            for (int r = 0; r < rows; r++) {
-                low[r] += omega[r * ld_omega + j] * wave_low;
-                high[r] += omega[r * ld_omega + j] * wave_high;
+INLINE void PASS(backward_block)(const int elements, const int users, const cvec *restrict h, idx K,
+                                 const CWAVE *restrict phi, idx L, const cpx *restrict omega,
+                                 vec *restrict sum) {
+    vec re[BACKWARD_ELEMENTS][BACKWARD_USERS], im[BACKWARD_ELEMENTS][BACKWARD_USERS];
+    for (int e = 0; e < elements; e++)
+        for (int u = 0; u < users; u++)
+            re[e][u] = im[e][u] = (vec){0};
+    for (idx l = 0; l < L; l++) {
+        vec p[BACKWARD_ELEMENTS], q[BACKWARD_ELEMENTS];
+        for (int e = 0; e < elements; e++) {
+            p[e] = WAVE_VEC(phi[e * L + l].re);
+            q[e] = WAVE_VEC(phi[e * L + l].im);
+        }
+        for (int u = 0; u < users; u++) {
+            const vec x = spread(omega[u * L + l].re), y = spread(omega[u * L + l].im);
+            for (int e = 0; e < elements; e++) {
+                re[e][u] += x * p[e];
+                im[e][u] -= x * q[e];
+                re[e][u] += y * q[e];
+                im[e][u] += y * p[e];
             }
         }
-        V sum_low = {0}, sum_high = {0};
-        for (int r = 0; r < rows; r++) {
-            sum_low += *(const V_any *)(e + r * step + i) * low[r];
-            sum_high += *(const V_any *)(e + r * step + i + W) * high[r];
-        }
-        *(V *)(gradient + i / 2) += EVEN(sum_low, sum_high) + ODD(sum_low, sum_high);
+    }
+    for (int e = 0; e < elements; e++)
+        for (int u = 0; u < users; u++)
+            sum[e] += h[e * K + u].re * re[e][u] + h[e * K + u].im * im[e][u];
+}
+
+/* slope_n = Re sum_k conj(H_kn) sum_l Omega_kl conj(Phi_nl). */
+static void PASS(backward)(idx K, idx L, idx n, const cvec *h, const CWAVE *phi, const cpx *omega,
+                           vec *restrict slope) {
+    for (idx i = 0; i < n; i += BACKWARD_ELEMENTS) {
+        const int pair = i + BACKWARD_ELEMENTS <= n;
+        vec sum[BACKWARD_ELEMENTS] = {{0}};
+        idx k = 0;
+#define BLOCK(e, u) \
+    PASS(backward_block)(e, u, h + i * K + k, K, phi + i * L, L, omega + k * L, sum)
+        for (; k + BACKWARD_USERS <= K; k += BACKWARD_USERS)
+            if (pair)
+                BLOCK(BACKWARD_ELEMENTS, BACKWARD_USERS);
+            else
+                BLOCK(1, BACKWARD_USERS);
+        for (; k < K; k++)
+            if (pair)
+                BLOCK(BACKWARD_ELEMENTS, 1);
+            else
+                BLOCK(1, 1);
+#undef BLOCK
+        for (int e = 0; e < (pair ? BACKWARD_ELEMENTS : 1); e++)
+            slope[i + e] = sum[e];
     }
 }
 
-/* The pull-back of all rows, `step` apart, into gradient (ld / 2); coupling is Omega^H
- * (columns x rows) in planar double rows of ld_coupling.  lower: Omega is zero above the
- * diagonal. */
-static void T(pull_back)(ptrdiff_t rows, ptrdiff_t columns, ptrdiff_t ld, const REAL *restrict e,
-                         ptrdiff_t step, const REAL *restrict f, const int lower,
-                         const double *restrict coupling, ptrdiff_t ld_coupling, hf_ahead *ahead,
-                         REAL *restrict omega, REAL *restrict gradient) {
-    for (ptrdiff_t c = 0; c < columns; c++)
-        for (ptrdiff_t r = 0; r < rows; r++) {
-            omega[2 * (r * columns + c)] = (REAL)coupling[2 * c * ld_coupling + r];
-            omega[2 * (r * columns + c) + 1] = -(REAL)coupling[(2 * c + 1) * ld_coupling + r];
+/* Of `count` elements, conj(Phi_nl) Phi_nr: the real parts for l <= r, then the imaginary parts
+ * for l < r.  S is their sum with m_n^2, a quarter of the work of a pass. */
+static void PASS(make_pairs)(idx L, idx count, const CWAVE *restrict phi, WAVE *restrict pairs) {
+    for (idx i = 0; i < count; i++, phi += L) {
+        for (idx l = 0; l < L; l++)
+            for (idx r = l; r < L; r++)
+                *pairs++ = phi[l].re * phi[r].re + phi[l].im * phi[r].im;
+        for (idx l = 0; l < L; l++)
+            for (idx r = l + 1; r < L; r++)
+                *pairs++ = phi[l].re * phi[r].im - phi[l].im * phi[r].re;
+    }
+}
+
+/* The pairs of the elements from `at` on: of the whole surface, or made anew strip by strip where
+ * they would not stay in the cache. */
+INLINE const WAVE *PASS(pairs_from)(idx L, idx at, idx count, const CWAVE *phi, WAVE *pairs,
+                                    int kept) {
+    if (kept)
+        return pairs + at * L * L;
+    PASS(make_pairs)(L, count, phi + at * L, pairs);
+    return pairs;
+}
+
+INLINE void PASS(pair_sums)(const int block, idx L, idx count, const WAVE *restrict pairs,
+                            const vec *restrict m, vec *restrict sums) {
+    vec sum[PAIR_BLOCK];
+    for (int e = 0; e < block; e++)
+        sum[e] = sums[e];
+    for (idx i = 0; i < count; i++) {
+        const vec square = m[i] * m[i];
+        for (int e = 0; e < block; e++)
+            sum[e] += square * pairs[i * L * L + e];
+    }
+    for (int e = 0; e < block; e++)
+        sums[e] = sum[e];
+}
+
+/* S = Phi^H diag(m)^2 Phi. */
+static void PASS(feed_gram)(idx L, idx n, const CWAVE *phi, WAVE *pairs, int kept, const vec *m,
+                            vec *sums, cpx *gram) {
+    memset(sums, 0, (size_t)(L * L) * sizeof(vec));
+    for (idx at = 0; at < n; at += STRIP) {
+        const idx count = least(STRIP, n - at);
+        const WAVE *strip = PASS(pairs_from)(L, at, count, phi, pairs, kept);
+        idx e = 0;
+        for (; e + PAIR_BLOCK <= L * L; e += PAIR_BLOCK)
+            PASS(pair_sums)(PAIR_BLOCK, L, count, strip + e, m + at, sums + e);
+        for (; e < L * L; e++)
+            PASS(pair_sums)(1, L, count, strip + e, m + at, sums + e);
+    }
+    const vec *from = sums;
+    for (idx l = 0; l < L; l++)
+        for (idx r = l; r < L; r++) {
+            gram[l * L + r] = (cpx){total(*from++), NUM(0)};
+            gram[r * L + l] = gram[l * L + r];
         }
-    memset(gradient, 0, (size_t)(ld / 2) * sizeof(REAL));
-    const ptrdiff_t blocks = (rows + MOST_ROWS - 1) / MOST_ROWS;
-    const ptrdiff_t height = (rows + blocks - 1) / blocks;
-    for (ptrdiff_t from = 0; from < ld; from += STRIP) {
-        const ptrdiff_t to = from + STRIP < ld ? from + STRIP : ld;
-        for (ptrdiff_t r = 0; r < rows; r += height) {
-            fetch(ahead, to - from, ld * blocks);
-            const ptrdiff_t these = rows - r < height ? rows - r : height;
-            const ptrdiff_t waves = 2 * (lower ? r + these : columns);
-            const REAL *e_r = e + r * step, *o_r = omega + 2 * r * columns;
-#define CALL(constant)                                                                      \
-    T(pull_back_block)(constant, waves, from, to, T(stride)(ld), e_r, step, f, o_r, 2 * columns, \
-                       gradient)
-            CONSTANT_ROWS(these, CALL)
-#undef CALL
+    for (idx l = 0; l < L; l++)
+        for (idx r = l + 1; r < L; r++) {
+            gram[l * L + r].im = total(*from++);
+            gram[r * L + l].im = -gram[l * L + r].im;
+        }
+}
+
+/* slope_n = Phi_n Q Phi_n^H of a Hermitian Q (L x L). */
+static void PASS(feed_slope)(idx L, idx n, const CWAVE *phi, WAVE *pairs, int kept, const cpx *q,
+                             vec *coefficients, vec *restrict slope) {
+    vec *to = coefficients;
+    for (idx l = 0; l < L; l++)
+        for (idx r = l; r < L; r++)
+            *to++ = spread((real)(r > l ? 2 : 1) * q[l * L + r].re);
+    for (idx l = 0; l < L; l++)
+        for (idx r = l + 1; r < L; r++)
+            *to++ = spread(2 * q[l * L + r].im);
+    for (idx at = 0; at < n; at += STRIP) {
+        const idx count = least(STRIP, n - at);
+        const WAVE *strip = PASS(pairs_from)(L, at, count, phi, pairs, kept);
+        idx i = 0;
+        for (; i + 4 <= count; i += 4) {
+            vec sum[4] = {{0}};
+            for (idx e = 0; e < L * L; e++)
+                for (int j = 0; j < 4; j++)
+                    sum[j] += coefficients[e] * strip[(i + j) * L * L + e];
+            for (int j = 0; j < 4; j++)
+                slope[at + i + j] = sum[j];
+        }
+        for (; i < count; i++) {
+            vec sum = {0};
+            for (idx e = 0; e < L * L; e++)
+                sum += coefficients[e] * strip[i * L * L + e];
+            slope[at + i] = sum;
         }
     }
 }
+
+/* Z_nj = sum_l Phi_nl V_lj of one element, in row[j]. */
+static void PASS(field_row)(idx K, idx L, const CWAVE *restrict phi, const cpx *restrict beams,
+                            cvec *restrict row) {
+    for (idx j = 0; j < K; j++) {
+        cvec z = {{0}, {0}};
+        for (idx l = 0; l < L; l++) {
+            const vec x = spread(beams[l * K + j].re), y = spread(beams[l * K + j].im);
+            z.re += x * phi[l].re - y * phi[l].im;
+            z.im += x * phi[l].im + y * phi[l].re;
+        }
+        row[j] = z;
+    }
+}
+
+#undef WAVE_VEC
+#undef FORWARD_USERS
+#undef FORWARD_FEEDS
+#undef BACKWARD_ELEMENTS
+#undef BACKWARD_USERS
+#undef PAIR_BLOCK

@@ -1,0 +1,392 @@
+/* The rate over the amplitudes alone, with the best beams following, and its ascent
+ * (docs/mathematics.md, "Variable projection"). */
+
+#define MEMORY 3       /* changes of the gradient that a quasi-Newton step remembers */
+#define RECENT 5       /* rates, the least of which a step must exceed */
+#define FIRST_MOVE 0.2 /* of the element with the largest gradient */
+#define HEADROOM 10    /* of m under `radiated` power, whose scale is free */
+#define SHORTEST 1e-6  /* step of a line search */
+
+enum { ZERO_FORCING, GENERAL }; /* the stages */
+
+/* The beams of every channel: Psi or, under minimum rates, shares of the dual uplink. */
+typedef struct {
+    cpx *psi;   /* F x K x K */
+    num *share; /* F x K */
+} inner;
+
+typedef struct {
+    vec *m, *trial, *direction, *gradient, *trial_gradient, *bent;
+    vec *moves[MEMORY], *changes[MEMORY]; /* of m and of minus the gradient, the latest first */
+    inner at, tried, best_inner;
+    vec *best;
+    num noise; /* of this ascent, perhaps louder than the problem's */
+    num best_rate, made;
+    mask converged;
+    dual_uplink dual;
+    num *trace;     /* the rate of each iterate, as many as are recorded */
+    idx traced;     /* room there */
+} ascent;
+
+static inner take_inner(const problem *p, arena *a) {
+    inner i = {TAKE(a, p->F * p->K * p->K, cpx), TAKE(a, p->F * p->K, num)};
+    return i;
+}
+
+static void lay_out_ascent(problem *p, ascent *s, arena *a) {
+    vec **vectors[] = {&s->m, &s->trial, &s->direction, &s->gradient, &s->trial_gradient,
+                       &s->bent, &s->best};
+    for (int i = 0; i < 7; i++)
+        *vectors[i] = TAKE(a, p->n, vec);
+    for (int i = 0; i < MEMORY; i++) {
+        s->moves[i] = TAKE(a, p->n, vec);
+        s->changes[i] = TAKE(a, p->n, vec);
+    }
+    s->at = take_inner(p, a);
+    s->tried = take_inner(p, a);
+    s->best_inner = take_inner(p, a);
+    s->trace = TAKE(a, s->traced, num);
+    lay_out_dual(p, &s->dual, a);
+}
+
+/* ---- what holds lane by lane */
+
+static void pick_elements(idx n, mask which, const vec *from, vec *to) {
+    const lanes here = spread_mask(which);
+    for (idx i = 0; i < n; i++)
+        to[i] = choose(here, from[i], to[i]);
+}
+
+static void pick_nums(idx count, mask which, const num *from, num *to) {
+    for (idx i = 0; i < count; i++)
+        to[i] = pick(which, from[i], to[i]);
+}
+
+static void pick_inner(const problem *p, mask which, inner from, inner to) {
+    pick_nums(2 * p->F * p->K * p->K, which, (const num *)from.psi, (num *)to.psi);
+    if (p->floored)
+        pick_nums(p->F * p->K, which, from.share, to.share);
+}
+
+static num dot(idx n, const vec *a, const vec *b) {
+    vec sum[2] = {{0}};
+    idx i = 0;
+    for (; i + 2 <= n; i += 2)
+        for (int j = 0; j < 2; j++)
+            sum[j] += a[i + j] * b[i + j];
+    if (i < n)
+        sum[0] += a[i] * b[i];
+    return total(sum[0] + sum[1]);
+}
+
+/* The sum over the channels where those are the lanes. */
+static num over_channels(const problem *p, num x) {
+    if (p->lanes != CHANNELS)
+        return x;
+    real sum = 0;
+    for (idx lane = 0; lane < LANES; lane++)
+        sum += get(x, lane);
+    return NUM(sum);
+}
+
+/* The same of an element. */
+INLINE void add_channels(const problem *p, vec *x) {
+    if (p->lanes == CHANNELS)
+        *x = spread(over_channels(p, total(*x)));
+}
+
+/* Writes rates of the lanes of `which` at their own places in the trace. */
+static void record(ascent *s, mask which, num at, num rate) {
+    for (idx lane = 0; lane < LANES; lane++) {
+        const idx i = (idx)get(at, lane);
+        if (holds(which, lane) && i < s->traced)
+            set(&s->trace[i], lane, get(rate, lane));
+    }
+}
+
+/* ---- the function and its gradient */
+
+/* G^H, Y', Y and X of channel f.  Without any radiating element all but G are zero. */
+static void whiten(problem *p, idx f, const vec *m, int radiated) {
+    const idx K = p->K, L = p->L;
+    find_effective(p, f, m, p->effective);
+    for (idx l = 0; l < L; l++)
+        for (idx k = 0; k < K; k++)
+            p->whitened[l * K + k] = conjugate(p->effective[k * L + l]);
+    if (radiated) {
+        find_feed_gram(p, f, m, p->sums, p->feeds);
+        num guard = NUM(0);
+        for (idx l = 0; l < L; l++)
+            guard += p->feeds[l * L + l].re;
+        guard *= (real)(sizeof(real) == 4 ? EPSILON : GUARD) / (real)L;
+        for (idx l = 0; l < L; l++)
+            p->feeds[l * L + l].re += guard;
+        const mask dark = not((cholesky(L, p->feeds) > 0) & (guard > 0));
+        solve_lower(L, K, p->feeds, p->whitened);
+        memcpy(p->carrier, p->whitened, (size_t)(L * K) * sizeof(cpx));
+        solve_upper(L, K, p->feeds, p->carrier);
+        for (idx i = 0; any(dark) && i < L * K; i++) {
+            p->whitened[i] = (cpx){pick(dark, NUM(0), p->whitened[i].re),
+                                   pick(dark, NUM(0), p->whitened[i].im)};
+            p->carrier[i] = (cpx){pick(dark, NUM(0), p->carrier[i].re),
+                                  pick(dark, NUM(0), p->carrier[i].im)};
+        }
+    } else {
+        memcpy(p->carrier, p->whitened, (size_t)(L * K) * sizeof(cpx));
+    }
+    gram_of_columns(L, K, p->whitened, p->gram);
+}
+
+/* Adds the gradient in channel f of beams V with the adjoint C: of each n,
+ * Re sum_k conj(H_kn) [C V^H]_kl conj(Phi_nl) and, under `radiated` power, less
+ * price m_n |Phi_n V|^2. */
+static void add_gradient(problem *p, idx f, const vec *m, const cpx *beams, const cpx *adjoint,
+                         num price, num counts, vec *gradient) {
+    const idx K = p->K, L = p->L;
+    const vec weight = spread(counts), paid = spread(counts * price);
+    multiply_right_dagger(K, K, L, adjoint, beams, p->omega);
+    pull_back(p, f, p->omega, p->slope);
+    for (idx i = 0; i < p->n; i++)
+        gradient[i] += weight * p->slope[i];
+    if (!p->radiated)
+        return;
+    gram_of_rows(L, K, beams, p->radiating);
+    pull_back_feeds(p, f, p->radiating, p->sums, p->slope);
+    for (idx i = 0; i < p->n; i++)
+        gradient[i] -= paid * m[i] * p->slope[i];
+}
+
+/* Rate over all channels at m, its gradient, and the beams in place.  entering: from what is the
+ * better start of the general stage.  As long as the minimum rates do not fit in every channel,
+ * the rate is the sum over those where they do not. */
+static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m, inner at,
+                    vec *gradient) {
+    const idx K = p->K, L = p->L;
+    num sum = NUM(0), fit = NUM(1);
+    memset(gradient, 0, (size_t)p->n * sizeof(vec));
+    for (idx f = 0; f < p->F; f++) {
+        cpx *psi = at.psi + f * K * K, *beams = psi;
+        num *share = at.share + f * K, rate, price = NUM(0);
+        mask fits = every(1);
+        whiten(p, f, m, p->radiated);
+        if (entering && p->floored)
+            initialize_floored(p, &s->dual, p->gram, share);
+        else if (entering)
+            initialize_general(p, p->gram, s->noise, psi);
+        if (stage == ZERO_FORCING) {
+            rate = zf_terms(p, p->gram, s->noise, psi, p->adjoint, &price, &fits);
+        } else if (p->floored) {
+            beams = p->spare;
+            rate = floored_terms(p, &s->dual, p->gram, p->sweeps, share, beams, p->adjoint, &price,
+                                 &fits);
+        } else {
+            rate = general_terms(p, p->gram, s->noise, p->sweeps, psi, p->adjoint, &price);
+        }
+        num counts = channel_in_use(p, f);
+        if (p->floored) {
+            const mask first_short = (fit > 0) & not(fits);
+            const lanes anew = spread_mask(first_short);
+            sum = pick(first_short, NUM(0), sum);
+            fit = pick(first_short, NUM(0), fit);
+            for (idx i = 0; f > 0 && i < p->n; i++)
+                gradient[i] = choose(anew, (vec){0}, gradient[i]);
+            counts = pick(fits & not(fit > 0), NUM(0), counts);
+        }
+        sum += pick(counts > 0, rate, NUM(0));
+        multiply(L, K, K, p->carrier, beams, p->beams);
+        add_gradient(p, f, m, p->beams, p->adjoint, price, counts, gradient);
+    }
+    for (idx i = 0; i < p->n; i++)
+        add_channels(p, &gradient[i]);
+    return over_channels(p, sum);
+}
+
+/* ---- steps */
+
+/* The move from m to m + step * along as far as the box allows, and its slope. */
+static num aim_step(idx n, const vec *m, const vec *gradient, num step, const vec *along, real top,
+                    vec *direction) {
+    const vec length = spread(step), upper = VEC(top);
+    vec slope = {0};
+    for (idx i = 0; i < n; i++) {
+        direction[i] = clip(m[i] + length * along[i], upper) - m[i];
+        slope += direction[i] * gradient[i];
+    }
+    return total(slope);
+}
+
+/* The gradient times the inverse curvature that the last moves showed (L-BFGS).  Elements at 0
+ * that the gradient pushes against have no part. */
+static void quasi_newton(idx n, const ascent *s, num step, vec *to) {
+    num curvature[MEMORY], share[MEMORY];
+    const vec zero = {0};
+#define FREE(i, x) choose((s->m[i] > zero) | (s->gradient[i] > zero), x, zero)
+    for (idx i = 0; i < n; i++)
+        to[i] = FREE(i, s->gradient[i]);
+    for (int row = 0; row < MEMORY; row++) {
+        const vec *move = s->moves[row], *change = s->changes[row];
+        vec product = zero, along = zero, size = zero;
+        for (idx i = 0; i < n; i++) {
+            const vec c = FREE(i, change[i]);
+            product += move[i] * c;
+            along += move[i] * to[i];
+            size += c * c;
+        }
+        curvature[row] = total(product);
+        const mask bends = curvature[row] > 0;
+        if (row == 0)
+            step = pick(bends, curvature[row] / total(size), step);
+        share[row] = pick(bends, total(along) / curvature[row], NUM(0));
+        const vec back = spread(share[row]);
+        for (idx i = 0; i < n; i++)
+            to[i] -= back * FREE(i, change[i]);
+    }
+    const vec length = spread(step);
+    for (idx i = 0; i < n; i++)
+        to[i] *= length;
+    for (int row = MEMORY - 1; row >= 0; row--) {
+        const num by = share[row] - dot(n, s->changes[row], to) / curvature[row];
+        const vec forth = spread(pick(curvature[row] > 0, by, NUM(0)));
+        for (idx i = 0; i < n; i++)
+            to[i] += forth * FREE(i, s->moves[row][i]);
+    }
+#undef FREE
+}
+
+#define SWAP(type, a, b)  \
+    do {                  \
+        type kept_ = a;   \
+        a = b;            \
+        b = kept_;        \
+    } while (0)
+
+/* Remembers the move from m to the trial in the lanes of `which`, and returns the next step. */
+static num remember(idx n, ascent *s, mask which, mask open, int quasi) {
+    const lanes here = spread_mask(which);
+    vec *oldest = s->moves[MEMORY - 1], *oldest_change = s->changes[MEMORY - 1];
+    vec size = {0}, product = {0};
+    if (quasi && all(which | not(open))) {
+        for (int row = MEMORY - 1; row > 0; row--) {
+            s->moves[row] = s->moves[row - 1];
+            s->changes[row] = s->changes[row - 1];
+        }
+        s->moves[0] = oldest;
+        s->changes[0] = oldest_change;
+    } else if (quasi) {
+        for (int row = MEMORY - 1; row > 0; row--)
+            for (idx i = 0; i < n; i++) {
+                s->moves[row][i] = choose(here, s->moves[row - 1][i], s->moves[row][i]);
+                s->changes[row][i] = choose(here, s->changes[row - 1][i], s->changes[row][i]);
+            }
+    }
+    for (idx i = 0; i < n; i++) {
+        const vec move = s->trial[i] - s->m[i];
+        const vec change = s->gradient[i] - s->trial_gradient[i];
+        size += move * move;
+        product += move * change;
+        if (quasi) {
+            s->moves[0][i] = choose(here, move, s->moves[0][i]);
+            s->changes[0][i] = choose(here, change, s->changes[0][i]);
+        }
+    }
+    const num curvature = total(product), step = total(size) / curvature;
+    return pick(curvature > 0, smaller(larger(step, NUM(1e-8)), NUM(1e4)), NUM(100));
+}
+
+/* Nonmonotone projected ascent from s->m and s->at in the lanes of `open`: spectral or, in the
+ * general stage under `radiated` power, quasi-Newton.  All lanes evaluate their trials together;
+ * each accepts, halves its step or is done by itself.  The best amplitudes, beams and rate are
+ * left in s->best, s->best_inner and s->best_rate, the iterations in s->made; rates are recorded
+ * from place `from` on.  Returns whether it was told to stop. */
+static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, num tolerance,
+                  num from) {
+    const idx n = p->n;
+    const real top = p->radiated ? HEADROOM : 1;
+    const int quasi = p->radiated && stage == GENERAL;
+    num recent[RECENT];
+    num rate = evaluate(p, s, stage, stage == GENERAL, s->m, s->at, s->gradient);
+    memcpy(s->best, s->m, (size_t)n * sizeof(vec));
+    pick_inner(p, every(1), s->at, s->best_inner);
+    s->best_rate = rate;
+    s->made = NUM(0);
+    s->converged = every(0);
+    record(s, open, from, rate);
+    open &= finite(rate);
+    recent[0] = rate;
+    for (int i = 1; i < RECENT; i++)
+        recent[i] = NUM(INFINITY);
+    for (int row = 0; row < MEMORY; row++) {
+        memset(s->moves[row], 0, (size_t)n * sizeof(vec));
+        memset(s->changes[row], 0, (size_t)n * sizeof(vec));
+    }
+    vec high = {0};
+    for (idx i = 0; i < n; i++) {
+        const vec size = choose(s->gradient[i] < 0, -s->gradient[i], s->gradient[i]);
+        high = choose(size > high, size, high);
+    }
+    const num steepest = largest(high);
+    num step = pick(steepest > 0, (real)FIRST_MOVE / steepest, NUM(1));
+    num length = NUM(1), slope = NUM(0);
+    mask fresh = every(1); /* lanes that need a direction */
+    for (;;) {
+        open &= not(fresh & (s->made >= (real)iterations));
+        if (any(fresh & open)) {
+            const num ahead = aim_step(n, s->m, s->gradient, step, s->gradient, top, s->trial);
+            const mask flat = fresh & open & not(ahead > tolerance);
+            s->converged |= flat;
+            open &= not(flat);
+            pick_elements(n, fresh, s->trial, s->direction);
+            slope = pick(fresh, ahead, slope);
+            const mask curved = fresh & (s->made > 0);
+            if (quasi && any(curved & open)) {
+                quasi_newton(n, s, step, s->bent);
+                const num bent =
+                    aim_step(n, s->m, s->gradient, NUM(1), s->bent, top, s->trial);
+                const mask rising = curved & (bent > tolerance);
+                pick_elements(n, rising, s->trial, s->direction);
+                slope = pick(rising, bent, slope);
+            }
+            length = pick(fresh, NUM(1), length);
+        }
+        if (!any(open))
+            return 0;
+        if (stopped(p->shape))
+            return 1;
+        const vec far = spread(length);
+        for (idx i = 0; i < n; i++)
+            s->trial[i] = s->m[i] + far * s->direction[i];
+        pick_inner(p, every(1), s->at, s->tried);
+        const num reached = evaluate(p, s, stage, 0, s->trial, s->tried, s->trial_gradient);
+        num worst = recent[0];
+        for (int i = 1; i < RECENT; i++)
+            worst = smaller(worst, recent[i]);
+        fresh = open & (reached >= worst + (real)1e-4 * length * slope);
+        length = pick(fresh, length, (real)0.5 * length);
+        const mask stuck = open & not(fresh) & (length < (real)SHORTEST);
+        s->converged |= stuck;
+        open &= not(stuck);
+        if (!any(fresh))
+            continue;
+        step = pick(fresh, remember(n, s, fresh, open, quasi), step);
+        if (all(fresh | not(open))) { /* what a lane that is done holds does not matter */
+            SWAP(vec *, s->m, s->trial);
+            SWAP(vec *, s->gradient, s->trial_gradient);
+            SWAP(inner, s->at, s->tried);
+        } else {
+            pick_elements(n, fresh, s->trial, s->m);
+            pick_elements(n, fresh, s->trial_gradient, s->gradient);
+            pick_inner(p, fresh, s->tried, s->at);
+        }
+        for (int i = RECENT - 1; i > 0; i--)
+            recent[i] = pick(fresh, recent[i - 1], recent[i]);
+        recent[0] = pick(fresh, reached, recent[0]);
+        s->made += pick(fresh, NUM(1), NUM(0));
+        record(s, fresh, from + s->made, reached);
+        const mask better = fresh & (reached > s->best_rate);
+        if (any(better)) {
+            s->best_rate = pick(better, reached, s->best_rate);
+            pick_elements(n, better, s->m, s->best);
+            pick_inner(p, better, s->at, s->best_inner);
+        }
+    }
+}

@@ -1,0 +1,174 @@
+/* General beams under minimum rates, by the dual uplink (docs/mathematics.md, "Minimum rates"). */
+
+#define LEAST_SHARE 1e-6 /* of a user in the dual uplink, from which it can come back */
+#define SETTLING 20      /* sweeps until the shares settle */
+
+/* The dual uplink, in which user k sends the share lambda_k of the power. */
+typedef struct {
+    num *diagonal; /* T_kk of T = (half X half + ridge)^-1, half = diag(lambda)^{1/2} */
+    num *ratio;    /* SINR of its MMSE receivers */
+    num *beta;     /* weights of the users for which lambda is stationary */
+    num *least;    /* the share that alone would bring each user to its target */
+    num *half, *next, *pull, *ones;
+    num *system, *spoiled; /* K x K */
+    cpx *directions;       /* half T */
+    cpx *signals;          /* half X half */
+} dual_uplink;
+
+static void lay_out_dual(problem *p, dual_uplink *d, arena *a) {
+    const idx K = p->K;
+    num **vectors[] = {&d->diagonal, &d->ratio, &d->beta, &d->least,
+                       &d->half,     &d->next,  &d->pull, &d->ones};
+    for (int i = 0; i < 8; i++)
+        *vectors[i] = TAKE(a, K, num);
+    d->system = TAKE(a, K * K, num);
+    d->spoiled = TAKE(a, K * K, num);
+    d->directions = TAKE(a, K * K, cpx);
+    d->signals = TAKE(a, K * K, cpx);
+}
+
+static void find_dual(problem *p, dual_uplink *d, const cpx *gram, const num *share) {
+    const idx K = p->K;
+    const num ridge = p->noise;
+    for (idx k = 0; k < K; k++)
+        d->half[k] = root(share[k]);
+    for (idx i = 0; i < K; i++)
+        for (idx j = 0; j < K; j++) {
+            d->signals[i * K + j] = scaled(d->half[i] * d->half[j], gram[i * K + j]);
+            d->directions[i * K + j] = d->signals[i * K + j];
+            if (i == j)
+                d->directions[i * K + j].re += ridge;
+        }
+    invert(K, d->directions);
+    for (idx k = 0; k < K; k++)
+        d->diagonal[k] = d->directions[k * K + k].re;
+    for (idx k = 0; k < K; k++) {
+        num part = NUM(0); /* SINR / (1 + SINR) */
+        for (idx j = 0; j < K; j++) {
+            const cpx t = d->directions[k * K + j], x = d->signals[k * K + j];
+            d->system[k * K + j] = -ridge * norm2(t) / d->diagonal[j];
+            part += x.re * t.re + x.im * t.im;
+        }
+        d->system[k * K + k] = larger(part, NUM(1e-30));
+        d->ratio[k] = part / (ridge * d->diagonal[k]);
+        d->beta[k] = share[k];
+        d->least[k] =
+            pick(p->targets[k] > 0, p->targets[k] * share[k] / d->ratio[k], NUM(0));
+    }
+    memcpy(d->spoiled, d->system, (size_t)(K * K) * sizeof(num));
+    eliminate(K, d->spoiled, d->beta);
+    for (idx i = 0; i < K; i++)
+        for (idx j = 0; j < K; j++)
+            d->directions[i * K + j] = scaled(d->half[i], d->directions[i * K + j]);
+}
+
+/* As zf_terms, for general beams, after sweeps of a fixed point over the shares, in place:
+ * lambda_k <- max(mu alpha_k lambda_k / beta_k, least_k), a WMMSE update in the dual uplink where
+ * the first is larger, a user held at its minimum rate where the second is; where the least sum to
+ * more than one, lambda <- least / sum, which balances SINR over target. */
+static num floored_terms(problem *p, dual_uplink *d, const cpx *gram, idx sweeps, num *share,
+                         cpx *psi, cpx *adjoint, num *price, mask *fits) {
+    const idx K = p->K;
+    num level = NUM(0), unit = NUM(0);
+    memcpy(d->next, share, (size_t)K * sizeof(num));
+    for (idx i = 0; i < most(sweeps, 1); i++) {
+        num sum = NUM(0);
+        const mask going = level > (real)-INFINITY; /* not where a user hears nothing */
+        for (idx k = 0; k < K; k++)
+            sum += larger(d->next[k], NUM(LEAST_SHARE));
+        for (idx k = 0; k < K; k++)
+            share[k] = pick(going, larger(d->next[k], NUM(LEAST_SHARE)) / sum, share[k]);
+        find_dual(p, d, gram, share);
+        for (idx k = 0; k < K; k++) {
+            d->ones[k] = NUM(1);
+            d->next[k] = d->least[k];
+            d->pull[k] = p->weights[k] * share[k] / d->beta[k];
+        }
+        level = fill(K, d->ones, NUM(1), NUM(0), d->pull, d->next);
+    }
+    num rate = rate_of(K, d->ratio, p->weights);
+    *fits = level >= 0;
+    for (idx k = 0; k < K; k++)
+        unit += d->beta[k] * d->ratio[k] / (1 + d->ratio[k]);
+    for (idx k = 0; k < K; k++) {
+        /* users at their minimum pull with their multipliers */
+        const num held = d->beta[k] * d->next[k] / (share[k] * level);
+        const num own = log_plus_one(d->ratio[k]) * (real)NATURAL;
+        d->pull[k] = pick(level > 0, held, pick(level < 0, d->beta[k] / unit, p->weights[k]));
+        rate += pick(level > 0, (held - p->weights[k]) * (own - p->floors[k]), NUM(0));
+    }
+    if (psi) {
+        for (idx k = 0; k < K; k++)
+            d->half[k] = root((real)(2 * NATURAL) * d->pull[k] / d->diagonal[k]);
+        scale_columns(K, K, d->half, d->directions, psi);
+        memcpy(adjoint, psi, (size_t)(K * K) * sizeof(cpx));
+        *price = NUM(1);
+    }
+    const num excess = -log_plus_one(pick(*fits, NUM(0), -level - 1)) * (real)NATURAL;
+    return pick(*fits, rate, excess);
+}
+
+/* Settled shares, from equal ones. */
+static void initialize_floored(problem *p, dual_uplink *d, const cpx *gram, num *share) {
+    mask fits;
+    for (idx k = 0; k < p->K; k++)
+        share[k] = NUM(1) / (real)p->K;
+    floored_terms(p, d, gram, SETTLING, share, NULL, NULL, NULL, &fits);
+}
+
+/* Psi of the shares with powers that meet the minimum rates exactly; the rate, or where there are
+ * none (`fits`) log2 of the worst SINR over target.  The least powers that meet them, scaled up,
+ * still do; in a mixture of those with the powers of the shares the SINR constraints are linear,
+ * so the smallest mixture that meets them all is known. */
+static num meet_floors(problem *p, dual_uplink *d, const cpx *gram, const num *share, cpx *psi,
+                       mask *fits) {
+    const idx K = p->K;
+    cpx *received = p->received;
+    find_dual(p, d, gram, share);
+    for (idx k = 0; k < K; k++)
+        d->pull[k] = root(d->beta[k] / d->diagonal[k]);
+    scale_columns(K, K, d->pull, d->directions, psi);
+    multiply(K, K, K, gram, psi, received);
+    const num spent = inner_product(K * K, psi, received);
+    const num unit = pick(spent > 0, 1 / root(spent), NUM(0));
+    scale(K * K, unit, psi);
+    scale(K * K, unit, received);
+    num low = NUM(INFINITY), needed = NUM(0), worst = NUM(0), mixture = NUM(0);
+    for (idx k = 0; k < K; k++) {
+        for (idx j = 0; j < K; j++) {
+            const num gain = norm2(received[k * K + j]);
+            d->system[k * K + j] = -p->targets[k] * gain;
+            if (j == k)
+                d->system[k * K + k] = larger(gain, NUM(1e-30));
+        }
+        d->least[k] = p->targets[k] * p->noise;
+        const num short_by = p->targets[k] / d->ratio[k];
+        worst = smaller(worst, pick(short_by > 1, -log_plus_one(short_by - 1), NUM(0)));
+    }
+    memcpy(d->spoiled, d->system, (size_t)(K * K) * sizeof(num));
+    eliminate(K, d->spoiled, d->least);
+    for (idx k = 0; k < K; k++) {
+        num cost = NUM(0);
+        for (idx i = 0; i < K; i++)
+            cost += psi[i * K + k].re * received[i * K + k].re +
+                    psi[i * K + k].im * received[i * K + k].im;
+        needed += d->least[k] * cost;
+        low = smaller(low, d->least[k]);
+    }
+    *fits = (spent > 0) & (low >= 0) & (needed <= 1);
+    for (idx k = 0; k < K; k++) {
+        num margin = -p->targets[k] * p->noise, better = margin;
+        for (idx j = 0; j < K; j++) {
+            margin += d->system[k * K + j];
+            better += d->system[k * K + j] * d->least[j] / needed;
+        }
+        mixture = larger(mixture, pick(margin < 0, margin / (margin - better), NUM(0)));
+    }
+    for (idx k = 0; k < K; k++)
+        d->pull[k] = pick(*fits, root((1 - mixture) + mixture * d->least[k] / needed), NUM(1));
+    scale_columns(K, K, d->pull, psi, psi);
+    scale_columns(K, K, d->pull, received, received);
+    find_links(p, received, p->noise);
+    const num rate = rate_of(K, p->ratio, p->weights);
+    return pick(*fits, rate, pick(spent > 0, worst * (real)NATURAL, NUM(-INFINITY)));
+}

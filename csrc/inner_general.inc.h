@@ -1,0 +1,98 @@
+/* General beams by WMMSE sweeps (docs/mathematics.md, "WMMSE"). */
+
+/* Psi <- (diag(a) X + c I)^-1 diag(alpha w u), c = noise sum(a), made Hermitian by
+ * diag(a)^{1/2} (half) on both sides, with u and w of the links found.  The A = X Psi that the new
+ * beams reach needs no product: X half = half^-1 (system - c I), so it follows from the inverse;
+ * only its diagonal, where that difference may cancel, is summed.  Returns where there was
+ * anything to improve; elsewhere Psi and A stay. */
+static mask wmmse_update(problem *p, const cpx *gram, num noise, cpx *psi, cpx *received,
+                         mask wanted) {
+    const idx K = p->K;
+    num sum = NUM(0);
+    for (idx k = 0; k < K; k++) {
+        const num total = p->disturbance[k] * (1 + p->ratio[k]);
+        const num gain = p->weights[k] * (1 + p->ratio[k]);
+        const num root_gain = root(gain), size = root(p->signal[k]);
+        const mask heard = (p->signal[k] > 0) & (gain > 0);
+        p->half[k] = pick(heard, root_gain * size / total, NUM(0));
+        p->aim[k] = scaled(pick(heard, root_gain / size, NUM(0)), received[k * K + k]);
+        sum += p->half[k] * p->half[k];
+    }
+    const num ridge = noise * sum;
+    const mask useful = wanted & (ridge > 0) & finite(ridge);
+    const num regular = pick(useful, ridge, NUM(1));
+    cpx *inverse = p->inverse;
+    for (idx i = 0; i < K; i++)
+        for (idx j = i; j < K; j++) {
+            const num factor = p->half[i] * p->half[j];
+            inverse[i * K + j] = scaled(factor, gram[i * K + j]);
+            if (i == j)
+                inverse[i * K + j].re += regular;
+        }
+    invert(K, inverse);
+    for (idx i = 0; i < K; i++) {
+        const num away = pick(p->half[i] > 0, -regular / p->half[i], NUM(0));
+        for (idx j = 0; j < K; j++) {
+            const cpx column = times(inverse[i * K + j], p->aim[j]);
+            const cpx beam = scaled(p->half[i], column), reached = scaled(away, column);
+            cpx *at = psi + i * K + j, *to = received + i * K + j;
+            *at = (cpx){pick(useful, beam.re, at->re), pick(useful, beam.im, at->im)};
+            *to = (cpx){pick(useful, reached.re, to->re), pick(useful, reached.im, to->im)};
+        }
+    }
+    for (idx i = 0; i < K; i++) {
+        cpx own = {NUM(0), NUM(0)};
+        for (idx j = 0; j < K; j++) {
+            const cpx part = times(gram[i * K + j], psi[j * K + i]);
+            own.re += part.re;
+            own.im += part.im;
+        }
+        received[i * K + i] = own;
+    }
+    return useful;
+}
+
+/* Rate of Psi after some sweeps of it in place; C and the price where not NULL. */
+static num general_terms(problem *p, const cpx *gram, num noise, idx sweeps, cpx *psi, cpx *adjoint,
+                         num *price) {
+    const idx K = p->K;
+    cpx *received = p->received;
+    multiply(K, K, K, gram, psi, received);
+    num power = inner_product(K * K, psi, received);
+    find_links(p, received, noise * power);
+    for (idx i = 0; i < sweeps; i++) {
+        wmmse_update(p, gram, noise, psi, received, power > 0);
+        power = inner_product(K * K, psi, received);
+        find_links(p, received, noise * power);
+    }
+    for (idx k = 0; k < K; k++)
+        p->ratio[k] = pick(p->signal[k] > 0, p->ratio[k], p->signal[k]);
+    if (adjoint)
+        *price = noise * rate_adjoint(p, received, adjoint);
+    return pick(power > 0, rate_of(K, p->ratio, p->weights), 0 * power);
+}
+
+/* Psi of the matched beams of the users served; a zero channel gets no beam. */
+static void match(const problem *p, const cpx *gram, cpx *psi) {
+    const idx K = p->K;
+    clear(K * K, psi);
+    for (idx k = 0; k < K; k++) {
+        const num gain = gram[k * K + k].re;
+        psi[k * K + k].re = pick(gain > 0, p->served[k] / root(gain), NUM(0));
+    }
+}
+
+/* Where the general stage begins: the better after two sweeps of Psi as given and matched beams,
+ * in place.  A sweep cannot revive a beam without power and keeps a weak user for long: which
+ * start is right depends on the SNR. */
+static void initialize_general(problem *p, const cpx *gram, num noise, cpx *psi) {
+    const idx count = p->K * p->K;
+    cpx *matched = p->spare;
+    const num kept = general_terms(p, gram, noise, 2, psi, NULL, NULL);
+    match(p, gram, matched);
+    const num other = general_terms(p, gram, noise, 2, matched, NULL, NULL);
+    const mask better = (other > kept) | not(kept == kept);
+    for (idx i = 0; i < count; i++)
+        psi[i] = (cpx){pick(better, matched[i].re, psi[i].re),
+                       pick(better, matched[i].im, psi[i].im)};
+}

@@ -1,0 +1,337 @@
+/* Variable projection: amplitudes and beams together (docs/mathematics.md, "Variable projection").
+ */
+
+/* Share of the general stage that every candidate makes, inverse, and times the noise there: with
+ * less to gain from nulls, users are not given up early. */
+#define PRELUDE 3
+#define PRELUDE_NOISE(radiated) ((real)((radiated) ? 1.5 : 4))
+
+/* Where an ascent ended, with its rate. */
+typedef struct {
+    vec *m;
+    inner beams;
+    num *rate, *made;
+    mask *converged;
+} endpoint;
+
+static endpoint take_endpoint(const problem *p, arena *a) {
+    endpoint e = {TAKE(a, p->n, vec), take_inner(p, a), TAKE(a, 1, num), TAKE(a, 1, num),
+                  TAKE(a, 1, mask)};
+    return e;
+}
+
+static void store_best(const problem *p, const ascent *s, endpoint e) {
+    memcpy(e.m, s->best, (size_t)p->n * sizeof(vec));
+    pick_inner(p, every(1), s->best_inner, e.beams);
+    *e.rate = s->best_rate;
+    *e.converged = s->converged;
+}
+
+static void pick_endpoint(const problem *p, mask which, endpoint from, endpoint to) {
+    pick_elements(p->n, which, from.m, to.m);
+    pick_inner(p, which, from.beams, to.beams);
+    *to.rate = pick(which, *from.rate, *to.rate);
+    *to.made = pick(which, *from.made, *to.made);
+    *to.converged = (*from.converged & which) | (*to.converged & not(which));
+}
+
+/* Goes on from an endpoint. */
+static void go_to(const problem *p, ascent *s, endpoint e) {
+    memcpy(s->m, e.m, (size_t)p->n * sizeof(vec));
+    pick_inner(p, every(1), e.beams, s->at);
+}
+
+/* Scales the beams of channel f to a power of one, computed from the wave that they radiate, and
+ * returns their rate. */
+static num scale_to_power(problem *p, idx f, const vec *m, cpx *beams) {
+    const idx K = p->K, L = p->L;
+    num power = NUM(0);
+    if (p->radiated) {
+        vec sum = {0};
+        for (idx i = 0; i < p->n; i++) {
+            find_field(p, f, i, beams, p->field);
+            for (idx k = 0; k < K; k++)
+                sum += m[i] * m[i] *
+                       (p->field[k].re * p->field[k].re + p->field[k].im * p->field[k].im);
+        }
+        power = total(sum);
+    } else {
+        power = inner_product(L * K, beams, beams);
+    }
+    scale(L * K, pick(power > 0, 1 / root(power), NUM(1)), beams);
+    multiply(K, L, K, p->effective, beams, p->received);
+    find_links(p, p->received, p->noise);
+    return rate_of(K, p->ratio, p->weights);
+}
+
+/* V = Y Psi at the power, over all channels, of the best end; its rates are those of the V
+ * written.  Under minimum rates that are not met the rate stays the measure of how far. */
+static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, void *const *out) {
+    const idx K = p->K, L = p->L, n = p->n;
+    vec top = {0};
+    for (idx i = 0; i < n; i++)
+        top = choose(e.m[i] > top, e.m[i], top);
+    const num highest = larger(largest(top), NUM(1));
+    const vec inverse = spread(1 / highest);
+    for (idx i = 0; i < n; i++)
+        s->trial[i] = e.m[i] * inverse;
+    num sum = NUM(0);
+    for (idx f = 0; f < p->F; f++) {
+        whiten(p, f, s->trial, p->radiated);
+        multiply(L, K, K, p->carrier, e.beams.psi + f * K * K, p->beams);
+        sum += channel_in_use(p, f) * scale_to_power(p, f, s->trial, p->beams);
+        for (idx i = 0; i < L * K; i++)
+            p->beams[i] = scaled(p->size, p->beams[i]);
+        write_matrix(p, p->beams, L * K, out[TO_DIGITAL], f);
+    }
+    const mask rated = every(!met_floors) | (*e.rate >= 0);
+    const num rate = pick(rated, over_channels(p, sum), *e.rate) * p->weight_size;
+    write_elements(p, s->trial, out[TO_AMPLITUDES]);
+    for (idx lane = 0; lane < LANES; lane++) {
+        if (!p->used[lane])
+            continue;
+        const idx item = p->item[lane];
+        ((double *)out[TO_RATE])[item] = get(rate, lane);
+        ((int64_t *)out[TO_ITERATIONS])[item] = (int64_t)get(*e.made, lane);
+        ((uint8_t *)out[TO_CONVERGED])[item] = (uint8_t)holds(*e.converged, lane);
+        double *history = out[TO_HISTORY];
+        const idx last = least((idx)get(*e.made, lane) + 1, s->traced);
+        for (idx i = 0; history && i < last; i++)
+            history[item * s->traced + i] = get(s->trace[i] * p->weight_size, lane);
+    }
+}
+
+/* From the shares of the best end to Psi that meets the minimum rates; the rate over all
+ * channels. */
+static num leave_dual(problem *p, ascent *s, endpoint e) {
+    const idx K = p->K;
+    num sum = NUM(0), fit = NUM(1);
+    for (idx f = 0; f < p->F; f++) {
+        num *share = e.beams.share + f * K;
+        mask fits;
+        whiten(p, f, e.m, p->radiated);
+        floored_terms(p, &s->dual, p->gram, SETTLING, share, NULL, NULL, NULL, &fits);
+        const num rate = meet_floors(p, &s->dual, p->gram, share, e.beams.psi + f * K * K, &fits);
+        const mask first_short = (fit > 0) & not(fits);
+        sum = pick(first_short, NUM(0), sum);
+        fit = pick(first_short, NUM(0), fit);
+        sum += pick(fits & not(fit > 0), NUM(0), rate);
+    }
+    return sum;
+}
+
+/* The candidates of a problem: nested sets of users in semi-orthogonal order, each with a start
+ * fitted to its channels. */
+typedef struct {
+    num *place;         /* of every user in the order */
+    vec *start;         /* given amplitudes */
+    cpx *metrics, *gram;
+    endpoint *forced;   /* where the zero-forcing stage of each candidate ended */
+    endpoint *reached;  /* where its share of the general stage ended */
+    num **traces;       /* rates of its zero-forcing stage */
+    idx traced;         /* as many as are recorded */
+    endpoint chosen, chosen_forced, best;
+    num *gain;
+} candidates;
+
+static void lay_out_candidates(problem *p, candidates *c, idx count, arena *a) {
+    const idx K = p->K;
+    c->place = TAKE(a, K, num);
+    c->gain = TAKE(a, K, num);
+    c->start = TAKE(a, p->n, vec);
+    c->metrics = TAKE(a, p->F * K * K, cpx);
+    c->gram = TAKE(a, K * K, cpx);
+    c->forced = TAKE(a, count, endpoint);
+    c->reached = TAKE(a, count, endpoint);
+    c->traces = TAKE(a, count, num *);
+    for (idx i = 0; i < count; i++) {
+        const endpoint forced = take_endpoint(p, a), reached = take_endpoint(p, a);
+        num *trace = TAKE(a, c->traced, num);
+        if (!a->memory)
+            continue;
+        c->forced[i] = forced;
+        c->reached[i] = reached;
+        c->traces[i] = trace;
+    }
+    c->chosen = take_endpoint(p, a);
+    c->chosen_forced = take_endpoint(p, a);
+    c->best = take_endpoint(p, a);
+}
+
+/* Puts every user in its place; under minimum rates all are served. */
+static void order_candidates(problem *p, candidates *c) {
+    const idx K = p->K;
+    cpx *sum = c->gram;
+    for (idx f = 0; f < p->F; f++) {
+        find_channel_gram(p, f, f ? p->spare : sum);
+        for (idx i = 0; f && i < K * K; i++)
+            sum[i] = (cpx){sum[i].re + p->spare[i].re, sum[i].im + p->spare[i].im};
+    }
+    for (idx i = 0; p->lanes == CHANNELS && i < K * K; i++)
+        sum[i] = (cpx){over_channels(p, sum[i].re), over_channels(p, sum[i].im)};
+    order_users(K, p->weights, sum, c->gain, c->place);
+    for (idx k = 0; p->floored && k < K; k++)
+        c->place[k] = NUM(0);
+}
+
+/* Serves the first `count` users. */
+static void serve(problem *p, const candidates *c, num count) {
+    for (idx k = 0; k < p->K; k++)
+        p->served[k] = pick(c->place[k] < count, NUM(1), NUM(0));
+}
+
+typedef struct {
+    idx zf_iterations, iterations, prelude, candidates, finalists;
+    num tolerance;
+} budget;
+
+/* One candidate: the fit, the zero-forcing stage, and its share of the general one. */
+static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) {
+    const idx K = p->K;
+    endpoint forced = c->forced[i], reached = c->reached[i];
+    num served = NUM(0);
+    for (idx k = 0; k < K; k++)
+        served += p->served[k];
+    memcpy(s->m, c->start, (size_t)p->n * sizeof(vec));
+    if (b.zf_iterations) {
+        for (idx f = 0; f < p->F; f++) {
+            find_channel_gram(p, f, c->gram);
+            find_metric(p, c->gram, c->metrics + f * K * K);
+        }
+        fit(p, s, c->metrics);
+    }
+    memset(s->at.psi, 0, (size_t)(p->F * K * K) * sizeof(cpx));
+    memset(s->at.share, 0, (size_t)(p->F * K) * sizeof(num));
+    const mask few = served <= (real)p->L;
+    s->noise = p->noise;
+    memcpy(s->best, s->m, (size_t)p->n * sizeof(vec));
+    pick_inner(p, every(1), s->at, s->best_inner);
+    s->best_rate = NUM(-INFINITY);
+    s->made = NUM(0);
+    s->converged = every(0);
+    if (any(few) && ascend(p, s, ZERO_FORCING, few, b.zf_iterations, b.tolerance, NUM(0)))
+        return 1;
+    s->best_rate = pick(few, s->best_rate, NUM(-INFINITY));
+    const mask forced_none = not(s->best_rate > (real)-INFINITY);
+    for (idx j = 0; any(forced_none) && j < p->F * K * K; j++)
+        s->best_inner.psi[j] = (cpx){pick(forced_none, NUM(0), s->best_inner.psi[j].re),
+                                     pick(forced_none, NUM(0), s->best_inner.psi[j].im)};
+    store_best(p, s, forced);
+    *forced.made = s->made;
+    if (b.prelude) {
+        go_to(p, s, forced);
+        s->noise = PRELUDE_NOISE(p->radiated) * p->noise;
+        if (ascend(p, s, GENERAL, every(1), b.prelude, b.tolerance, NUM(INFINITY)))
+            return 1;
+        s->made += *forced.made;
+    }
+    store_best(p, s, reached);
+    *reached.made = s->made;
+    return 0;
+}
+
+/* Picks, lane by lane, the candidate that reached most among those left, and takes it off. */
+static void choose_candidate(problem *p, ascent *s, candidates *c, idx count) {
+    num best = *c->reached[0].rate, which = NUM(0);
+    for (idx i = 1; i < count; i++) {
+        const mask better = (*c->reached[i].rate > best) | not(best == best);
+        best = pick(better, *c->reached[i].rate, best);
+        which = pick(better, NUM(i), which);
+    }
+    for (idx i = 0; i < count; i++) {
+        const mask here = which == (real)i;
+        pick_endpoint(p, here, c->reached[i], c->chosen);
+        pick_endpoint(p, here, c->forced[i], c->chosen_forced);
+        pick_nums(least(s->traced, c->traced), here, c->traces[i], s->trace);
+        *c->reached[i].rate = pick(here, NUM(-INFINITY), *c->reached[i].rate);
+    }
+    serve(p, c, (real)p->K - which);
+}
+
+static int project_variables(problem *p, ascent *s, candidates *c, budget b) {
+    const idx count = b.candidates;
+    num *const whole_trace = s->trace;
+    const idx traced = s->traced;
+    for (idx i = 0; i < count; i++) {
+        serve(p, c, NUM(p->K - i));
+        s->trace = c->traces[i];
+        s->traced = least(traced, c->traced);
+        const int told = run_candidate(p, s, c, i, b);
+        s->trace = whole_trace;
+        s->traced = traced;
+        if (told)
+            return 1;
+    }
+    for (idx i = 0; i < traced; i++)
+        s->trace[i] = NUM(NAN);
+    for (idx i = 0; i < least(b.finalists, count); i++) {
+        choose_candidate(p, s, c, count);
+        const endpoint chosen = c->chosen, forced = c->chosen_forced;
+        const mask general = every(b.iterations > 0) | (*forced.rate == (real)-INFINITY);
+        if (any(general)) {
+            go_to(p, s, chosen);
+            s->noise = p->noise;
+            if (ascend(p, s, GENERAL, general, b.iterations - b.prelude, b.tolerance,
+                       *chosen.made))
+                return 1;
+            s->made += *chosen.made;
+            endpoint ended = c->chosen;
+            pick_elements(p->n, general, s->best, ended.m);
+            pick_inner(p, general, s->best_inner, ended.beams);
+            *ended.rate = pick(general, s->best_rate, *ended.rate);
+            *ended.made = pick(general, s->made, *ended.made);
+            *ended.converged = (s->converged & general) | (*ended.converged & not(general));
+            if (p->floored)
+                *ended.rate = leave_dual(p, s, ended);
+            const mask back = *forced.rate > *ended.rate;
+            const num made = *ended.made;
+            pick_endpoint(p, back, forced, ended);
+            *ended.made = made;
+        }
+        const mask better = every(i == 0) | (*chosen.rate > *c->best.rate);
+        pick_endpoint(p, better, chosen, c->best);
+    }
+    return 0;
+}
+
+static int variable_projection(const hf_shape *shape, const hf_operand *in, const double *options,
+                               void *const *out, int lanes, uint8_t *marks) {
+    problem at, *p = &at;
+    ascent s = {0};
+    candidates c = {0};
+    arena a = {NULL, 0};
+    budget b = {(idx)options[1], (idx)options[2], 0, (idx)options[3], (idx)options[4],
+                NUM(options[6])};
+    if (!measure(p, shape, lanes, in[PHASE].step != 0))
+        return HF_TOO_LARGE;
+    p->radiated = options[0] != 0;
+    p->sweeps = (idx)options[5];
+    p->min_rate = in[MIN_RATE];
+    p->marks = marks;
+    const idx most_candidates = b.zf_iterations ? least(b.candidates, p->K) : 1;
+    s.traced = shape->recorded;
+    c.traced = least(shape->recorded, b.zf_iterations + 1);
+    for (int pass = 0; pass < 2; pass++) {
+        a.used = 0;
+        lay_out_problem(p, &a, 1);
+        lay_out_algebra(p, &a);
+        lay_out_ascent(p, &s, &a);
+        lay_out_candidates(p, &c, most_candidates, &a);
+        if (pass == 0 && !(a.memory = claim(a.used)))
+            return HF_NO_MEMORY;
+    }
+    int told = 0, loaded = 0;
+    for (p->floored = 0; p->floored < 2 && !told; p->floored++)
+        for (idx next = 0; !told && fill_lanes(p, &next);) {
+            leave_out(p, load_problem(p, in, &loaded, c.start), out);
+            order_candidates(p, &c);
+            const int screened = b.zf_iterations && !p->floored;
+            b.prelude = screened ? b.iterations / PRELUDE : 0;
+            b.candidates = screened && b.prelude ? most_candidates : 1;
+            told = project_variables(p, &s, &c, b);
+            if (!told)
+                store_solution(p, &s, c.best, p->floored, out);
+        }
+    release(a.memory);
+    return told || stopped(shape) ? HF_STOPPED : HF_OK;
+}

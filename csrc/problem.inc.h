@@ -1,0 +1,607 @@
+/* From the callers' arrays to lanes and back; what a problem holds between. */
+
+#define MOST ((idx)1 << 24)  /* of any size: what is past all real problems is refused */
+#define STRIP 16             /* vecs of elements that share a strip of pairs */
+#define KEPT_PAIRS 524288    /* bytes of the pairs of a phase, to be kept */
+#define NATURAL 1.44269504088896340736 /* 1 / ln 2 */
+#define GUARD 1e-12          /* of the mean of S's diagonal, added to it */
+#define SINGULAR (sizeof(real) == 4 ? 1e-6 : 1e-12) /* smallest over largest pivot */
+
+/* Which problems, or which parts of one, the lanes are. */
+enum { ITEMS, CHANNELS, CANDIDATES };
+
+typedef struct {
+    const hf_shape *shape;
+    idx K, N, L;      /* users, elements, feeds */
+    idx n;            /* vecs over the elements */
+    idx F;            /* channels that a lane goes through, one after another */
+    int lanes;        /* ITEMS, CHANNELS or CANDIDATES */
+    int own_phase;    /* whether every lane has a phase of its own */
+    idx phases, pairs_size, pairs_kept;
+    int radiated, floored;
+    idx sweeps;
+    hf_operand min_rate; /* (K) of each item, or none */
+    uint8_t *marks;   /* a lone problem: what is still to be done; a pack: what it leaves */
+    idx item[W];      /* of the batch, in each lane; idle lanes hold a copy of a good one */
+    int used[W];      /* whether a lane's results are wanted */
+    num noise;        /* for a power of one, of the channel and phase as scaled */
+    num phase_size;   /* the largest part of the phase, which is scaled to one */
+    num size;         /* V of the caller is size times ours */
+    num weight_size;  /* the largest weight; those here have a largest of one */
+
+    cvec *channel;    /* F x n x K */
+    void *phase;      /* phases x n x L: cvec, or creal where the lanes share it */
+    void *pairs;      /* phases x n x L^2: vec or real */
+    num *served;      /* K: 1 for users who may get a beam, 0 for others */
+    num *weights, *targets, *floors; /* K: weights, least SINR, minimum rate in bits */
+
+    /* of one channel */
+    cpx *effective;             /* G, K x L */
+    cpx *feeds;                 /* S, L x L, or its factor */
+    cpx *whitened, *carrier;    /* Y' = G'^H and Y with V = Y Psi, L x K */
+    cpx *gram;                  /* X = Y'^H Y', K x K */
+    cpx *received, *adjoint;    /* A and C, K x K */
+    cpx *inverse, *spare;       /* K x K */
+    cpx *aim;                   /* K */
+    cpx *omega;                 /* K x L */
+    cpx *beams, *radiating;     /* V, L x K; V V^H, L x L */
+    num *disturbance, *ratio, *signal, *half, *cost, *filled; /* K */
+    vec *slope, *sums;          /* n; L^2 */
+    cvec *field;                /* K */
+
+    char *block;      /* the memory, to free */
+} problem;
+
+typedef struct {
+    char *memory;
+    size_t used;
+} arena;
+
+INLINE void *take(arena *a, idx count, size_t bytes) {
+    void *at = a->memory + a->used;
+    a->used += (size_t)round_up(count * (idx)bytes, 64);
+    return at;
+}
+#define TAKE(a, count, type) ((type *)take(a, count, sizeof(type)))
+
+/* Memory for lanes, on a boundary of 64 bytes. */
+static char *claim(size_t bytes) {
+#ifdef _WIN32
+    return _aligned_malloc(bytes, 64);
+#else
+    return aligned_alloc(64, (bytes + 63) / 64 * 64);
+#endif
+}
+
+static void release(void *memory) {
+#ifdef _WIN32
+    _aligned_free(memory);
+#else
+    free(memory);
+#endif
+}
+
+INLINE int stopped(const hf_shape *s) {
+    return s->stop && *(const volatile int *)s->stop;
+}
+
+/* ---- arrays of one item in its own precision */
+
+INLINE idx bytes_of(const hf_shape *s) { return s->single ? 4 : 8; }
+INLINE double read_one(int single, const void *from, idx i) {
+    return single ? (double)((const float *)from)[i] : ((const double *)from)[i];
+}
+INLINE void write_one(int single, void *to, idx i, double x) {
+    if (single)
+        ((float *)to)[i] = (float)x;
+    else
+        ((double *)to)[i] = x;
+}
+
+/* W reals of an array in either precision. */
+INLINE vec read_vec(int single, const void *from, idx i) {
+#ifndef HF_FLOATS
+    typedef float narrow __attribute__((vector_size(VBYTES / 2), aligned(4), may_alias));
+    if (single)
+        return __builtin_convertvector(*(const narrow *)((const float *)from + i), vec);
+#endif
+    (void)single;
+    return *(const loose *)((const real *)from + i);
+}
+
+INLINE void write_vec(int single, void *to, idx i, vec x) {
+#ifndef HF_FLOATS
+    typedef float narrow __attribute__((vector_size(VBYTES / 2), aligned(4), may_alias));
+    if (single) {
+        *(narrow *)((float *)to + i) = __builtin_convertvector(x, narrow);
+        return;
+    }
+#endif
+    (void)single;
+    *(loose *)((real *)to + i) = x;
+}
+
+/* to[i] = the reals i of W arrays, one a lane, in groups of `group` reals `step` vecs apart. */
+INLINE void gather(int single, const void *const *from, idx count, const int group, idx step,
+                   vec *restrict to) {
+    idx i = 0;
+    for (; i + W <= count; i += W) {
+        vec block[W];
+        for (int lane = 0; lane < W; lane++)
+            block[lane] = read_vec(single, from[lane], i);
+        turn(block);
+        for (int j = 0; j < W; j++)
+            to[(i + j) / group * step + (i + j) % group] = block[j];
+    }
+    for (; i < count; i++)
+        for (int lane = 0; lane < W; lane++)
+            to[i / group * step + i % group][lane] = (real)read_one(single, from[lane], i);
+}
+
+/* The inverse, of consecutive vecs, into the arrays of the lanes that have one. */
+INLINE void scatter(int single, void *const *to, idx count, const vec *restrict from) {
+    idx i = 0;
+    for (; i + W <= count; i += W) {
+        vec block[W];
+        for (int j = 0; j < W; j++)
+            block[j] = from[i + j];
+        turn(block);
+        for (int lane = 0; lane < W; lane++)
+            if (to[lane])
+                write_vec(single, to[lane], i, block[lane]);
+    }
+    for (; i < count; i++)
+        for (int lane = 0; lane < W; lane++)
+            if (to[lane])
+                write_one(single, to[lane], i, from[i][lane]);
+}
+
+/* Where channel f of `bytes` begins in every lane. */
+INLINE void lane_starts(const problem *p, hf_operand from, idx f, idx bytes, const void **start) {
+    for (idx lane = 0; lane < W; lane++) {
+        const idx channel =
+            p->lanes == CHANNELS ? least(f * LANES + lane, p->shape->channels - 1) : f;
+        start[lane] = (const char *)from.data + p->item[lane] * from.step + channel * bytes;
+    }
+}
+
+/* Number i of each item. */
+static num read_number(const problem *p, hf_operand from, idx i) {
+    const void *start[W];
+    num x = NUM(0);
+    lane_starts(p, from, 0, 0, start);
+    for (idx lane = 0; lane < LANES; lane++)
+        set(&x, lane, (real)((const double *)start[lane])[i]);
+    return x;
+}
+
+/* `count` complex numbers of each item. */
+static void read_matrix(const problem *p, hf_operand from, idx f, idx count, cpx *to) {
+    const void *start[W];
+    lane_starts(p, from, f, 2 * count * bytes_of(p->shape), start);
+#ifdef HF_LONE
+    for (idx i = 0; i < count; i++)
+        to[i] = (cpx){read_one(p->shape->single, start[0], 2 * i),
+                      read_one(p->shape->single, start[0], 2 * i + 1)};
+#else
+    gather(p->shape->single, start, 2 * count, 1, 1, (vec *)to);
+#endif
+}
+
+/* The inverse, of channel f. */
+static void write_matrix(const problem *p, const cpx *from, idx count, void *to, idx f) {
+    const idx bytes = 2 * count * bytes_of(p->shape), F = p->shape->channels;
+#ifdef HF_LONE
+    char *at = (char *)to + (p->item[0] * F + f) * bytes;
+    for (idx i = 0; i < count; i++) {
+        write_one(p->shape->single, at, 2 * i, from[i].re);
+        write_one(p->shape->single, at, 2 * i + 1, from[i].im);
+    }
+#else
+    void *start[W];
+    for (idx lane = 0; lane < W; lane++) {
+        const idx channel = p->lanes == CHANNELS ? f * W + lane : f;
+        const int wanted = p->lanes == CHANNELS ? channel < F : p->used[lane];
+        start[lane] = wanted ? (char *)to + (p->item[lane] * F + channel) * bytes : NULL;
+    }
+    scatter(p->shape->single, start, 2 * count, (const vec *)from);
+#endif
+}
+
+/* Reals over the elements, one each. */
+static void read_elements(const problem *p, hf_operand from, vec *to) {
+    const void *start[W];
+    lane_starts(p, from, 0, 0, start);
+#ifdef HF_LONE
+    real last[W] = {0};
+    for (idx i = 0; i < p->n; i++)
+        if ((i + 1) * W <= p->N) {
+            to[i] = read_vec(p->shape->single, start[0], i * W);
+        } else {
+            for (idx j = 0; i * W + j < p->N; j++)
+                last[j] = read_one(p->shape->single, start[0], i * W + j);
+            to[i] = *(const loose *)last;
+        }
+#else
+    gather(p->shape->single, start, p->N, 1, 1, to);
+#endif
+}
+
+static void write_elements(const problem *p, const vec *from, void *to) {
+#ifdef HF_LONE
+    for (idx i = 0; i < p->N; i++)
+        write_one(p->shape->single, to, p->item[0] * p->N + i, from[i / W][i % W]);
+#else
+    void *start[W];
+    for (idx lane = 0; lane < W; lane++)
+        start[lane] =
+            p->used[lane] ? (char *)to + p->item[lane] * p->N * bytes_of(p->shape) : NULL;
+    scatter(p->shape->single, start, p->N, from);
+#endif
+}
+
+/* A number of each lane that is used, to a double of its item. */
+static void write_number(const problem *p, num from, double *to) {
+    for (idx lane = 0; lane < LANES; lane++)
+        if (p->used[lane])
+            to[p->item[lane]] = get(from, lane);
+}
+
+/* Rows of N complex numbers, K of them, to n x K. */
+static void read_rows(const problem *p, hf_operand from, idx f, idx K, cvec *to) {
+    const int single = p->shape->single;
+    const idx bytes = 2 * p->N * bytes_of(p->shape);
+    const void *start[W];
+    lane_starts(p, from, f, K * bytes, start);
+    for (idx k = 0; k < K; k++) {
+#ifdef HF_LONE
+        real last[2 * W] = {0};
+        for (idx i = 0; i < p->n; i++) {
+            vec low, high;
+            if ((i + 1) * W <= p->N) {
+                low = read_vec(single, start[0], 2 * i * W);
+                high = read_vec(single, start[0], 2 * i * W + W);
+            } else {
+                for (idx j = 0; j < 2 * (p->N - i * W); j++)
+                    last[j] = read_one(single, start[0], 2 * i * W + j);
+                low = ((const loose *)last)[0];
+                high = *(const loose *)(last + W);
+            }
+            to[i * K + k] = (cvec){EVEN(low, high), ODD(low, high)};
+        }
+        start[0] = (const char *)start[0] + bytes;
+#else
+        gather(single, start, 2 * p->N, 2, 2 * K, (vec *)(to + k));
+        for (idx lane = 0; lane < W; lane++)
+            start[lane] = (const char *)start[lane] + bytes;
+#endif
+    }
+}
+
+/* N rows of `columns` complex numbers to n x columns. */
+static void read_columns(const problem *p, hf_operand from, idx f, idx columns, cvec *to) {
+    const int single = p->shape->single;
+    const idx bytes = 2 * columns * bytes_of(p->shape);
+    const void *start[W];
+    lane_starts(p, from, f, p->N * bytes, start);
+#ifdef HF_LONE
+    const char *item = start[0];
+    for (idx i = 0; i < p->n; i++) { /* the lanes are elements here */
+        for (idx lane = 0; lane < W; lane++)
+            start[lane] = item + least(i * W + lane, p->N - 1) * bytes;
+        gather(single, start, 2 * columns, 1, 1, (vec *)(to + i * columns));
+        for (idx lane = p->N - i * W; lane < W; lane++)
+            for (idx c = 0; c < columns; c++)
+                to[i * columns + c].re[lane] = to[i * columns + c].im[lane] = 0;
+    }
+#else
+    gather(single, start, 2 * p->N * columns, 1, 1, (vec *)to);
+#endif
+}
+
+/* The largest real or imaginary part. */
+static num largest_part(idx count, const cvec *a) {
+    vec top = {0};
+    for (idx i = 0; i < count; i++) {
+        const vec re = choose(a[i].re < 0, -a[i].re, a[i].re);
+        const vec im = choose(a[i].im < 0, -a[i].im, a[i].im);
+        top = choose(re > top, re, top);
+        top = choose(im > top, im, top);
+        top = choose(re == re, choose(im == im, top, im), re); /* NaN stays */
+    }
+    return largest(top);
+}
+
+/* One over a size, or one where it is nothing. */
+INLINE num inverse_size(num size) {
+    return pick(size > 0, smaller(1 / size, NUM(HUGE_REAL)), NUM(1));
+}
+
+/* ---- phases: one for all lanes as plain numbers, or one each */
+
+#ifndef HF_LONE
+#define PASS(name) name##_shared
+#define WAVE real
+#define CWAVE creal
+#include "passes.inc.h"
+#undef PASS
+#undef WAVE
+#undef CWAVE
+#endif
+#define PASS(name) name##_own
+#define WAVE vec
+#define CWAVE cvec
+#include "passes.inc.h"
+#undef PASS
+#undef WAVE
+#undef CWAVE
+
+#ifdef HF_LONE
+#define BY_PHASE(p, name, ...) name##_own(__VA_ARGS__)
+#else
+#define BY_PHASE(p, name, ...) \
+    ((p)->own_phase ? name##_own(__VA_ARGS__) : name##_shared(__VA_ARGS__))
+#endif
+
+INLINE const cvec *channel_of(const problem *p, idx f) { return p->channel + f * p->n * p->K; }
+INLINE void *wave_at(const problem *p, void *base, idx f, idx size) {
+    const idx g = p->phases > 1 ? f : 0;
+    return (char *)base + g * size * (idx)(p->own_phase ? sizeof(vec) : sizeof(real));
+}
+INLINE void *phase_of(const problem *p, idx f) { return wave_at(p, p->phase, f, 2 * p->n * p->L); }
+INLINE void *pairs_of(const problem *p, idx f) { return wave_at(p, p->pairs, f, p->pairs_size); }
+
+/* G of channel f. */
+static void find_effective(const problem *p, idx f, const vec *m, cpx *effective) {
+    BY_PHASE(p, forward, p->K, p->L, p->n, channel_of(p, f), phase_of(p, f), m, effective);
+}
+static void pull_back(const problem *p, idx f, const cpx *omega, vec *slope) {
+    BY_PHASE(p, backward, p->K, p->L, p->n, channel_of(p, f), phase_of(p, f), omega, slope);
+}
+static void find_feed_gram(const problem *p, idx f, const vec *m, vec *sums, cpx *gram) {
+    BY_PHASE(p, feed_gram, p->L, p->n, phase_of(p, f), pairs_of(p, f), (int)p->pairs_kept, m, sums,
+             gram);
+}
+static void pull_back_feeds(const problem *p, idx f, const cpx *q, vec *sums, vec *slope) {
+    BY_PHASE(p, feed_slope, p->L, p->n, phase_of(p, f), pairs_of(p, f), (int)p->pairs_kept, q, sums,
+             slope);
+}
+/* Z = Phi V of element block i. */
+static void find_field(const problem *p, idx f, idx i, const cpx *beams, cvec *row) {
+    const idx at = i * p->L;
+#ifndef HF_LONE
+    if (!p->own_phase) {
+        field_row_shared(p->K, p->L, (const creal *)phase_of(p, f) + at, beams, row);
+        return;
+    }
+#endif
+    field_row_own(p->K, p->L, (const cvec *)phase_of(p, f) + at, beams, row);
+}
+
+/* Loads the phase of the batch, or of the items in the lanes. */
+static void load_phase(problem *p, hf_operand phase) {
+    const hf_shape *s = p->shape;
+    const idx size = p->n * p->L;
+    for (idx g = 0; g < p->phases; g++) {
+        void *to = phase_of(p, g);
+        if (p->own_phase) {
+            read_columns(p, phase, g, p->L, to);
+        } else {
+            const char *from = (const char *)phase.data + g * 2 * size * bytes_of(s);
+            for (idx i = 0; i < 2 * size; i++)
+                ((real *)to)[i] = (real)read_one(s->single, from, i);
+        }
+    }
+}
+
+/* What depends on the phase alone: scaled to a largest part of one, with the feeds' products. */
+static void finish_phase(problem *p) {
+    const idx count = p->phases * p->n * p->L;
+    if (p->own_phase) {
+        cvec *phi = p->phase;
+        p->phase_size = largest_part(count, phi);
+        const vec by = spread(inverse_size(p->phase_size));
+        for (idx i = 0; i < count; i++)
+            phi[i] = (cvec){by * phi[i].re, by * phi[i].im};
+    } else {
+        real *phi = p->phase, top = 0;
+        for (idx i = 0; i < 2 * count; i++) {
+            const real part = phi[i] < 0 ? -phi[i] : phi[i];
+            top = part > top || part != part ? part : top;
+        }
+        p->phase_size = NUM(top);
+        const real by = get(inverse_size(p->phase_size), 0);
+        for (idx i = 0; i < 2 * count; i++)
+            phi[i] *= by;
+    }
+    for (idx g = 0; p->pairs_kept && g < p->phases; g++)
+        BY_PHASE(p, make_pairs, p->L, p->n, phase_of(p, g), pairs_of(p, g));
+}
+
+/* ---- a problem's memory and sizes */
+
+/* Sizes of a problem whose lanes are `lanes`; 0 where they are past all real ones. */
+static int measure(problem *p, const hf_shape *s, int lanes, int own_phase) {
+    memset(p, 0, sizeof *p);
+    p->shape = s;
+    p->K = s->users;
+    p->N = s->elements;
+    p->L = s->feeds;
+    p->lanes = lanes;
+    p->n = LANES > 1 ? p->N : (p->N + W - 1) / W;
+    p->F = lanes == CHANNELS ? (s->channels + LANES - 1) / LANES : s->channels;
+    p->phases = lanes == CHANNELS && s->phases > 1 ? p->F : s->phases;
+    p->own_phase = LANES == 1 || own_phase || (lanes == CHANNELS && s->phases > 1);
+    const double K = (double)p->K, L = (double)p->L, F = (double)p->F;
+    if (s->users > MOST || s->elements > MOST || s->feeds > MOST || s->channels > MOST)
+        return 0;
+    return LANES * (F * K * ((double)p->N + K + L) + L * ((double)p->N + L) * F) <= 1e10;
+}
+
+/* What is read of a problem; `pairs`: whether the products of the feeds are needed. */
+static void lay_out_problem(problem *p, arena *a, int pairs) {
+    const size_t wave = p->own_phase ? sizeof(vec) : sizeof(real);
+    p->channel = TAKE(a, p->F * p->n * p->K, cvec);
+    p->phase = take(a, p->phases * p->n * p->L * 2, wave);
+    const idx all_pairs = p->n * p->L * p->L;
+    p->pairs_kept = pairs && all_pairs * (idx)wave <= KEPT_PAIRS;
+    p->pairs_size = p->pairs_kept ? all_pairs : 0;
+    p->pairs = take(a, pairs ? (p->pairs_kept ? p->phases * all_pairs : STRIP * p->L * p->L) : 0,
+                    wave);
+    p->served = TAKE(a, p->K, num);
+    p->weights = TAKE(a, p->K, num);
+    p->targets = TAKE(a, p->K, num);
+    p->floors = TAKE(a, p->K, num);
+}
+
+/* What the algebra of one channel needs. */
+static void lay_out_algebra(problem *p, arena *a) {
+    const idx K = p->K, L = p->L;
+    p->effective = TAKE(a, K * L, cpx);
+    p->feeds = TAKE(a, L * L, cpx);
+    p->whitened = TAKE(a, L * K, cpx);
+    p->carrier = TAKE(a, L * K, cpx);
+    p->gram = TAKE(a, K * K, cpx);
+    p->received = TAKE(a, K * K, cpx);
+    p->adjoint = TAKE(a, K * K, cpx);
+    p->inverse = TAKE(a, K * K, cpx);
+    p->spare = TAKE(a, K * K, cpx);
+    p->aim = TAKE(a, K, cpx);
+    p->omega = TAKE(a, K * L, cpx);
+    p->beams = TAKE(a, L * K, cpx);
+    p->radiating = TAKE(a, L * L, cpx);
+    num **vectors[] = {&p->disturbance, &p->ratio, &p->signal, &p->half, &p->cost, &p->filled};
+    for (int i = 0; i < 6; i++)
+        *vectors[i] = TAKE(a, K, num);
+    p->slope = TAKE(a, p->n, vec);
+    p->sums = TAKE(a, L * L, vec);
+    p->field = TAKE(a, K, cvec);
+}
+
+/* Whether any user of an item has a minimum rate. */
+static int has_floors(const problem *p, idx item) {
+    const double *rate = (const double *)((const char *)p->min_rate.data + item * p->min_rate.step);
+    int found = 0;
+    for (idx k = 0; k < p->K; k++)
+        found |= rate[k] > 0;
+    return found;
+}
+
+/* Puts the next items of the batch into the lanes: of those marked, where there are marks, the
+ * ones whose users have minimum rates or not, as p->floored says.  Returns whether there are any. */
+static int fill_lanes(problem *p, idx *next) {
+    const idx want = p->lanes == ITEMS ? LANES : 1;
+    idx lane = 0;
+    while (lane < want && *next < p->shape->batch) {
+        const idx item = (*next)++;
+        if (p->marks && !p->marks[item])
+            continue;
+        if (p->min_rate.data && has_floors(p, item) != p->floored)
+            continue;
+        p->item[lane] = item;
+        p->used[lane++] = 1;
+    }
+    const int found = lane > 0;
+    for (; lane < W; lane++) {
+        p->item[lane] = p->item[0];
+        p->used[lane] = 0;
+    }
+    return found;
+}
+
+/* 1 for the lanes whose channel f is there, where the lanes are channels. */
+static num channel_in_use(const problem *p, idx f) {
+    num yes = NUM(1);
+    for (idx lane = 0; p->lanes == CHANNELS && lane < LANES; lane++)
+        set(&yes, lane, f * LANES + lane < p->shape->channels);
+    return yes;
+}
+
+/* ---- a problem of the loops */
+
+enum { CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE }; /* inputs */
+enum { TO_AMPLITUDES, TO_DIGITAL, TO_RATE, TO_ITERATIONS, TO_CONVERGED, TO_HISTORY }; /* outputs */
+
+/* Power, noise, weights and minimum rates, for channels that were divided by `size`.  Noise comes
+ * to a power of one; its bounds are past all SNRs that single precision can tell. */
+static void load_limits(problem *p, const hf_operand *limits, num size) {
+    const double least = sizeof(real) == 4 ? 1e-30 : 1e-280;
+    for (idx lane = 0; lane < LANES; lane++) {
+        const void *power[W], *noise[W];
+        lane_starts(p, limits[0], 0, 0, power);
+        lane_starts(p, limits[1], 0, 0, noise);
+        const double root_power = sqrt(*(const double *)power[lane]);
+        const double waves = (double)get(p->phase_size, lane);
+        const double root_noise = sqrt(*(const double *)noise[lane]) / root_power /
+                                  (double)get(size, lane) / (p->radiated ? 1 : waves);
+        set(&p->noise, lane, (real)fmin(fmax(root_noise * root_noise, least), 1 / least));
+        set(&p->size, lane, (real)(root_power / (p->radiated ? waves : 1)));
+    }
+    num heaviest = NUM(0);
+    for (idx k = 0; k < p->K; k++) {
+        p->weights[k] = read_number(p, limits[2], k);
+        heaviest = larger(heaviest, p->weights[k]);
+    }
+    p->weight_size = pick(heaviest > 0, heaviest, NUM(1));
+    for (idx k = 0; k < p->K; k++) {
+        p->weights[k] = p->weights[k] / p->weight_size;
+        p->floors[k] = NUM(0);
+        if (p->min_rate.data)
+            p->floors[k] = read_number(p, p->min_rate, k);
+        for (idx lane = 0; lane < LANES; lane++)
+            set(&p->targets[k], lane, (real)expm1((double)get(p->floors[k], lane) / NATURAL));
+        p->served[k] = NUM(1);
+    }
+}
+
+/* Loads the items in the lanes, with amplitudes m; marks the lanes that are finite. */
+static mask load_problem(problem *p, const hf_operand *in, int *loaded, vec *m) {
+    const idx count = p->n * p->K;
+    if (!*loaded || in[PHASE].step) {
+        load_phase(p, in[PHASE]);
+        finish_phase(p);
+        *loaded = 1;
+    }
+    for (idx f = 0; f < p->F; f++)
+        read_rows(p, in[CHANNEL], f, p->K, p->channel + f * count);
+    num size = largest_part(p->F * count, p->channel);
+    if (p->lanes == CHANNELS) {
+        real top = get(size, 0);
+        for (idx lane = 1; lane < LANES; lane++)
+            top = get(size, lane) > top || get(size, lane) != get(size, lane) ? get(size, lane) : top;
+        size = NUM(top);
+    }
+    const num inverse = inverse_size(size);
+    const vec by = spread(inverse);
+    for (idx i = 0; i < p->F * count; i++)
+        p->channel[i] = (cvec){by * p->channel[i].re, by * p->channel[i].im};
+    read_elements(p, in[AMPLITUDES], m);
+    vec sum = {0};
+    for (idx i = 0; i < p->n; i++)
+        sum += m[i];
+    load_limits(p, in + POWER, 1 / inverse);
+    return finite(size) & finite(p->phase_size) & finite(total(sum));
+}
+
+static void write_nan(const hf_shape *s, idx item, idx count, void *to) {
+    for (idx i = item * count; i < (item + 1) * count; i++)
+        write_one(s->single, to, i, NAN);
+}
+
+/* Writes NaN for the lanes that are not finite, and leaves them out. */
+static void leave_out(problem *p, mask finite_lanes, void *const *out) {
+    const hf_shape *s = p->shape;
+    for (idx lane = 0; lane < LANES; lane++) {
+        if (!p->used[lane] || holds(finite_lanes, lane))
+            continue;
+        const idx item = p->item[lane];
+        p->used[lane] = 0;
+        write_nan(s, item, p->N, out[TO_AMPLITUDES]);
+        write_nan(s, item, 2 * s->channels * p->L * p->K, out[TO_DIGITAL]);
+        ((double *)out[TO_RATE])[item] = NAN;
+        ((int64_t *)out[TO_ITERATIONS])[item] = 0;
+        ((uint8_t *)out[TO_CONVERGED])[item] = 0;
+        if (out[TO_HISTORY] && s->recorded)
+            ((double *)out[TO_HISTORY])[item * s->recorded] = NAN;
+    }
+}

@@ -1,0 +1,143 @@
+/* What beams reach: SINR, rate, its adjoint and gradients (docs/mathematics.md, "Rate"). */
+
+/* SINR of A = G V at this noise, with the signal |A_kk|^2 and the disturbance D_k beside it. */
+static void find_links(problem *p, const cpx *received, num noise) {
+    const idx K = p->K;
+    for (idx k = 0; k < K; k++) {
+        num disturbance = noise;
+        for (idx j = 0; j < K; j++)
+            if (j != k)
+                disturbance += norm2(received[k * K + j]);
+        p->signal[k] = norm2(received[k * K + k]);
+        p->disturbance[k] = disturbance;
+        p->ratio[k] = p->signal[k] / disturbance;
+    }
+}
+
+/* sum_k alpha_k log2(1 + ratio_k). */
+static num rate_of(idx K, const num *ratio, const num *weights) {
+    num sum = NUM(0);
+    for (idx k = 0; k < K; k++)
+        sum += weights[k] * log_plus_one(ratio[k]);
+    return sum * (real)NATURAL;
+}
+
+/* C of dR = Re tr(C^H dA); returns -2 dR/d(noise). */
+static num rate_adjoint(problem *p, const cpx *received, cpx *adjoint) {
+    const idx K = p->K;
+    num d_noise = NUM(0);
+    for (idx k = 0; k < K; k++) {
+        const num total = p->disturbance[k] * (1 + p->ratio[k]);
+        const num own = pick(total > 0, (real)(2 * NATURAL) * p->weights[k] / total, NUM(0));
+        const num cross = -own * p->ratio[k];
+        for (idx j = 0; j < K; j++)
+            adjoint[k * K + j] = scaled(j == k ? own : cross, received[k * K + j]);
+        d_noise -= cross;
+    }
+    return d_noise;
+}
+
+/* Everything about given beams, each result where its pointer is not NULL. */
+static int rate_beams(const hf_shape *s, const hf_operand *in, void *sinr, void *rate,
+                      void *d_amplitudes, void *d_digital) {
+    const hf_operand channel = in[0], amplitudes = in[1], phase = in[2], digital = in[3];
+    problem at, *p = &at;
+    arena a = {NULL, 0};
+    if (!measure(p, s, ITEMS, phase.step != 0))
+        return HF_TOO_LARGE;
+    vec *m = NULL;
+    cpx *d_beams = NULL;
+    for (int pass = 0; pass < 2; pass++) {
+        a.used = 0;
+        lay_out_problem(p, &a, 0);
+        lay_out_algebra(p, &a);
+        m = TAKE(&a, p->n, vec);
+        d_beams = TAKE(&a, p->L * p->K, cpx);
+        if (pass == 0 && !(a.memory = claim(a.used)))
+            return HF_NO_MEMORY;
+    }
+    const idx K = p->K, L = p->L;
+    int loaded = 0;
+    for (idx next = 0; !stopped(s) && fill_lanes(p, &next);) {
+        if (!loaded++ || phase.step)
+            load_phase(p, phase);
+        read_rows(p, channel, 0, K, p->channel);
+        read_elements(p, amplitudes, m);
+        read_matrix(p, digital, 0, L * K, p->beams);
+        find_effective(p, 0, m, p->effective);
+        /* Over the noise's own size, so that no square leaves the range of single precision. */
+        const num inverse_noise = 1 / root(read_number(p, in[4], 0));
+        scale(K * L, inverse_noise, p->effective);
+        multiply(K, L, K, p->effective, p->beams, p->received);
+        find_links(p, p->received, NUM(1));
+        for (idx k = 0; sinr && k < K; k++)
+            for (idx lane = 0; lane < LANES; lane++)
+                if (p->used[lane])
+                    write_one(s->single, sinr, p->item[lane] * K + k, get(p->ratio[k], lane));
+        if (!rate)
+            continue;
+        for (idx k = 0; k < K; k++)
+            p->weights[k] = read_number(p, in[5], k);
+        const num reached = rate_of(K, p->ratio, p->weights);
+        for (idx lane = 0; lane < LANES; lane++)
+            if (p->used[lane])
+                write_one(s->single, rate, p->item[lane], get(reached, lane));
+        if (!d_amplitudes)
+            continue;
+        rate_adjoint(p, p->received, p->adjoint);
+        multiply_left_dagger(L, K, K, p->effective, p->adjoint, d_beams);
+        multiply_right_dagger(K, K, L, p->adjoint, p->beams, p->omega);
+        scale(K * L, inverse_noise, p->omega);
+        pull_back(p, 0, p->omega, p->slope);
+        write_elements(p, p->slope, d_amplitudes);
+        write_matrix(p, d_beams, L * K, d_digital, 0);
+    }
+    release(a.memory);
+    return stopped(s) ? HF_STOPPED : HF_OK;
+}
+
+static int sinr(const hf_shape *s, const hf_operand *in, const double *options, void *const *out) {
+    (void)options;
+    return rate_beams(s, in, out[0], NULL, NULL, NULL);
+}
+
+static int sum_rate(const hf_shape *s, const hf_operand *in, const double *options,
+                    void *const *out) {
+    (void)options;
+    return rate_beams(s, in, NULL, out[0], NULL, NULL);
+}
+
+static int sum_rate_gradient(const hf_shape *s, const hf_operand *in, const double *options,
+                             void *const *out) {
+    (void)options;
+    return rate_beams(s, in, NULL, out[0], out[1], out[2]);
+}
+
+static int effective_channel(const hf_shape *s, const hf_operand *in, const double *options,
+                             void *const *out) {
+    (void)options;
+    problem at, *p = &at;
+    arena a = {NULL, 0};
+    if (!measure(p, s, ITEMS, in[2].step != 0))
+        return HF_TOO_LARGE;
+    vec *m = NULL;
+    for (int pass = 0; pass < 2; pass++) {
+        a.used = 0;
+        lay_out_problem(p, &a, 0);
+        lay_out_algebra(p, &a);
+        m = TAKE(&a, p->n, vec);
+        if (pass == 0 && !(a.memory = claim(a.used)))
+            return HF_NO_MEMORY;
+    }
+    int loaded = 0;
+    for (idx next = 0; !stopped(s) && fill_lanes(p, &next);) {
+        if (!loaded++ || in[2].step)
+            load_phase(p, in[2]);
+        read_rows(p, in[0], 0, p->K, p->channel);
+        read_elements(p, in[1], m);
+        find_effective(p, 0, m, p->effective);
+        write_matrix(p, p->effective, p->K * p->L, out[0], 0);
+    }
+    release(a.memory);
+    return stopped(s) ? HF_STOPPED : HF_OK;
+}

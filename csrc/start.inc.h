@@ -1,0 +1,123 @@
+/* Where an ascent begins: whom it serves, and amplitudes fitted to their channels
+ * (docs/mathematics.md, "Starts"). */
+
+#define FITTINGS 3     /* rounds of the fit */
+#define ALIKE 1e-8     /* of a user's gain, added to it: keeps channels that depend apart */
+#define COPY (64 * EPSILON) /* squared residual, over the gain, of a copy of other users */
+
+/* H H^H of channel f (K x K). */
+static void find_channel_gram(const problem *p, idx f, cpx *gram) {
+    const idx K = p->K, n = p->n;
+    const cvec *h = channel_of(p, f);
+    for (idx r = 0; r < K; r++)
+        for (idx c = r; c < K; c++) {
+            vec re[2] = {{0}}, im[2] = {{0}};
+            for (idx i = 0; i < n; i++) {
+                const cvec x = h[i * K + r], y = h[i * K + c];
+                re[0] += x.re * y.re;
+                im[0] += x.im * y.re;
+                re[1] += x.im * y.im;
+                im[1] -= x.re * y.im;
+            }
+            gram[r * K + c] = (cpx){total(re[0] + re[1]), total(im[0] + im[1])};
+            gram[c * K + r] = conjugate(gram[r * K + c]);
+        }
+}
+
+/* The place of every user in semi-orthogonal order, the largest weighted gain after projecting
+ * out those before it: pivoted Cholesky of `gram`, which is spoiled.  Copies of users come last,
+ * at places from K on. */
+static void order_users(idx K, const num *weights, cpx *gram, num *gain, num *place) {
+    for (idx k = 0; k < K; k++) {
+        gain[k] = gram[k * K + k].re;
+        place[k] = NUM(-1);
+    }
+    for (idx round = 0; round < K; round++) {
+        num best = NUM(-1), first = NUM(-1);
+        for (idx k = 0; k < K; k++) {
+            const num left = larger(gram[k * K + k].re, NUM(0)) * weights[k];
+            const mask better = (place[k] < 0) & (left > best);
+            best = pick(better, left, best);
+            first = pick(better, NUM(k), first);
+        }
+        cpx row[K]; /* of the user chosen, over the root of its pivot */
+        num pivot = NUM(0);
+        for (idx k = 0; k < K; k++)
+            row[k] = (cpx){NUM(0), NUM(0)};
+        for (idx i = 0; i < K; i++) {
+            const mask here = first == (real)i;
+            const mask copy = not(gram[i * K + i].re > (real)COPY * gain[i]);
+            place[i] = pick(here, pick(copy, NUM(K + round), NUM(round)), place[i]);
+            pivot = pick(here, pick(copy, NUM(0), gram[i * K + i].re), pivot);
+            for (idx k = 0; k < K; k++)
+                row[k] = (cpx){pick(here, gram[i * K + k].re, row[k].re),
+                               pick(here, gram[i * K + k].im, row[k].im)};
+        }
+        const num inverse = pick(pivot > 0, 1 / pivot, NUM(0));
+        for (idx r = 0; r < K; r++) {
+            const cpx part = scaled(inverse, conjugate(row[r]));
+            for (idx c = 0; c < K; c++) {
+                const cpx away = times(part, row[c]);
+                gram[r * K + c].re -= away.re;
+                gram[r * K + c].im -= away.im;
+            }
+        }
+    }
+}
+
+/* (H H^H)^-1 of the users served, zero for the others. */
+static void find_metric(const problem *p, const cpx *gram, cpx *metric) {
+    const idx K = p->K;
+    restrict_gram(K, p->served, gram, metric);
+    for (idx k = 0; k < K; k++) {
+        num *gain = &metric[k * K + k].re;
+        *gain = pick(*gain > 0, *gain * (real)(1 + (sizeof(real) == 4 ? 8 * EPSILON : ALIKE)), NUM(1));
+    }
+    invert(K, metric);
+    for (idx i = 0; i < K * K; i++)
+        metric[i] = scaled(p->served[i / K] * p->served[i % K], metric[i]);
+}
+
+/* Moves s->m halfway to amplitudes whose beams span what the users receive from: least squares of
+ * H^H - diag(m) Phi C in the metric, over C and m in turns.  Stays where nobody receives. */
+static void fit(problem *p, ascent *s, const cpx *metrics) {
+    const idx K = p->K, L = p->L, n = p->n;
+    vec *found = s->trial, *share = s->gradient, *size = s->trial_gradient;
+    num hears = NUM(1);
+    memcpy(found, s->m, (size_t)n * sizeof(vec));
+    for (int round = 0; round < FITTINGS; round++) {
+        memset(share, 0, (size_t)n * sizeof(vec));
+        memset(size, 0, (size_t)n * sizeof(vec));
+        for (idx f = 0; f < p->F; f++) {
+            const vec counts = spread(channel_in_use(p, f));
+            whiten(p, f, found, 1); /* C is Y under radiated power */
+            multiply(L, K, K, p->carrier, metrics + f * K * K, p->beams);
+            for (idx l = 0; l < L; l++)
+                for (idx k = 0; k < K; k++)
+                    p->omega[k * L + l] = conjugate(p->beams[l * K + k]);
+            pull_back(p, f, p->omega, p->slope);
+            for (idx i = 0; i < n; i++)
+                share[i] += counts * p->slope[i];
+            multiply_right_dagger(L, K, L, p->beams, p->carrier, p->radiating);
+            pull_back_feeds(p, f, p->radiating, p->sums, p->slope);
+            for (idx i = 0; i < n; i++)
+                size[i] += counts * p->slope[i];
+        }
+        vec top = {0};
+        for (idx i = 0; i < n; i++) {
+            add_channels(p, &share[i]);
+            add_channels(p, &size[i]);
+            const vec best = share[i] / size[i];
+            found[i] = choose((best > 0) & (best < (real)HUGE_REAL), best, (vec){0});
+            top = choose(found[i] > top, found[i], top);
+        }
+        const num highest = largest(top);
+        hears = pick(highest > 0, hears, NUM(0));
+        const vec inverse = spread(pick(highest > 0, 1 / highest, NUM(0)));
+        for (idx i = 0; i < n; i++)
+            found[i] *= inverse;
+    }
+    const lanes moved = spread_mask(hears > 0);
+    for (idx i = 0; i < n; i++)
+        s->m[i] = choose(moved, (real)0.5 * (s->m[i] + found[i]), s->m[i]);
+}
