@@ -159,6 +159,9 @@ static void add_gradient(problem *p, idx f, const vec *m, const cpx *beams, cons
 /* Rate over all channels at m, its gradient, and the beams in place.  entering: from what is the
  * better start of the general stage.  As long as the minimum rates do not fit in every channel,
  * the rate is the sum over those where they do not. */
+#ifdef TRY
+double count_packs[2], count_lanes[2], count_stuck[2];
+#endif
 static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m, inner at,
                     vec *gradient) {
     const idx K = p->K, L = p->L;
@@ -293,6 +296,14 @@ static num remember(idx n, ascent *s, mask which, mask open, int quasi) {
     return pick(curvature > 0, smaller(larger(step, NUM(1e-8)), NUM(1e4)), NUM(100));
 }
 
+/* The length at which the parabola through the rate, its slope and the rate at `length` is highest,
+ * within a tenth and a half of it. */
+INLINE num shorter(num length, num slope, num rate, num reached) {
+    const num bend = 2 * (rate + length * slope - reached);
+    const num best = length * (length * slope / bend);
+    return larger((real)0.1 * length, pick(best < (real)0.5 * length, best, (real)0.5 * length));
+}
+
 /* Nonmonotone projected ascent from s->m and s->at in the lanes of `open`: spectral or, in the
  * general stage under `radiated` power, quasi-Newton.  All lanes evaluate their trials together;
  * each accepts, halves its step or is done by itself.  The best amplitudes, beams and rate are
@@ -327,9 +338,9 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
     const num steepest = largest(high);
     num step = pick(steepest > 0, (real)FIRST_MOVE / steepest, NUM(1));
     num length = NUM(1), slope = NUM(0);
-    mask fresh = every(1); /* lanes that need a direction */
+    mask fresh = every(1), moved = every(0); /* lanes that need a direction, and that have one */
     for (;;) {
-        open &= not(fresh & (s->made >= (real)iterations));
+        open &= not(s->made >= (real)iterations);
         if (any(fresh & open)) {
             const num ahead = aim_step(n, s->m, s->gradient, step, s->gradient, top, s->trial);
             const mask flat = fresh & open & not(ahead > tolerance);
@@ -337,7 +348,7 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
             open &= not(flat);
             pick_elements(n, fresh, s->trial, s->direction);
             slope = pick(fresh, ahead, slope);
-            const mask curved = fresh & (s->made > 0);
+            const mask curved = fresh & moved;
             if (quasi && any(curved & open)) {
                 quasi_newton(n, s, step, s->bent);
                 const num bent =
@@ -356,17 +367,29 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
         for (idx i = 0; i < n; i++)
             s->trial[i] = s->m[i] + far * s->direction[i];
         pick_inner(p, every(1), s->at, s->tried);
+#ifdef TRY
+        count_packs[stage]++;
+        for (int l = 0; l < LANES; l++) count_lanes[stage] += holds(open, l);
+#endif
         const num reached = evaluate(p, s, stage, 0, s->trial, s->tried, s->trial_gradient);
         num worst = recent[0];
         for (int i = 1; i < RECENT; i++)
             worst = smaller(worst, recent[i]);
-        fresh = open & (reached >= worst + (real)1e-4 * length * slope);
-        length = pick(fresh, length, (real)0.5 * length);
+        /* Up to what the rate's own rounding can tell. */
+        const num asked = worst + (real)1e-4 * length * slope - 4 * EPSILON * worst;
+        fresh = open & (reached >= asked);
+        s->made += pick(open, NUM(1), NUM(0));
+        record(s, open, from + s->made, pick(fresh, reached, recent[0]));
+        length = pick(fresh, length, shorter(length, slope, recent[0], reached));
         const mask stuck = open & not(fresh) & (length < (real)SHORTEST);
+#ifdef TRY
+        for (int l = 0; l < LANES; l++) count_stuck[stage] += holds(stuck, l);
+#endif
         s->converged |= stuck;
         open &= not(stuck);
         if (!any(fresh))
             continue;
+        moved |= fresh;
         step = pick(fresh, remember(n, s, fresh, open, quasi), step);
         if (all(fresh | not(open))) { /* what a lane that is done holds does not matter */
             SWAP(vec *, s->m, s->trial);
@@ -380,8 +403,6 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
         for (int i = RECENT - 1; i > 0; i--)
             recent[i] = pick(fresh, recent[i - 1], recent[i]);
         recent[0] = pick(fresh, reached, recent[0]);
-        s->made += pick(fresh, NUM(1), NUM(0));
-        record(s, fresh, from + s->made, reached);
         const mask better = fresh & (reached > s->best_rate);
         if (any(better)) {
             s->best_rate = pick(better, reached, s->best_rate);

@@ -1,5 +1,8 @@
 /* General beams by WMMSE sweeps (docs/mathematics.md, "WMMSE"). */
 
+/* SINR of a user who is given up, before its beam ends in denormal numbers. */
+#define FAINT (sizeof(real) == 4 ? 1e-12 : 1e-60)
+
 /* Psi <- (diag(a) X + c I)^-1 diag(alpha w u), c = noise sum(a), made Hermitian by
  * diag(a)^{1/2} (half) on both sides, with u and w of the links found.  The A = X Psi that the new
  * beams reach needs no product: X half = half^-1 (system - c I), so it follows from the inverse;
@@ -13,7 +16,7 @@ static mask wmmse_update(problem *p, const cpx *gram, num noise, cpx *psi, cpx *
         const num total = p->disturbance[k] * (1 + p->ratio[k]);
         const num gain = p->weights[k] * (1 + p->ratio[k]);
         const num root_gain = root(gain), size = root(p->signal[k]);
-        const mask heard = (p->signal[k] > 0) & (gain > 0);
+        const mask heard = (p->ratio[k] > (real)FAINT) & (gain > 0);
         p->half[k] = pick(heard, root_gain * size / total, NUM(0));
         p->aim[k] = scaled(pick(heard, root_gain / size, NUM(0)), received[k * K + k]);
         sum += p->half[k] * p->half[k];
