@@ -41,29 +41,6 @@ static void go_to(const problem *p, ascent *s, endpoint e) {
     pick_inner(p, every(1), e.beams, s->at);
 }
 
-/* Scales the beams of channel f to a power of one, computed from the wave that they radiate, and
- * returns their rate. */
-static num scale_to_power(problem *p, idx f, const vec *m, cpx *beams) {
-    const idx K = p->K, L = p->L;
-    num power = NUM(0);
-    if (p->radiated) {
-        vec sum = {0};
-        for (idx i = 0; i < p->n; i++) {
-            find_field(p, f, i, beams, p->field);
-            for (idx k = 0; k < K; k++)
-                sum += m[i] * m[i] *
-                       (p->field[k].re * p->field[k].re + p->field[k].im * p->field[k].im);
-        }
-        power = total(sum);
-    } else {
-        power = inner_product(L * K, beams, beams);
-    }
-    scale(L * K, pick(power > 0, 1 / root(power), NUM(1)), beams);
-    multiply(K, L, K, p->effective, beams, p->received);
-    find_links(p, p->received, p->noise);
-    return rate_of(K, p->ratio, p->weights);
-}
-
 /* V = Y Psi at the power, over all channels, of the best end; its rates are those of the V
  * written.  Under minimum rates that are not met the rate stays the measure of how far. */
 static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, void *const *out) {
@@ -86,19 +63,9 @@ static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, vo
     }
     const mask rated = every(!met_floors) | (*e.rate >= 0);
     const num rate = pick(rated, over_channels(p, sum), *e.rate) * p->weight_size;
-    write_elements(p, s->trial, out[TO_AMPLITUDES]);
-    for (idx lane = 0; lane < LANES; lane++) {
-        if (!p->used[lane])
-            continue;
-        const idx item = p->item[lane];
-        ((double *)out[TO_RATE])[item] = get(rate, lane);
-        ((int64_t *)out[TO_ITERATIONS])[item] = (int64_t)get(*e.made, lane);
-        ((uint8_t *)out[TO_CONVERGED])[item] = (uint8_t)holds(*e.converged, lane);
-        double *history = out[TO_HISTORY];
-        const idx last = least((idx)get(*e.made, lane) + 1, s->traced);
-        for (idx i = 0; history && i < last; i++)
-            history[item * s->traced + i] = get(s->trace[i] * p->weight_size, lane);
-    }
+    if (out[TO_AMPLITUDES])
+        write_elements(p, s->trial, out[TO_AMPLITUDES]);
+    write_ends(p, rate, *e.made, *e.converged, s->trace, s->traced, out);
 }
 
 /* From the shares of the best end to Psi that meets the minimum rates; the rate over all
@@ -224,6 +191,11 @@ static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) 
         if (ascend(p, s, GENERAL, every(1), b.prelude, b.tolerance, NUM(INFINITY)))
             return 1;
         s->made += *forced.made;
+        store_best(p, s, reached);
+        *reached.made = s->made;
+        s->noise = p->noise;
+        *reached.rate = evaluate(p, s, GENERAL, 0, reached.m, reached.beams, s->gradient);
+        return 0;
     }
     store_best(p, s, reached);
     *reached.made = s->made;
@@ -334,4 +306,111 @@ static int variable_projection(const hf_shape *shape, const hf_operand *in, cons
         }
     release(a.memory);
     return told || stopped(shape) ? HF_STOPPED : HF_OK;
+}
+
+/* Beams at given amplitudes: by zero forcing with water filling or, if asked, the better of that
+ * and general ones. */
+static int best_beams(const hf_shape *shape, const hf_operand *in, const double *options,
+                      void *const *out, int lanes, uint8_t *marks) {
+    const double stay[] = {options[0], 0, options[1], 1, 1, options[2], INFINITY};
+    hf_shape unrecorded = *shape;
+    unrecorded.recorded = 0;
+    void *to[] = {NULL, out[0], out[1], NULL, NULL, NULL};
+    return variable_projection(&unrecorded, in, stay, to, lanes, marks);
+}
+
+/* One WMMSE sweep from the beams V, in place, of channel f at m; beams that it does not improve,
+ * since they reach nobody, stay. */
+static void sweep_beams(problem *p, idx f, const vec *m, idx sweeps, cpx *psi, cpx *beams) {
+    const idx K = p->K, L = p->L;
+    cpx *received = p->received;
+    whiten(p, f, m, p->radiated);
+    const num power = power_of(p, f, m, beams);
+    scale(L * K, pick(power > 0, 1 / root(power), NUM(1)), beams);
+    multiply(K, L, K, p->effective, beams, received);
+    find_links(p, received, p->noise);
+    clear(K * K, psi);
+    const mask useful = wmmse_update(p, p->gram, p->noise, psi, received, power > 0);
+    if (sweeps > 1)
+        general_terms(p, p->gram, p->noise, sweeps - 1, psi, NULL, NULL);
+    multiply(L, K, K, p->carrier, psi, p->whitened);
+    for (idx i = 0; i < L * K; i++)
+        beams[i] = (cpx){pick(useful, p->whitened[i].re, beams[i].re),
+                         pick(useful, p->whitened[i].im, beams[i].im)};
+}
+
+/* The rate of beams V of a power of one in channel f, with G in p->effective, and its gradient in
+ * m added. */
+static num fixed_terms(problem *p, idx f, const vec *m, const cpx *beams, num power, vec *gradient) {
+    const idx K = p->K, L = p->L;
+    multiply(K, L, K, p->effective, beams, p->received);
+    find_links(p, p->received, p->noise * power);
+    for (idx k = 0; k < K; k++)
+        p->ratio[k] = pick(p->signal[k] > 0, p->ratio[k], p->signal[k]);
+    const num price = p->noise * rate_adjoint(p, p->received, p->adjoint);
+    add_gradient(p, f, m, beams, p->adjoint, price, channel_in_use(p, f), gradient);
+    return rate_of(K, p->ratio, p->weights);
+}
+
+/* Beams V at the power after some sweeps, the rate there and its gradient in m at these beams: by
+ * the envelope theorem that of the best rate at m where V is best. */
+static int wmmse_gradient(const hf_shape *s, const hf_operand *in, const double *options,
+                          void *const *out, uint8_t *marks) {
+    problem at, *p = &at;
+    arena a = {NULL, 0};
+    if (!measure(p, s, ITEMS, in[PHASE].step != 0))
+        return HF_TOO_LARGE;
+    vec *m = NULL, *gradient = NULL;
+    cpx *psi = NULL, *beams = NULL;
+    for (int pass = 0; pass < 2; pass++) {
+        a.used = 0;
+        lay_out_problem(p, &a, options[0] != 0);
+        lay_out_algebra(p, &a);
+        m = TAKE(&a, p->n, vec);
+        gradient = TAKE(&a, p->n, vec);
+        psi = TAKE(&a, p->K * p->K, cpx);
+        beams = TAKE(&a, p->L * p->K, cpx);
+        if (pass == 0 && !(a.memory = claim(a.used)))
+            return HF_NO_MEMORY;
+    }
+    p->marks = marks;
+    p->radiated = options[0] != 0;
+    const idx K = p->K, L = p->L, sweeps = (idx)options[1];
+    /* As the loops have them: without the beams. */
+    const hf_operand loop[] = {in[0], in[1], in[2], in[4], in[5], in[6]};
+    int loaded = 0;
+    for (idx next = 0; !stopped(s) && fill_lanes(p, &next);) {
+        mask good = load_problem(p, loop, &loaded, m);
+        read_matrix(p, in[3], 0, L * K, beams);
+        num size = NUM(0);
+        for (idx i = 0; i < L * K; i++)
+            size += beams[i].re - beams[i].re + beams[i].im - beams[i].im;
+        good &= finite(size);
+        for (idx lane = 0; lane < LANES; lane++) {
+            if (!p->used[lane] || holds(good, lane))
+                continue;
+            p->used[lane] = 0;
+            ((double *)out[0])[p->item[lane]] = NAN;
+            write_nan(s, p->item[lane], 2 * L * K, out[1]);
+            write_nan(s, p->item[lane], p->N, out[2]);
+        }
+        /* Of the caller's size, in the units of the scaled phase. */
+        scale(L * K, 1 / p->size, beams);
+        if (sweeps > 0)
+            sweep_beams(p, 0, m, sweeps, psi, beams);
+        find_effective(p, 0, m, p->effective);
+        const num power = power_of(p, 0, m, beams);
+        scale(L * K, pick(power > 0, 1 / root(power), NUM(1)), beams);
+        memset(gradient, 0, (size_t)p->n * sizeof(vec));
+        const num rate = fixed_terms(p, 0, m, beams, NUM(1), gradient) * p->weight_size;
+        const vec by = spread(p->weight_size);
+        for (idx i = 0; i < p->n; i++)
+            gradient[i] *= by;
+        scale(L * K, p->size, beams);
+        write_number(p, rate, out[0]);
+        write_matrix(p, beams, L * K, out[1], 0);
+        write_elements(p, gradient, out[2]);
+    }
+    release(a.memory);
+    return stopped(s) ? HF_STOPPED : HF_OK;
 }

@@ -193,7 +193,7 @@ static void write_matrix(const problem *p, const cpx *from, idx count, void *to,
     const idx bytes = 2 * count * bytes_of(p->shape), F = p->shape->channels;
 #ifdef HF_LONE
     char *at = (char *)to + (p->item[0] * F + f) * bytes;
-    for (idx i = 0; i < count; i++) {
+    for (idx i = 0; p->used[0] && i < count; i++) {
         write_one(p->shape->single, at, 2 * i, from[i].re);
         write_one(p->shape->single, at, 2 * i + 1, from[i].im);
     }
@@ -229,7 +229,7 @@ static void read_elements(const problem *p, hf_operand from, vec *to) {
 
 static void write_elements(const problem *p, const vec *from, void *to) {
 #ifdef HF_LONE
-    for (idx i = 0; i < p->N; i++)
+    for (idx i = 0; p->used[0] && i < p->N; i++)
         write_one(p->shape->single, to, p->item[0] * p->N + i, from[i / W][i % W]);
 #else
     void *start[W];
@@ -315,6 +315,26 @@ static num largest_part(idx count, const cvec *a) {
 /* One over a size, or one where it is nothing. */
 INLINE num inverse_size(num size) {
     return pick(size > 0, smaller(1 / size, NUM(HUGE_REAL)), NUM(1));
+}
+
+/* The inverse of read_columns, of the first channel. */
+static void write_columns(const problem *p, const cvec *from, idx columns, void *to) {
+    const int single = p->shape->single;
+    const idx bytes = 2 * columns * bytes_of(p->shape);
+    void *start[W];
+#ifdef HF_LONE
+    for (idx i = 0; p->used[0] && i < p->n; i++) { /* the lanes are elements here */
+        for (idx lane = 0; lane < W; lane++)
+            start[lane] = i * W + lane < p->N
+                              ? (char *)to + (p->item[0] * p->N + i * W + lane) * bytes
+                              : NULL;
+        scatter(single, start, 2 * columns, (const vec *)(from + i * columns));
+    }
+#else
+    for (idx lane = 0; lane < W; lane++)
+        start[lane] = p->used[lane] ? (char *)to + p->item[lane] * p->N * bytes : NULL;
+    scatter(single, start, 2 * p->N * columns, (const vec *)from);
+#endif
 }
 
 /* ---- phases: one for all lanes as plain numbers, or one each */
@@ -494,7 +514,7 @@ static int fill_lanes(problem *p, idx *next) {
     idx lane = 0;
     while (lane < want && *next < p->shape->batch) {
         const idx item = (*next)++;
-        if (p->marks && !p->marks[item])
+        if (LANES == 1 && p->marks && !p->marks[item])
             continue;
         if (p->min_rate.data && has_floors(p, item) != p->floored)
             continue;
@@ -596,12 +616,41 @@ static void leave_out(problem *p, mask finite_lanes, void *const *out) {
             continue;
         const idx item = p->item[lane];
         p->used[lane] = 0;
-        write_nan(s, item, p->N, out[TO_AMPLITUDES]);
         write_nan(s, item, 2 * s->channels * p->L * p->K, out[TO_DIGITAL]);
         ((double *)out[TO_RATE])[item] = NAN;
+        if (!out[TO_AMPLITUDES])
+            continue;
+        write_nan(s, item, p->N, out[TO_AMPLITUDES]);
         ((int64_t *)out[TO_ITERATIONS])[item] = 0;
         ((uint8_t *)out[TO_CONVERGED])[item] = 0;
         if (out[TO_HISTORY] && s->recorded)
             ((double *)out[TO_HISTORY])[item * s->recorded] = NAN;
+    }
+}
+
+/* Leaves lanes to the lone problem. */
+static void leave_lanes(problem *p, mask which) {
+    for (idx lane = 0; LANES > 1 && lane < LANES; lane++)
+        if (p->used[lane] && holds(which, lane)) {
+            p->marks[p->item[lane]] = 1;
+            p->used[lane] = 0;
+        }
+}
+
+/* Writes how a loop ended in every lane, with the rates of its iterates. */
+static void write_ends(const problem *p, num rate, num made, mask converged, const num *trace,
+                       idx traced, void *const *out) {
+    for (idx lane = 0; lane < LANES; lane++) {
+        if (!p->used[lane])
+            continue;
+        const idx item = p->item[lane], count = (idx)get(made, lane);
+        ((double *)out[TO_RATE])[item] = get(rate, lane);
+        if (!out[TO_ITERATIONS])
+            continue;
+        ((int64_t *)out[TO_ITERATIONS])[item] = count;
+        ((uint8_t *)out[TO_CONVERGED])[item] = (uint8_t)holds(converged, lane);
+        double *history = out[TO_HISTORY];
+        for (idx i = 0; history && i <= count && i < traced; i++)
+            history[item * traced + i] = get(trace[i] * p->weight_size, lane);
     }
 }

@@ -37,6 +37,40 @@ static num rate_adjoint(problem *p, const cpx *received, cpx *adjoint) {
     return d_noise;
 }
 
+/* The power of beams in channel f, computed from the wave that they radiate. */
+static num power_of(problem *p, idx f, const vec *m, const cpx *beams) {
+    if (!p->radiated)
+        return inner_product(p->L * p->K, beams, beams);
+    vec sum = {0};
+    for (idx i = 0; i < p->n; i++) {
+        find_field(p, f, i, beams, p->field);
+        for (idx k = 0; k < p->K; k++)
+            sum += m[i] * m[i] *
+                   (p->field[k].re * p->field[k].re + p->field[k].im * p->field[k].im);
+    }
+    return total(sum);
+}
+
+/* The same from S, in a quarter of the time, for beams whose parts do not cancel. */
+static num quick_power(problem *p, idx f, const vec *m, const cpx *beams) {
+    if (!p->radiated)
+        return inner_product(p->L * p->K, beams, beams);
+    find_feed_gram(p, f, m, p->sums, p->feeds);
+    multiply(p->L, p->L, p->K, p->feeds, beams, p->whitened);
+    return inner_product(p->L * p->K, beams, p->whitened);
+}
+
+/* Scales the beams of channel f to a power of one and returns their rate, with G in
+ * p->effective. */
+static num scale_to_power(problem *p, idx f, const vec *m, cpx *beams) {
+    const idx K = p->K, L = p->L;
+    const num power = power_of(p, f, m, beams);
+    scale(L * K, pick(power > 0, 1 / root(power), NUM(1)), beams);
+    multiply(K, L, K, p->effective, beams, p->received);
+    find_links(p, p->received, p->noise);
+    return rate_of(K, p->ratio, p->weights);
+}
+
 /* Everything about given beams, each result where its pointer is not NULL. */
 static int rate_beams(const hf_shape *s, const hf_operand *in, void *sinr, void *rate,
                       void *d_amplitudes, void *d_digital) {

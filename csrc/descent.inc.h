@@ -1,0 +1,246 @@
+/* Paper A's baselines: beams, then exact coordinate descent on the amplitudes, in turn
+ * (docs/mathematics.md, "Coordinate descent"). */
+
+typedef struct {
+    vec *m;
+    num *best;                 /* N */
+    cpx *columns, *fields;     /* F x N x K: H_kn, and Z = Phi V */
+    cpx *received, *psi;       /* F x K x K: A, and Psi */
+    cpx *beams, *best_beams;   /* F x L x K */
+    num *curvature;            /* F x K: a */
+    cpx *target;               /* F x K: c */
+    cpx *mixed;                /* K */
+    num *spent, *ridge;        /* F */
+    num *trace;
+    idx traced;
+    mask singular;
+} descent;
+
+static void lay_out_descent(problem *p, descent *d, arena *a) {
+    const idx F = p->F, K = p->K, N = p->N;
+    d->m = TAKE(a, p->n, vec);
+    d->best = TAKE(a, N, num);
+    d->columns = LANES > 1 ? (cpx *)p->channel : TAKE(a, F * N * K, cpx);
+    d->fields = TAKE(a, F * N * K, cpx);
+    d->received = TAKE(a, F * K * K, cpx);
+    d->psi = TAKE(a, F * K * K, cpx);
+    d->beams = TAKE(a, F * p->L * K, cpx);
+    d->best_beams = TAKE(a, F * p->L * K, cpx);
+    d->curvature = TAKE(a, F * K, num);
+    d->target = TAKE(a, F * K, cpx);
+    d->mixed = TAKE(a, K, cpx);
+    d->spent = TAKE(a, F, num);
+    d->ridge = TAKE(a, F, num);
+    d->trace = TAKE(a, d->traced, num);
+}
+
+/* `vecs` of element blocks, K apart, as one number an element. */
+static void part_elements(const problem *p, idx block, const cvec *from, cpx *to) {
+#ifdef HF_LONE
+    for (idx j = 0; j < W && block * W + j < p->N; j++)
+        for (idx k = 0; k < p->K; k++)
+            to[(block * W + j) * p->K + k] = (cpx){from[k].re[j], from[k].im[j]};
+#else
+    memcpy(to + block * p->K, from, (size_t)p->K * sizeof(cvec));
+#endif
+}
+
+static void load_columns(problem *p, descent *d) {
+    for (idx f = 0; LANES == 1 && f < p->F; f++)
+        for (idx i = 0; i < p->n; i++)
+            part_elements(p, i, channel_of(p, f) + i * p->K, d->columns + f * p->N * p->K);
+}
+
+/* New beams in channel f by a WMMSE update or by zero forcing, with their fields, A, power and the
+ * quadratic sum_k a_k (|A_kk|^2 + D_k) - 2 Re sum_k c_k A_kk that is to be minimised: WMMSE and
+ * fractional programming have the same.  Returns the rate. */
+static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
+    const idx K = p->K, L = p->L;
+    cpx *psi = d->psi + f * K * K, *received = d->received + f * K * K;
+    cpx *beams = d->beams + f * L * K;
+    num *a = d->curvature + f * K;
+    whiten(p, f, (const vec *)d->m, p->radiated);
+    if (zero_forced) {
+        num price;
+        mask fits;
+        const num rate = zf_terms(p, p->gram, p->noise, psi, p->adjoint, &price, &fits);
+        const mask none = not(rate > (real)-INFINITY);
+        if (any(none)) {
+            d->singular |= none;
+            pseudo_invert(K, p->gram, p->spare);
+            pick_nums(2 * K * K, none, (const num *)p->spare, (num *)psi);
+            whiten(p, f, (const vec *)d->m, p->radiated);
+        }
+    } else {
+        find_links(p, received, p->noise * d->spent[f]);
+        wmmse_update(p, p->gram, p->noise, psi, received, d->spent[f] > 0);
+    }
+    multiply(K, K, K, p->gram, psi, received);
+    d->spent[f] = inner_product(K * K, psi, received);
+    multiply(L, K, K, p->carrier, psi, beams);
+    for (idx i = 0; i < p->n; i++) {
+        find_field(p, f, i, beams, p->field);
+        part_elements(p, i, p->field, d->fields + f * p->N * K);
+    }
+    const mask heard = d->spent[f] > 0;
+    find_links(p, received, p->noise * d->spent[f]);
+    d->ridge[f] = NUM(0);
+    for (idx k = 0; k < K; k++) {
+        p->ratio[k] = pick(p->signal[k] > 0, p->ratio[k], p->signal[k]);
+        const num total = p->disturbance[k] * (1 + p->ratio[k]);
+        const num gain =
+            pick(heard & (total > 0), p->weights[k] * (1 + p->ratio[k]) / total, NUM(0));
+        a[k] = gain * pick(total > 0, p->signal[k] / total, NUM(0));
+        d->target[f * K + k] = scaled(gain, conjugate(received[k * K + k]));
+        d->ridge[f] += p->radiated ? p->noise * a[k] : 0 * a[k];
+    }
+    return pick(heard, rate_of(K, p->ratio, p->weights), NUM(0));
+}
+
+/* One sweep of exact coordinate descent on m in the box, A updated in place:
+ * dA_kj = H_kn Z_nj dm_n, so each m_n has a quadratic, whose noise term is ridge m_n^2 |Z_n|^2. */
+static void descend(problem *p, descent *d) {
+    const idx K = p->K, N = p->N;
+    num *m = (num *)d->m;
+    for (idx n = 0; n < N; n++) {
+        num slope = NUM(0), bend = NUM(0);
+        for (idx f = 0; f < p->F; f++) {
+            const cpx *h = d->columns + (f * N + n) * K, *z = d->fields + (f * N + n) * K;
+            const cpx *received = d->received + f * K * K, *c = d->target + f * K;
+            const num *a = d->curvature + f * K;
+            num size = NUM(0), gain = NUM(0), pull = NUM(0);
+            for (idx j = 0; j < K; j++)
+                size += norm2(z[j]);
+            for (idx k = 0; k < K; k++) {
+                cpx mixed = {NUM(0), NUM(0)}; /* sum_j A_kj conj(z_j) */
+                for (idx j = 0; j < K; j++) {
+                    const cpx x = received[k * K + j];
+                    mixed.re += x.re * z[j].re;
+                    mixed.im += x.im * z[j].re;
+                    mixed.re += x.im * z[j].im;
+                    mixed.im -= x.re * z[j].im;
+                }
+                const cpx own = times(h[k], z[k]);
+                pull += a[k] * (h[k].re * mixed.re + h[k].im * mixed.im);
+                pull -= c[k].re * own.re - c[k].im * own.im;
+                gain += a[k] * norm2(h[k]);
+            }
+            const num counts = channel_in_use(p, f);
+            slope += counts * (pull + d->ridge[f] * size * m[n]);
+            bend += counts * (size * (gain + d->ridge[f]));
+        }
+        slope = over_channels(p, slope);
+        bend = over_channels(p, bend);
+        const num to = m[n] - slope / bend;
+        const num moved = pick(bend > (real)(1 / HUGE_REAL), larger(smaller(to, NUM(1)), NUM(0)), m[n]);
+        const num change = moved - m[n];
+        m[n] = moved;
+        for (idx f = 0; f < p->F; f++) {
+            const cpx *h = d->columns + (f * N + n) * K, *z = d->fields + (f * N + n) * K;
+            cpx *received = d->received + f * K * K;
+            for (idx k = 0; k < K; k++) {
+                const cpx by = scaled(change, h[k]);
+                for (idx j = 0; j < K; j++) {
+                    received[k * K + j].re += by.re * z[j].re;
+                    received[k * K + j].im += by.re * z[j].im;
+                    received[k * K + j].re -= by.im * z[j].im;
+                    received[k * K + j].im += by.im * z[j].re;
+                }
+            }
+        }
+    }
+}
+
+/* The power of the beams at the amplitudes as they are now. */
+static void find_spent(problem *p, descent *d) {
+    const num *m = (const num *)d->m;
+    for (idx f = 0; f < p->F; f++) {
+        d->spent[f] = NUM(0);
+        for (idx n = 0; n < p->N; n++) {
+            num size = NUM(0);
+            for (idx k = 0; k < p->K; k++)
+                size += norm2(d->fields[(f * p->N + n) * p->K + k]);
+            d->spent[f] += m[n] * m[n] * size;
+        }
+    }
+}
+
+static int run_descent(problem *p, descent *d, int zero_forced, idx iterations, num tolerance,
+                       num *best_rate, num *made, mask *converged) {
+    const idx K = p->K, beam_nums = 2 * p->F * p->L * K;
+    for (idx f = 0; f < p->F; f++) {
+        cpx *psi = d->psi + f * K * K, *received = d->received + f * K * K;
+        whiten(p, f, (const vec *)d->m, p->radiated);
+        match(p, p->gram, psi);
+        multiply(K, K, K, p->gram, psi, received);
+        d->spent[f] = inner_product(K * K, psi, received);
+    }
+    num rate = NUM(0);
+    mask open = every(1);
+    *best_rate = NUM(-INFINITY);
+    *made = NUM(0);
+    *converged = d->singular = every(0);
+    for (idx i = 0;; i++) {
+        const num previous = rate;
+        rate = NUM(0);
+        for (idx f = 0; f < p->F; f++)
+            rate += channel_in_use(p, f) * update_beams(p, d, f, zero_forced);
+        rate = over_channels(p, rate);
+        if (i < d->traced)
+            d->trace[i] = rate;
+        *made = pick(open, NUM(i), *made);
+        const mask better = open & (rate > *best_rate);
+        *best_rate = pick(better, rate, *best_rate);
+        pick_nums(p->N, better, (const num *)d->m, d->best);
+        pick_nums(beam_nums, better, (const num *)d->beams, (num *)d->best_beams);
+        const num change = rate - previous;
+        if (i > 0) {
+            const mask settled = open & (change < tolerance) & (change > -tolerance);
+            *converged |= settled;
+            open &= not(settled);
+        }
+        if (i == iterations || !any(open))
+            return 0;
+        if (stopped(p->shape))
+            return 1;
+        descend(p, d);
+        if (p->radiated && !zero_forced)
+            find_spent(p, d);
+    }
+}
+
+static int coordinate_descent(const hf_shape *shape, const hf_operand *in, const double *options,
+                              void *const *out, int lanes, uint8_t *marks) {
+    problem at, *p = &at;
+    descent d = {0};
+    arena a = {NULL, 0};
+    if (!measure(p, shape, lanes, in[PHASE].step != 0))
+        return HF_TOO_LARGE;
+    p->radiated = options[0] != 0;
+    p->marks = marks;
+    d.traced = shape->recorded;
+    for (int pass = 0; pass < 2; pass++) {
+        a.used = 0;
+        lay_out_problem(p, &a, p->radiated);
+        lay_out_algebra(p, &a);
+        lay_out_descent(p, &d, &a);
+        if (pass == 0 && !(a.memory = claim(a.used)))
+            return HF_NO_MEMORY;
+    }
+    int told = 0, loaded = 0;
+    for (idx next = 0; !told && fill_lanes(p, &next);) {
+        num rate, made;
+        mask converged;
+        leave_out(p, load_problem(p, in, &loaded, d.m), out);
+        load_columns(p, &d);
+        memset(d.best, 0, (size_t)p->N * sizeof(num));
+        told = run_descent(p, &d, options[1] != 0, (idx)options[3], NUM(options[2]), &rate, &made,
+                           &converged);
+        leave_lanes(p, d.singular);
+        memcpy(d.m, d.best, (size_t)p->N * sizeof(num));
+        if (!told)
+            store_loop(p, d.m, d.best_beams, made, converged, d.trace, d.traced, out);
+    }
+    release(a.memory);
+    return told ? HF_STOPPED : HF_OK;
+}

@@ -1,0 +1,379 @@
+/* Precoders from a given channel, and the projection onto a surface (docs/mathematics.md,
+ * "Zero forcing", "WMMSE", "Projection"). */
+
+/* A smallest over largest pivot above this leaves the digits that the precision of the call
+ * promises; what is below leaves the lanes, for the lone problem in double. */
+#define REGULAR (sizeof(real) == 4 ? 1e-2 : 1e-8)
+
+#ifdef HF_LONE
+/* Minimum-norm inverse by one-sided Jacobi, for what pivots cannot take: the rows of a are
+ * rotated until they are orthogonal, J a = Q with rows of norm s, so a^+ = (Q / s^2)^H J.
+ * Leaves Q / s^2 in place of a, and J in j (rows x rows); an s under tolerance times the largest
+ * counts as zero.  Returns the rank. */
+static idx jacobi_inverse(idx rows, idx columns, double tolerance, cpx *a, cpx *j) {
+    double largest_norm = 0;
+    clear(rows * rows, j);
+    for (idx r = 0; r < rows; r++) {
+        j[r * rows + r].re = 1;
+        largest_norm = larger(largest_norm, inner_product(columns, a + r * columns, a + r * columns));
+    }
+    const double nothing = 1e-40 * largest_norm; /* rotating on would end in denormal numbers */
+    for (int sweep = 0, rotated = 1; rotated && sweep < 60; sweep++) {
+        rotated = 0;
+        for (idx p = 0; p < rows; p++)
+            for (idx q = p + 1; q < rows; q++) {
+                cpx *left = a + p * columns, *right = a + q * columns, cross = {0, 0};
+                for (idx i = 0; i < columns; i++) { /* <row_q, row_p> */
+                    const cpx part = times(left[i], conjugate(right[i]));
+                    cross.re += part.re;
+                    cross.im += part.im;
+                }
+                const double pp = inner_product(columns, left, left);
+                const double qq = inner_product(columns, right, right);
+                const double size = sqrt(norm2(cross));
+                if (!(size > 1e-15 * sqrt(pp) * sqrt(qq)) || !(pp > nothing && qq > nothing))
+                    continue;
+                rotated = 1;
+                const double zeta = (qq - pp) / (2 * size);
+                const double t = (zeta < 0 ? -1.0 : 1.0) / (fabs(zeta) + sqrt(1 + zeta * zeta));
+                const double c = 1 / sqrt(1 + t * t), s = c * t;
+                const cpx turn_by = scaled(1 / size, cross);
+                cpx *firsts[] = {left, j + p * rows}, *seconds[] = {right, j + q * rows};
+                const idx lengths[] = {columns, rows};
+                for (int m = 0; m < 2; m++)
+                    for (idx i = 0; i < lengths[m]; i++) {
+                        const cpx x = firsts[m][i], y = times(turn_by, seconds[m][i]);
+                        firsts[m][i] = (cpx){c * x.re - s * y.re, c * x.im - s * y.im};
+                        seconds[m][i] = (cpx){s * x.re + c * y.re, s * x.im + c * y.im};
+                    }
+            }
+    }
+    largest_norm = 0;
+    for (idx r = 0; r < rows; r++)
+        largest_norm = larger(largest_norm, inner_product(columns, a + r * columns, a + r * columns));
+    idx rank = 0;
+    for (idx r = 0; r < rows; r++) {
+        const double norm = inner_product(columns, a + r * columns, a + r * columns);
+        const int counts = sqrt(norm) > tolerance * sqrt(largest_norm);
+        rank += counts;
+        scale(columns, counts ? 1 / norm : 0, a + r * columns);
+    }
+    return rank;
+}
+
+/* Singular values of an array in either precision count as zero under this, relatively. */
+static double rank_tolerance(const hf_shape *s, idx rows, idx columns) {
+    return (double)most(rows, columns) * (s->single ? 1.1920928955078125e-07 : EPSILON);
+}
+#endif
+
+/* inverse = gram^+, spoiling `gram`; a pack leaves the lanes where X is singular. */
+static mask pseudo_invert(idx K, cpx *gram, cpx *inverse) {
+    memcpy(inverse, gram, (size_t)(K * K) * sizeof(cpx));
+    const mask regular = invert(K, inverse) > (real)SINGULAR;
+#ifdef HF_LONE
+    if (!regular) {
+        cpx rotation[K * K];
+        jacobi_inverse(K, K, SINGULAR, gram, rotation);
+        multiply_left_dagger(K, K, K, gram, rotation, inverse);
+    }
+#endif
+    return regular;
+}
+
+typedef struct {
+    cvec *precoder; /* n x K */
+    cpx *psi, *rows, *rotation;
+} precoding;
+
+static int open_precoding(problem *p, precoding *c, const hf_shape *s, arena *a) {
+    if (!measure(p, s, ITEMS, 0))
+        return HF_TOO_LARGE;
+    p->L = 1;
+    for (int pass = 0; pass < 2; pass++) {
+        a->used = 0;
+        lay_out_problem(p, a, 0);
+        lay_out_algebra(p, a);
+        c->precoder = TAKE(a, p->n * p->K, cvec);
+        c->psi = TAKE(a, p->K * p->K, cpx);
+        c->rotation = TAKE(a, p->K * p->K, cpx);
+        c->rows = TAKE(a, LANES > 1 ? 0 : p->K * p->N, cpx);
+        if (pass == 0 && !(a->memory = claim(a->used)))
+            return HF_NO_MEMORY;
+    }
+    p->phase_size = NUM(1);
+    return HF_OK;
+}
+
+/* Loads the channels in the lanes, scaled to a largest part of one, and their Gram matrix.
+ * Returns one over that scale; NaN where a channel is not finite. */
+static num load_channel(problem *p, hf_operand channel) {
+    const idx count = p->n * p->K;
+    read_rows(p, channel, 0, p->K, p->channel);
+    const num size = largest_part(count, p->channel), inverse = inverse_size(size);
+    const vec by = spread(inverse);
+    for (idx i = 0; i < count; i++)
+        p->channel[i] = (cvec){by * p->channel[i].re, by * p->channel[i].im};
+    find_channel_gram(p, 0, p->gram);
+    return pick(finite(size), 1 / inverse, NUM(NAN));
+}
+
+/* sum_j conj(h_j) Psi_jk of one element, for a constant number of users k. */
+INLINE void combine_block(const int users, idx K, const cvec *restrict h, const cpx *restrict psi,
+                          cvec *restrict to) {
+    cvec sum[BLOCK_COLUMNS];
+    for (int k = 0; k < users; k++)
+        sum[k] = (cvec){{0}, {0}};
+    for (idx j = 0; j < K; j++)
+        for (int k = 0; k < users; k++) {
+            const vec re = spread(psi[j * K + k].re), im = spread(psi[j * K + k].im);
+            sum[k].re += h[j].re * re;
+            sum[k].im += h[j].re * im;
+            sum[k].re += h[j].im * im;
+            sum[k].im -= h[j].im * re;
+        }
+    for (int k = 0; k < users; k++)
+        to[k] = sum[k];
+}
+
+/* Writes V = G^H Psi at the power; zero stays zero. */
+static void write_precoder(problem *p, precoding *c, const cpx *psi, num power, void *out) {
+    const idx K = p->K;
+    vec sum = {0};
+    for (idx i = 0; i < p->n; i++) {
+        const cvec *h = p->channel + i * K;
+        cvec *to = c->precoder + i * K;
+        const idx step = even_step(K, BLOCK_COLUMNS);
+        for (idx k = 0; k < K; k += step) {
+#define CALL(n) combine_block(least(n, BLOCK_COLUMNS), K, h, psi + k, to + k)
+            CONSTANT(least(step, K - k), CALL)
+#undef CALL
+        }
+        for (idx k = 0; k < K; k++)
+            sum += to[k].re * to[k].re + to[k].im * to[k].im;
+    }
+    const num spent = total(sum);
+    const vec by = spread(pick(spent > 0, root(power) / root(spent), NUM(1)));
+    for (idx i = 0; i < p->n * K; i++)
+        c->precoder[i] = (cvec){by * c->precoder[i].re, by * c->precoder[i].im};
+    write_columns(p, c->precoder, K, out);
+}
+
+static int zero_forcing(const hf_shape *s, const hf_operand *in, const double *options,
+                        void *const *out, uint8_t *marks) {
+    (void)options;
+    problem at, *p = &at;
+    precoding c;
+    arena a = {NULL, 0};
+    const int status = open_precoding(p, &c, s, &a);
+    if (status)
+        return status;
+    p->marks = marks;
+    const idx K = p->K;
+    int64_t *rank = out[1];
+    for (idx next = 0; !stopped(s) && fill_lanes(p, &next);) {
+        const mask good = finite(load_channel(p, in[0]));
+        memcpy(c.psi, p->gram, (size_t)(K * K) * sizeof(cpx));
+        const mask regular = invert(K, c.psi) > (real)REGULAR;
+        for (idx lane = 0; lane < LANES; lane++) {
+            if (!p->used[lane])
+                continue;
+            if (holds(good, lane) && holds(regular, lane)) {
+                rank[p->item[lane]] = K;
+            } else if (!holds(good, lane)) {
+                rank[p->item[lane]] = 0;
+                write_nan(s, p->item[lane], 2 * K * p->N, out[0]);
+                p->used[lane] = 0;
+            } else if (LANES > 1) {
+                marks[p->item[lane]] = 1;
+                p->used[lane] = 0;
+            }
+        }
+#ifdef HF_LONE
+        if (good && !regular) { /* G^+ = Q^H J: as a channel Q with Psi = J */
+            for (idx k = 0; k < K; k++)
+                for (idx n = 0; n < p->N; n++) {
+                    const cvec h = p->channel[n / W * K + k];
+                    c.rows[k * p->N + n] = (cpx){h.re[n % W], h.im[n % W]};
+                }
+            rank[p->item[0]] =
+                jacobi_inverse(K, p->N, rank_tolerance(s, K, p->N), c.rows, c.psi);
+            for (idx k = 0; k < K; k++)
+                for (idx n = 0; n < p->N; n++) {
+                    p->channel[n / W * K + k].re[n % W] = c.rows[k * p->N + n].re;
+                    p->channel[n / W * K + k].im[n % W] = c.rows[k * p->N + n].im;
+                }
+        }
+#endif
+        write_precoder(p, &c, c.psi, read_number(p, in[1], 0), out[0]);
+    }
+    release(a.memory);
+    return stopped(s) ? HF_STOPPED : HF_OK;
+}
+
+static int wmmse(const hf_shape *s, const hf_operand *in, const double *options, void *const *out,
+                 uint8_t *marks) {
+    problem at, *p = &at;
+    precoding c;
+    arena a = {NULL, 0};
+    const int status = open_precoding(p, &c, s, &a);
+    if (status)
+        return status;
+    p->marks = marks;
+    for (idx next = 0; !stopped(s) && fill_lanes(p, &next);) {
+        const num size = load_channel(p, in[0]);
+        load_limits(p, in + 1, pick(finite(size), size, NUM(1)));
+        for (idx lane = 0; lane < LANES; lane++)
+            if (p->used[lane] && !holds(finite(size), lane)) {
+                write_nan(s, p->item[lane], 2 * p->K * p->N, out[0]);
+                p->used[lane] = 0;
+            }
+        match(p, p->gram, c.psi);
+        general_terms(p, p->gram, p->noise, (idx)options[0], c.psi, NULL, NULL);
+        write_precoder(p, &c, c.psi, read_number(p, in[1], 0), out[0]);
+    }
+    release(a.memory);
+    return stopped(s) ? HF_STOPPED : HF_OK;
+}
+
+static int water_filling(const hf_shape *s, const hf_operand *in, const double *options,
+                         void *const *out, uint8_t *marks) {
+    (void)options;
+    problem at, *p = &at;
+    arena a = {NULL, 0};
+    if (!measure(p, s, ITEMS, 0))
+        return HF_TOO_LARGE;
+    for (int pass = 0; pass < 2; pass++) {
+        a.used = 0;
+        lay_out_problem(p, &a, 0);
+        lay_out_algebra(p, &a);
+        if (pass == 0 && !(a.memory = claim(a.used)))
+            return HF_NO_MEMORY;
+    }
+    p->marks = marks;
+    const idx K = p->K;
+    for (idx next = 0; !stopped(s) && fill_lanes(p, &next);) {
+        const num power = read_number(p, in[1], 0), noise = read_number(p, in[2], 0);
+        num size = NUM(0);
+        for (idx k = 0; k < K; k++) {
+            p->cost[k] = read_number(p, in[0], k);
+            p->weights[k] = read_number(p, in[3], k);
+            const num floor = read_number(p, in[4], k);
+            for (idx lane = 0; lane < LANES; lane++)
+                set(&p->filled[k], lane,
+                    (real)(expm1((double)get(floor, lane) / NATURAL) * get(noise, lane)));
+            size += p->cost[k];
+        }
+        const mask fits = fill(K, p->cost, power, noise, p->weights, p->filled) >= 0;
+        for (idx lane = 0; lane < LANES; lane++) {
+            if (!p->used[lane])
+                continue;
+            const int bad = get(size, lane) != get(size, lane);
+            ((uint8_t *)out[1])[p->item[lane]] = (uint8_t)(!bad && holds(fits, lane));
+            for (idx k = 0; k < K; k++)
+                ((double *)out[0])[p->item[lane] * K + k] = bad ? NAN : get(p->filled[k], lane);
+        }
+    }
+    release(a.memory);
+    return stopped(s) ? HF_STOPPED : HF_OK;
+}
+
+/* V = B^+ W with B = diag(m) Phi: (B^H B)^-1 B^H W, or where B lacks full column rank by one-sided
+ * Jacobi on the rows of B^H = J^H Q, so B^+ = J^H (Q / |Q|^2). */
+static int project(const hf_shape *s, const hf_operand *in, const double *options,
+                   void *const *out, uint8_t *marks) {
+    problem at, *p = &at;
+    arena a = {NULL, 0};
+    if (!measure(p, s, ITEMS, in[1].step != 0))
+        return HF_TOO_LARGE;
+    const idx K = p->K, L = p->L;
+    vec *m = NULL;
+    cpx *UNUSED rows = NULL, *UNUSED rotation = NULL;
+    for (int pass = 0; pass < 2; pass++) {
+        a.used = 0;
+        lay_out_problem(p, &a, 1);
+        lay_out_algebra(p, &a);
+        m = TAKE(&a, p->n, vec);
+        rows = TAKE(&a, LANES > 1 ? 0 : L * p->N, cpx);
+        rotation = TAKE(&a, L * L, cpx);
+        if (pass == 0 && !(a.memory = claim(a.used)))
+            return HF_NO_MEMORY;
+    }
+    p->marks = marks;
+    p->radiated = options[0] != 0;
+    int loaded = 0;
+    for (idx next = 0; !stopped(s) && fill_lanes(p, &next);) {
+        if (!loaded++ || in[1].step) {
+            load_phase(p, in[1]);
+            finish_phase(p);
+        }
+        read_elements(p, in[0], m);
+        read_columns(p, in[2], 0, K, p->channel);
+        const num size = largest_part(p->n * K, p->channel), inverse = inverse_size(size);
+        const vec by = spread(inverse);
+        vec sum = {0};
+        for (idx i = 0; i < p->n * K; i++) /* the rows of W^H */
+            p->channel[i] = (cvec){by * p->channel[i].re, -by * p->channel[i].im};
+        for (idx i = 0; i < p->n; i++)
+            sum += m[i];
+        const mask good = finite(size) & finite(p->phase_size) & finite(total(sum));
+        find_effective(p, 0, m, p->effective);
+        for (idx l = 0; l < L; l++)
+            for (idx k = 0; k < K; k++)
+                p->beams[l * K + k] = conjugate(p->effective[k * L + l]);
+        find_feed_gram(p, 0, m, p->sums, p->feeds);
+        const mask regular = cholesky(L, p->feeds) > (real)REGULAR;
+        solve_lower(L, K, p->feeds, p->beams);
+        solve_upper(L, K, p->feeds, p->beams);
+        for (idx lane = 0; lane < LANES; lane++) {
+            if (!p->used[lane] || (holds(good, lane) && holds(regular, lane)))
+                continue;
+            if (!holds(good, lane))
+                write_nan(s, p->item[lane], 2 * L * K, out[0]);
+            else if (LANES > 1)
+                marks[p->item[lane]] = 1;
+            else
+                continue;
+            p->used[lane] = 0;
+        }
+#ifdef HF_LONE
+        if (p->used[0] && !regular) {
+            const cvec *phi = p->phase;
+            for (idx l = 0; l < L; l++)
+                for (idx n = 0; n < p->N; n++) {
+                    const double amplitude = m[n / W][n % W];
+                    const cvec w = phi[n / W * L + l];
+                    rows[l * p->N + n] =
+                        (cpx){amplitude * w.re[n % W], -amplitude * w.im[n % W]};
+                }
+            jacobi_inverse(L, p->N, rank_tolerance(s, p->N, L), rows, rotation);
+            for (idx l = 0; l < L; l++)
+                for (idx k = 0; k < K; k++) {
+                    cpx entry_sum = {0, 0};
+                    for (idx n = 0; n < p->N; n++) {
+                        const cvec w = p->channel[n / W * K + k];
+                        const cpx part =
+                            times(rows[l * p->N + n], (cpx){w.re[n % W], -w.im[n % W]});
+                        entry_sum.re += part.re;
+                        entry_sum.im += part.im;
+                    }
+                    p->whitened[l * K + k] = entry_sum;
+                }
+            multiply_left_dagger(L, L, K, rotation, p->whitened, p->beams);
+        }
+#endif
+        num power = read_number(p, in[3], 0);
+        for (idx lane = 0; lane < LANES; lane++)
+            set(&p->size, lane,
+                (real)(sqrt((double)get(power, lane)) /
+                       (p->radiated ? (double)get(p->phase_size, lane) : 1)));
+        p->noise = NUM(1);
+        for (idx k = 0; k < K; k++)
+            p->weights[k] = NUM(0);
+        scale_to_power(p, 0, m, p->beams);
+        scale(L * K, p->size, p->beams);
+        write_matrix(p, p->beams, L * K, out[0], 0);
+    }
+    release(a.memory);
+    return stopped(s) ? HF_STOPPED : HF_OK;
+}
