@@ -170,8 +170,7 @@ static void store_loop(problem *p, const vec *m, cpx *beams, num made, mask conv
     write_ends(p, over_channels(p, sum) * p->weight_size, made, converged, trace, traced, out);
 }
 
-static int alternating(const hf_shape *shape, const hf_operand *in, const double *options,
-                       void *const *out, int lanes, uint8_t *marks) {
+OPERATOR(alternating) {
     problem at, *p = &at;
     alternation s = {0};
     arena a = {NULL, 0};

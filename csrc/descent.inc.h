@@ -1,6 +1,8 @@
 /* Paper A's baselines: beams, then exact coordinate descent on the amplitudes, in turn
  * (docs/mathematics.md, "Coordinate descent"). */
 
+#define FLOAT_SUFFICES 1e-3 /* of a rate, for what was found in single precision to stay */
+
 typedef struct {
     vec *m;
     num *best;                 /* N */
@@ -209,8 +211,7 @@ static int run_descent(problem *p, descent *d, int zero_forced, idx iterations, 
     }
 }
 
-static int coordinate_descent(const hf_shape *shape, const hf_operand *in, const double *options,
-                              void *const *out, int lanes, uint8_t *marks) {
+OPERATOR(coordinate_descent) {
     problem at, *p = &at;
     descent d = {0};
     arena a = {NULL, 0};
@@ -243,4 +244,77 @@ static int coordinate_descent(const hf_shape *shape, const hf_operand *in, const
     }
     release(a.memory);
     return told ? HF_STOPPED : HF_OK;
+}
+
+/* Beams found in single precision at amplitudes that stay: the beams once more as options[1] says,
+ * with their power and rate in double.  Marks what single precision got wrong: rates that differ. */
+OPERATOR(refine) {
+    problem at, *p = &at;
+    alternation s = {0};
+    arena a = {NULL, 0};
+    const hf_operand amplitudes = {out[TO_AMPLITUDES], shape->elements * bytes_of(shape)};
+    const int how = (int)options[1];
+    hf_operand given[MIN_RATE];
+    memcpy(given, in, sizeof given);
+    if (out[TO_AMPLITUDES])
+        given[AMPLITUDES] = amplitudes;
+    if (!measure(p, shape, lanes, in[PHASE].step != 0))
+        return HF_TOO_LARGE;
+    p->radiated = options[0] != 0;
+    for (int pass = 0; pass < 2; pass++) {
+        a.used = 0;
+        lay_out_problem(p, &a, p->radiated);
+        lay_out_algebra(p, &a);
+        lay_out_alternation(p, &s, &a);
+        if (pass == 0 && !(a.memory = claim(a.used)))
+            return HF_NO_MEMORY;
+    }
+    const idx size = p->L * p->K;
+    const hf_operand digital = {out[TO_DIGITAL], 2 * shape->channels * size * bytes_of(shape)};
+    double *rates = out[TO_RATE];
+    int loaded = 0;
+    for (idx next = 0; fill_lanes(p, &next);) {
+        load_problem(p, given, &loaded, s.m);
+        num sum = NUM(0);
+        for (idx f = 0; f < p->F; f++) {
+            cpx *beams = s.beams + f * size;
+            read_matrix(p, digital, f, size, beams);
+            scale(size, 1 / p->size, beams);
+            if (how == KEEP) {
+                find_effective(p, f, s.m, p->effective);
+            } else if (how == SWEEP) {
+                sweep_beams(p, f, s.m, 1, s.psi, beams);
+            } else {
+                num price;
+                mask regular, fits;
+                whiten(p, f, s.m, p->radiated);
+                if (how == EQUAL_SINR)
+                    regular = pseudo_invert(p->K, p->gram, s.psi);
+                else
+                    regular = zf_terms(p, p->gram, p->noise, s.psi, p->adjoint, &price, &fits) >
+                              (real)-INFINITY;
+                multiply(p->L, p->K, p->K, p->carrier, s.psi, p->whitened);
+                pick_nums(2 * size, regular, (const num *)p->whitened, (num *)beams);
+            }
+            sum += channel_in_use(p, f) * scale_to_power(p, f, s.m, beams);
+            scale(size, p->size, beams);
+        }
+        const num rate = over_channels(p, sum) * p->weight_size;
+        for (idx lane = 0; lane < LANES; lane++) {
+            const idx item = p->item[lane];
+            const double found = get(rate, lane), off = found - rates[item];
+            if (!p->used[lane] || rates[item] != rates[item] || marks[item]) {
+                p->used[lane] = 0;
+            } else if (!(fabs(off) <= FLOAT_SUFFICES * found)) {
+                marks[item] = 1;
+                p->used[lane] = 0;
+            } else {
+                rates[item] = found;
+            }
+        }
+        for (idx f = 0; f < p->F; f++)
+            write_matrix(p, s.beams + f * size, size, out[TO_DIGITAL], f);
+    }
+    release(a.memory);
+    return HF_OK;
 }

@@ -266,8 +266,7 @@ static int project_variables(problem *p, ascent *s, candidates *c, budget b) {
     return 0;
 }
 
-static int variable_projection(const hf_shape *shape, const hf_operand *in, const double *options,
-                               void *const *out, int lanes, uint8_t *marks) {
+OPERATOR(variable_projection) {
     problem at, *p = &at;
     ascent s = {0};
     candidates c = {0};
@@ -310,8 +309,7 @@ static int variable_projection(const hf_shape *shape, const hf_operand *in, cons
 
 /* Beams at given amplitudes: by zero forcing with water filling or, if asked, the better of that
  * and general ones. */
-static int best_beams(const hf_shape *shape, const hf_operand *in, const double *options,
-                      void *const *out, int lanes, uint8_t *marks) {
+OPERATOR(best_beams) {
     const double stay[] = {options[0], 0, options[1], 1, 1, options[2], INFINITY};
     hf_shape unrecorded = *shape;
     unrecorded.recorded = 0;
@@ -354,11 +352,10 @@ static num fixed_terms(problem *p, idx f, const vec *m, const cpx *beams, num po
 
 /* Beams V at the power after some sweeps, the rate there and its gradient in m at these beams: by
  * the envelope theorem that of the best rate at m where V is best. */
-static int wmmse_gradient(const hf_shape *s, const hf_operand *in, const double *options,
-                          void *const *out, uint8_t *marks) {
+OPERATOR(wmmse_gradient) {
     problem at, *p = &at;
     arena a = {NULL, 0};
-    if (!measure(p, s, ITEMS, in[PHASE].step != 0))
+    if (!measure(p, shape, ITEMS, in[PHASE].step != 0))
         return HF_TOO_LARGE;
     vec *m = NULL, *gradient = NULL;
     cpx *psi = NULL, *beams = NULL;
@@ -379,7 +376,7 @@ static int wmmse_gradient(const hf_shape *s, const hf_operand *in, const double 
     /* As the loops have them: without the beams. */
     const hf_operand loop[] = {in[0], in[1], in[2], in[4], in[5], in[6]};
     int loaded = 0;
-    for (idx next = 0; !stopped(s) && fill_lanes(p, &next);) {
+    for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
         mask good = load_problem(p, loop, &loaded, m);
         read_matrix(p, in[3], 0, L * K, beams);
         num size = NUM(0);
@@ -391,8 +388,8 @@ static int wmmse_gradient(const hf_shape *s, const hf_operand *in, const double 
                 continue;
             p->used[lane] = 0;
             ((double *)out[0])[p->item[lane]] = NAN;
-            write_nan(s, p->item[lane], 2 * L * K, out[1]);
-            write_nan(s, p->item[lane], p->N, out[2]);
+            write_nan(shape, p->item[lane], 2 * L * K, out[1]);
+            write_nan(shape, p->item[lane], p->N, out[2]);
         }
         /* Of the caller's size, in the units of the scaled phase. */
         scale(L * K, 1 / p->size, beams);
@@ -412,5 +409,5 @@ static int wmmse_gradient(const hf_shape *s, const hf_operand *in, const double 
         write_elements(p, gradient, out[2]);
     }
     release(a.memory);
-    return stopped(s) ? HF_STOPPED : HF_OK;
+    return stopped(shape) ? HF_STOPPED : HF_OK;
 }

@@ -1,6 +1,6 @@
 /* All operators in one kind of number (num.h) at one instruction-set level, HF_ISA: compiled once
  * for each pair. */
-#include "hmimo_fast.h"
+#include "kinds.h"
 
 #include "num.h"
 
@@ -16,24 +16,39 @@
 #include "precode.inc.h"
 #include "alternating.inc.h"
 #include "descent.inc.h"
-#ifdef TRY
-int try_call(int op, const hf_shape *s, const hf_operand *in, const double *o, void *const *out) {
-    uint8_t *marks = LANES > 1 ? calloc(s->batch, 1) : NULL;
-    switch (op) {
-    case HF_SUM_RATE_GRADIENT: return sum_rate_gradient(s, in, o, out);
-    case HF_EFFECTIVE_CHANNEL: return effective_channel(s, in, o, out);
-    case HF_SINR: return sinr(s, in, o, out);
-    case HF_SUM_RATE: return sum_rate(s, in, o, out);
-    case HF_VARIABLE_PROJECTION: return variable_projection(s, in, o, out, ITEMS, NULL);
-    case HF_ALTERNATING: return alternating(s, in, o, out, ITEMS, marks);
-    case HF_COORDINATE_DESCENT: return coordinate_descent(s, in, o, out, ITEMS, marks);
-    case HF_ZERO_FORCING: return zero_forcing(s, in, o, out, marks);
-    case HF_WMMSE: return wmmse(s, in, o, out, marks);
-    case HF_PROJECT: return project(s, in, o, out, marks);
-    case HF_WATER_FILLING: return water_filling(s, in, o, out, marks);
-    case HF_BEST_BEAMS: return best_beams(s, in, o, out, ITEMS, marks);
-    case HF_WMMSE_GRADIENT: return wmmse_gradient(s, in, o, out, marks);
+
+/* Whether any value lies outside [0, 1]; a NaN does not. */
+static int outside_unit(int single, ptrdiff_t count, const void *values) {
+    vec low = {0}, high = {0};
+    idx i = 0;
+    for (; i + W <= count; i += W) {
+        const vec x = read_vec(single, values, i);
+        low = choose(x < low, x, low);
+        high = choose(x > high, x, high);
     }
-    return -1;
+    int outside = 0;
+    for (int lane = 0; lane < W; lane++)
+        outside |= low[lane] < 0 || high[lane] > 1;
+    for (; i < count; i++)
+        outside |= read_one(single, values, i) < 0 || read_one(single, values, i) > 1;
+    return outside;
 }
+
+#define JOIN_(a, b, c) a##_##b##_##c
+#define JOIN(a, b, c) JOIN_(a, b, c)
+
+#if defined(HF_LONE)
+#define KIND lone
+#elif defined(HF_DOUBLES)
+#define KIND doubles
+#else
+#define KIND floats
 #endif
+
+const hf_kind JOIN(hf, KIND, HF_ISA) = {
+    LANES,
+    outside_unit,
+    {effective_channel, sinr, sum_rate, sum_rate_gradient, zero_forcing, wmmse, water_filling,
+     project, best_beams, alternating, variable_projection, coordinate_descent, wmmse_gradient,
+     refine},
+};

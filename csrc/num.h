@@ -21,6 +21,8 @@
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
+/* A loop whose bounds are constants once it is inlined. */
+#define UNROLLED _Pragma("GCC unroll 32")
 #define UNUSED __attribute__((unused))
 
 #if defined(__AVX512F__)
@@ -203,6 +205,7 @@ INLINE real get(num x, idx lane) { return x[lane]; }
 INLINE int holds(mask which, idx lane) { return which[lane] != 0; }
 INLINE void set(num *x, idx lane, real to) { (*x)[lane] = to; }
 INLINE void totals(const int count, const vec *sums, num *to) {
+    UNROLLED
     for (int i = 0; i < count; i++)
         to[i] = sums[i];
 }

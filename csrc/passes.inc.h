@@ -10,12 +10,12 @@
 #define FORWARD_USERS 2
 #define BACKWARD_ELEMENTS 2
 #define BACKWARD_USERS 3
-#define PAIR_BLOCK 18
+#define PAIR_BLOCK 12
 #else
 #define FORWARD_USERS 1
 #define BACKWARD_ELEMENTS 2
 #define BACKWARD_USERS 2
-#define PAIR_BLOCK 12
+#define PAIR_BLOCK 6
 #endif
 #define FORWARD_FEEDS 6
 /* One number of a phase in every lane. */
@@ -25,6 +25,7 @@ INLINE void PASS(forward_block)(const int users, const int feeds, idx n, const c
                                 idx K, const CWAVE *restrict phi, idx L, const vec *restrict m,
                                 cpx *restrict out) {
     vec sum[2 * FORWARD_USERS * FORWARD_FEEDS];
+    UNROLLED
     for (int i = 0; i < 2 * users * feeds; i++)
         sum[i] = (vec){0};
     for (idx i = 0; i < n; i++) {
@@ -35,16 +36,17 @@ INLINE void PASS(forward_block)(const int users, const int feeds, idx n, const c
             im[u] = h[i * K + u].im * scale;
         }
         for (int l = 0; l < feeds; l++) {
-            const vec p = WAVE_VEC(phi[i * L + l].re), q = WAVE_VEC(phi[i * L + l].im);
+            const vec p = WAVE_VEC(phi[i * L + l].re);
             for (int u = 0; u < users; u++) {
-                vec *to = sum + 2 * (u * feeds + l);
-                to[0] += re[u] * p;
-                to[1] += re[u] * q;
+                sum[2 * (u * feeds + l)] += re[u] * p;
+                sum[2 * (u * feeds + l) + 1] += im[u] * p;
             }
+        }
+        for (int l = 0; l < feeds; l++) {
+            const vec q = WAVE_VEC(phi[i * L + l].im);
             for (int u = 0; u < users; u++) {
-                vec *to = sum + 2 * (u * feeds + l);
-                to[0] -= im[u] * q;
-                to[1] += im[u] * p;
+                sum[2 * (u * feeds + l)] -= im[u] * q;
+                sum[2 * (u * feeds + l) + 1] += re[u] * q;
             }
         }
     }

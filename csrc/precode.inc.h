@@ -159,19 +159,17 @@ static void write_precoder(problem *p, precoding *c, const cpx *psi, num power, 
     write_columns(p, c->precoder, K, out);
 }
 
-static int zero_forcing(const hf_shape *s, const hf_operand *in, const double *options,
-                        void *const *out, uint8_t *marks) {
-    (void)options;
+OPERATOR(zero_forcing) {
     problem at, *p = &at;
     precoding c;
     arena a = {NULL, 0};
-    const int status = open_precoding(p, &c, s, &a);
+    const int status = open_precoding(p, &c, shape, &a);
     if (status)
         return status;
     p->marks = marks;
     const idx K = p->K;
     int64_t *rank = out[1];
-    for (idx next = 0; !stopped(s) && fill_lanes(p, &next);) {
+    for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
         const mask good = finite(load_channel(p, in[0]));
         memcpy(c.psi, p->gram, (size_t)(K * K) * sizeof(cpx));
         const mask regular = invert(K, c.psi) > (real)REGULAR;
@@ -182,7 +180,7 @@ static int zero_forcing(const hf_shape *s, const hf_operand *in, const double *o
                 rank[p->item[lane]] = K;
             } else if (!holds(good, lane)) {
                 rank[p->item[lane]] = 0;
-                write_nan(s, p->item[lane], 2 * K * p->N, out[0]);
+                write_nan(shape, p->item[lane], 2 * K * p->N, out[0]);
                 p->used[lane] = 0;
             } else if (LANES > 1) {
                 marks[p->item[lane]] = 1;
@@ -197,7 +195,7 @@ static int zero_forcing(const hf_shape *s, const hf_operand *in, const double *o
                     c.rows[k * p->N + n] = (cpx){h.re[n % W], h.im[n % W]};
                 }
             rank[p->item[0]] =
-                jacobi_inverse(K, p->N, rank_tolerance(s, K, p->N), c.rows, c.psi);
+                jacobi_inverse(K, p->N, rank_tolerance(shape, K, p->N), c.rows, c.psi);
             for (idx k = 0; k < K; k++)
                 for (idx n = 0; n < p->N; n++) {
                     p->channel[n / W * K + k].re[n % W] = c.rows[k * p->N + n].re;
@@ -208,24 +206,23 @@ static int zero_forcing(const hf_shape *s, const hf_operand *in, const double *o
         write_precoder(p, &c, c.psi, read_number(p, in[1], 0), out[0]);
     }
     release(a.memory);
-    return stopped(s) ? HF_STOPPED : HF_OK;
+    return stopped(shape) ? HF_STOPPED : HF_OK;
 }
 
-static int wmmse(const hf_shape *s, const hf_operand *in, const double *options, void *const *out,
-                 uint8_t *marks) {
+OPERATOR(wmmse) {
     problem at, *p = &at;
     precoding c;
     arena a = {NULL, 0};
-    const int status = open_precoding(p, &c, s, &a);
+    const int status = open_precoding(p, &c, shape, &a);
     if (status)
         return status;
     p->marks = marks;
-    for (idx next = 0; !stopped(s) && fill_lanes(p, &next);) {
+    for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
         const num size = load_channel(p, in[0]);
         load_limits(p, in + 1, pick(finite(size), size, NUM(1)));
         for (idx lane = 0; lane < LANES; lane++)
             if (p->used[lane] && !holds(finite(size), lane)) {
-                write_nan(s, p->item[lane], 2 * p->K * p->N, out[0]);
+                write_nan(shape, p->item[lane], 2 * p->K * p->N, out[0]);
                 p->used[lane] = 0;
             }
         match(p, p->gram, c.psi);
@@ -233,15 +230,13 @@ static int wmmse(const hf_shape *s, const hf_operand *in, const double *options,
         write_precoder(p, &c, c.psi, read_number(p, in[1], 0), out[0]);
     }
     release(a.memory);
-    return stopped(s) ? HF_STOPPED : HF_OK;
+    return stopped(shape) ? HF_STOPPED : HF_OK;
 }
 
-static int water_filling(const hf_shape *s, const hf_operand *in, const double *options,
-                         void *const *out, uint8_t *marks) {
-    (void)options;
+OPERATOR(water_filling) {
     problem at, *p = &at;
     arena a = {NULL, 0};
-    if (!measure(p, s, ITEMS, 0))
+    if (!measure(p, shape, ITEMS, 0))
         return HF_TOO_LARGE;
     for (int pass = 0; pass < 2; pass++) {
         a.used = 0;
@@ -252,7 +247,7 @@ static int water_filling(const hf_shape *s, const hf_operand *in, const double *
     }
     p->marks = marks;
     const idx K = p->K;
-    for (idx next = 0; !stopped(s) && fill_lanes(p, &next);) {
+    for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
         const num power = read_number(p, in[1], 0), noise = read_number(p, in[2], 0);
         num size = NUM(0);
         for (idx k = 0; k < K; k++) {
@@ -275,16 +270,15 @@ static int water_filling(const hf_shape *s, const hf_operand *in, const double *
         }
     }
     release(a.memory);
-    return stopped(s) ? HF_STOPPED : HF_OK;
+    return stopped(shape) ? HF_STOPPED : HF_OK;
 }
 
 /* V = B^+ W with B = diag(m) Phi: (B^H B)^-1 B^H W, or where B lacks full column rank by one-sided
  * Jacobi on the rows of B^H = J^H Q, so B^+ = J^H (Q / |Q|^2). */
-static int project(const hf_shape *s, const hf_operand *in, const double *options,
-                   void *const *out, uint8_t *marks) {
+OPERATOR(project) {
     problem at, *p = &at;
     arena a = {NULL, 0};
-    if (!measure(p, s, ITEMS, in[1].step != 0))
+    if (!measure(p, shape, ITEMS, in[1].step != 0))
         return HF_TOO_LARGE;
     const idx K = p->K, L = p->L;
     vec *m = NULL;
@@ -302,7 +296,7 @@ static int project(const hf_shape *s, const hf_operand *in, const double *option
     p->marks = marks;
     p->radiated = options[0] != 0;
     int loaded = 0;
-    for (idx next = 0; !stopped(s) && fill_lanes(p, &next);) {
+    for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
         if (!loaded++ || in[1].step) {
             load_phase(p, in[1]);
             finish_phase(p);
@@ -329,7 +323,7 @@ static int project(const hf_shape *s, const hf_operand *in, const double *option
             if (!p->used[lane] || (holds(good, lane) && holds(regular, lane)))
                 continue;
             if (!holds(good, lane))
-                write_nan(s, p->item[lane], 2 * L * K, out[0]);
+                write_nan(shape, p->item[lane], 2 * L * K, out[0]);
             else if (LANES > 1)
                 marks[p->item[lane]] = 1;
             else
@@ -346,7 +340,7 @@ static int project(const hf_shape *s, const hf_operand *in, const double *option
                     rows[l * p->N + n] =
                         (cpx){amplitude * w.re[n % W], -amplitude * w.im[n % W]};
                 }
-            jacobi_inverse(L, p->N, rank_tolerance(s, p->N, L), rows, rotation);
+            jacobi_inverse(L, p->N, rank_tolerance(shape, p->N, L), rows, rotation);
             for (idx l = 0; l < L; l++)
                 for (idx k = 0; k < K; k++) {
                     cpx entry_sum = {0, 0};
@@ -375,5 +369,5 @@ static int project(const hf_shape *s, const hf_operand *in, const double *option
         write_matrix(p, p->beams, L * K, out[0], 0);
     }
     release(a.memory);
-    return stopped(s) ? HF_STOPPED : HF_OK;
+    return stopped(shape) ? HF_STOPPED : HF_OK;
 }

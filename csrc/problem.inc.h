@@ -7,8 +7,12 @@
 #define GUARD 1e-12          /* of the mean of S's diagonal, added to it */
 #define SINGULAR (sizeof(real) == 4 ? 1e-6 : 1e-12) /* smallest over largest pivot */
 
-/* Which problems, or which parts of one, the lanes are. */
-enum { ITEMS, CHANNELS, CANDIDATES };
+/* An operator in this kind of number: as the callers', with what the lanes are (kinds.h) and, of
+ * the batch, one mark an item.  A pack marks what it leaves, a lone problem does what is marked,
+ * or everything without marks. */
+#define OPERATOR(name)                                                                    \
+    static int name(const hf_shape *shape, const hf_operand *in, const double *options UNUSED, \
+                    void *const *out, int lanes UNUSED, uint8_t *marks UNUSED)
 
 typedef struct {
     const hf_shape *shape;

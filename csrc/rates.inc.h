@@ -130,29 +130,22 @@ static int rate_beams(const hf_shape *s, const hf_operand *in, void *sinr, void 
     return stopped(s) ? HF_STOPPED : HF_OK;
 }
 
-static int sinr(const hf_shape *s, const hf_operand *in, const double *options, void *const *out) {
-    (void)options;
-    return rate_beams(s, in, out[0], NULL, NULL, NULL);
+OPERATOR(sinr) {
+    return rate_beams(shape, in, out[0], NULL, NULL, NULL);
 }
 
-static int sum_rate(const hf_shape *s, const hf_operand *in, const double *options,
-                    void *const *out) {
-    (void)options;
-    return rate_beams(s, in, NULL, out[0], NULL, NULL);
+OPERATOR(sum_rate) {
+    return rate_beams(shape, in, NULL, out[0], NULL, NULL);
 }
 
-static int sum_rate_gradient(const hf_shape *s, const hf_operand *in, const double *options,
-                             void *const *out) {
-    (void)options;
-    return rate_beams(s, in, NULL, out[0], out[1], out[2]);
+OPERATOR(sum_rate_gradient) {
+    return rate_beams(shape, in, NULL, out[0], out[1], out[2]);
 }
 
-static int effective_channel(const hf_shape *s, const hf_operand *in, const double *options,
-                             void *const *out) {
-    (void)options;
+OPERATOR(effective_channel) {
     problem at, *p = &at;
     arena a = {NULL, 0};
-    if (!measure(p, s, ITEMS, in[2].step != 0))
+    if (!measure(p, shape, ITEMS, in[2].step != 0))
         return HF_TOO_LARGE;
     vec *m = NULL;
     for (int pass = 0; pass < 2; pass++) {
@@ -164,7 +157,7 @@ static int effective_channel(const hf_shape *s, const hf_operand *in, const doub
             return HF_NO_MEMORY;
     }
     int loaded = 0;
-    for (idx next = 0; !stopped(s) && fill_lanes(p, &next);) {
+    for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
         if (!loaded++ || in[2].step)
             load_phase(p, in[2]);
         read_rows(p, in[0], 0, p->K, p->channel);
@@ -173,5 +166,5 @@ static int effective_channel(const hf_shape *s, const hf_operand *in, const doub
         write_matrix(p, p->effective, p->K * p->L, out[0], 0);
     }
     release(a.memory);
-    return stopped(s) ? HF_STOPPED : HF_OK;
+    return stopped(shape) ? HF_STOPPED : HF_OK;
 }
