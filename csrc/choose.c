@@ -1,0 +1,111 @@
+/* Which kind of number does what, at one instruction-set level, HF_ISA: compiled once a level.
+ *
+ * The choice follows from the sizes and the batch of the whole call, so that slices of it and
+ * threads change no bit.  What a pack leaves is done by the lone problem, in double.
+ */
+#include "kinds.h"
+
+#include <stdlib.h>
+
+#define FEWEST 4            /* items, or channels of one, that fill a pack well enough */
+#define PASSING (256 << 10) /* bytes of channels in a pack that is read once, */
+#define STAYING (512 << 10) /* and of one that stays in the cache for a loop */
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define TEXT_(a) #a
+#define TEXT(a) TEXT_(a)
+
+extern const hf_kind JOIN(hf_lone_, HF_ISA), JOIN(hf_doubles_, HF_ISA), JOIN(hf_floats_, HF_ISA);
+#define LONE JOIN(hf_lone_, HF_ISA)
+#define DOUBLES JOIN(hf_doubles_, HF_ISA)
+#define FLOATS JOIN(hf_floats_, HF_ISA)
+
+static int is_loop(int operator_) {
+    return operator_ >= HF_BEST_BEAMS && operator_ <= HF_COORDINATE_DESCENT;
+}
+
+/* Whether any user of a loop has a minimum rate. */
+static int has_floors(int operator_, const hf_shape *s, const hf_operand *in) {
+    if (operator_ != HF_VARIABLE_PROJECTION && operator_ != HF_BEST_BEAMS)
+        return 0;
+    for (ptrdiff_t b = 0; b < (in[6].step ? s->batch : 1); b++) {
+        const double *rate = (const double *)((const char *)in[6].data + b * in[6].step);
+        for (ptrdiff_t k = 0; k < s->users; k++)
+            if (rate[k] > 0)
+                return 1;
+    }
+    return 0;
+}
+
+/* What single precision leaves to be done in double after a loop. */
+static int refinement(int operator_, const double *options) {
+    switch (operator_) {
+    case HF_ALTERNATING: return EQUAL_SINR;
+    case HF_COORDINATE_DESCENT: return options[1] != 0 ? WATER_FILLING : KEEP;
+    case HF_BEST_BEAMS: return options[1] != 0 ? KEEP : WATER_FILLING;
+    default: return options[2] > 0 ? SWEEP : WATER_FILLING;
+    }
+}
+
+static int run(int operator_, const hf_shape *s, const hf_operand *in, const double *options,
+               void *const *out) {
+    const int loop = is_loop(operator_), floors = has_floors(operator_, s, in);
+    const hf_kind *pack = s->single && !floors ? &FLOATS : &DOUBLES;
+    const double bytes = (double)s->users * s->elements * (loop ? s->channels : 1) *
+                         pack->lanes * (pack == &FLOATS ? 8 : 16);
+    int lanes = ITEMS, packed = s->whole >= FEWEST && bytes <= (loop ? STAYING : PASSING);
+    if (loop && !packed && !floors && s->channels >= FEWEST &&
+        bytes / s->channels <= STAYING) {
+        lanes = CHANNELS;
+        packed = 1;
+    }
+    if (!packed)
+        return LONE.kernels[operator_](s, in, options, out, ITEMS, NULL);
+    uint8_t *marks = calloc((size_t)s->batch + 1, 1);
+    if (!marks)
+        return HF_NO_MEMORY;
+    int status = pack->kernels[operator_](s, in, options, out, lanes, marks);
+    if (status == HF_OK && pack == &FLOATS && loop) {
+        void *beams[] = {NULL, out[0], out[1]}; /* best_beams has no amplitudes to give */
+        const double how[] = {options[0], refinement(operator_, options)};
+        status = DOUBLES.kernels[HF_REFINE](s, in, how,
+                                            operator_ == HF_BEST_BEAMS ? beams : out, lanes, marks);
+    }
+    for (ptrdiff_t b = 0; status == HF_OK && b < s->batch; b++)
+        if (marks[b]) {
+            status = LONE.kernels[operator_](s, in, options, out, ITEMS, marks);
+            break;
+        }
+    free(marks);
+    return status;
+}
+
+#define ENTRY(name, NAME)                                                                     \
+    static int name(const hf_shape *s, const hf_operand *in, const double *o, void *const *out) { \
+        return run(NAME, s, in, o, out);                                                      \
+    }
+ENTRY(effective_channel, HF_EFFECTIVE_CHANNEL)
+ENTRY(sinr, HF_SINR)
+ENTRY(sum_rate, HF_SUM_RATE)
+ENTRY(sum_rate_gradient, HF_SUM_RATE_GRADIENT)
+ENTRY(zero_forcing, HF_ZERO_FORCING)
+ENTRY(wmmse, HF_WMMSE)
+ENTRY(water_filling, HF_WATER_FILLING)
+ENTRY(project, HF_PROJECT)
+ENTRY(best_beams, HF_BEST_BEAMS)
+ENTRY(alternating, HF_ALTERNATING)
+ENTRY(variable_projection, HF_VARIABLE_PROJECTION)
+ENTRY(coordinate_descent, HF_COORDINATE_DESCENT)
+ENTRY(wmmse_gradient, HF_WMMSE_GRADIENT)
+
+static int outside_unit(int single, ptrdiff_t count, const void *values) {
+    return (single ? FLOATS : LONE).outside_unit(single, count, values);
+}
+
+const hf_table JOIN(hf_table_, HF_ISA) = {
+    TEXT(HF_ISA),
+    outside_unit,
+    {effective_channel, sinr, sum_rate, sum_rate_gradient, zero_forcing, wmmse, water_filling,
+     project, best_beams, alternating, variable_projection, coordinate_descent, wmmse_gradient},
+};
