@@ -322,7 +322,7 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
     s->made = NUM(0);
     s->converged = every(0);
     record(s, open, from, rate);
-    open &= finite(rate);
+    open &= is_finite(rate);
     recent[0] = rate;
     for (int i = 1; i < RECENT; i++)
         recent[i] = NUM(INFINITY);

@@ -22,7 +22,7 @@ static mask wmmse_update(problem *p, const cpx *gram, num noise, cpx *psi, cpx *
         sum += p->half[k] * p->half[k];
     }
     const num ridge = noise * sum;
-    const mask useful = wanted & (ridge > 0) & finite(ridge);
+    const mask useful = wanted & (ridge > 0) & is_finite(ridge);
     const num regular = pick(useful, ridge, NUM(1));
     cpx *inverse = p->inverse;
     for (idx i = 0; i < K; i++)

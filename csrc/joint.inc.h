@@ -382,7 +382,7 @@ OPERATOR(wmmse_gradient) {
         num size = NUM(0);
         for (idx i = 0; i < L * K; i++)
             size += beams[i].re - beams[i].re + beams[i].im - beams[i].im;
-        good &= finite(size);
+        good &= is_finite(size);
         for (idx lane = 0; lane < LANES; lane++) {
             if (!p->used[lane] || holds(good, lane))
                 continue;

@@ -222,7 +222,7 @@ INLINE vec clip(vec x, vec top) {
     const vec low = choose(x < (vec){0}, (vec){0}, x);
     return choose(low > top, top, low);
 }
-INLINE mask finite(num x) { return x - x == NUM(0); }
+INLINE mask is_finite(num x) { return x - x == NUM(0); }
 /* The mask of every lane, or of none. */
 INLINE mask every(int yes) { return NUM(yes) > NUM(0); }
 

@@ -115,7 +115,7 @@ static num load_channel(problem *p, hf_operand channel) {
     for (idx i = 0; i < count; i++)
         p->channel[i] = (cvec){by * p->channel[i].re, by * p->channel[i].im};
     find_channel_gram(p, 0, p->gram);
-    return pick(finite(size), 1 / inverse, NUM(NAN));
+    return pick(is_finite(size), 1 / inverse, NUM(NAN));
 }
 
 /* sum_j conj(h_j) Psi_jk of one element, for a constant number of users k. */
@@ -170,7 +170,7 @@ OPERATOR(zero_forcing) {
     const idx K = p->K;
     int64_t *rank = out[1];
     for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
-        const mask good = finite(load_channel(p, in[0]));
+        const mask good = is_finite(load_channel(p, in[0]));
         memcpy(c.psi, p->gram, (size_t)(K * K) * sizeof(cpx));
         const mask regular = invert(K, c.psi) > (real)REGULAR;
         for (idx lane = 0; lane < LANES; lane++) {
@@ -219,9 +219,9 @@ OPERATOR(wmmse) {
     p->marks = marks;
     for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
         const num size = load_channel(p, in[0]);
-        load_limits(p, in + 1, pick(finite(size), size, NUM(1)));
+        load_limits(p, in + 1, pick(is_finite(size), size, NUM(1)));
         for (idx lane = 0; lane < LANES; lane++)
-            if (p->used[lane] && !holds(finite(size), lane)) {
+            if (p->used[lane] && !holds(is_finite(size), lane)) {
                 write_nan(shape, p->item[lane], 2 * p->K * p->N, out[0]);
                 p->used[lane] = 0;
             }
@@ -310,7 +310,7 @@ OPERATOR(project) {
             p->channel[i] = (cvec){by * p->channel[i].re, -by * p->channel[i].im};
         for (idx i = 0; i < p->n; i++)
             sum += m[i];
-        const mask good = finite(size) & finite(p->phase_size) & finite(total(sum));
+        const mask good = is_finite(size) & is_finite(p->phase_size) & is_finite(total(sum));
         find_effective(p, 0, m, p->effective);
         for (idx l = 0; l < L; l++)
             for (idx k = 0; k < K; k++)

@@ -604,7 +604,7 @@ static mask load_problem(problem *p, const hf_operand *in, int *loaded, vec *m) 
     for (idx i = 0; i < p->n; i++)
         sum += m[i];
     load_limits(p, in + POWER, 1 / inverse);
-    return finite(size) & finite(p->phase_size) & finite(total(sum));
+    return is_finite(size) & is_finite(p->phase_size) & is_finite(total(sum));
 }
 
 static void write_nan(const hf_shape *s, idx item, idx count, void *to) {
