@@ -39,7 +39,9 @@ html_title = project
 html_show_sourcelink = False
 html_math_renderer = "mathml"
 # Pages that have no others below them have nothing to show at the side.
-html_sidebars = {page: [] for page in ("quickstart", "model", "networks", "curves", "performance")}
+html_sidebars = {
+    page: [] for page in ("quickstart", "model", "networks", "curves", "performance", "versioning")
+}
 html_theme_options = {
     "navigation_with_keys": False,
     "header_links_before_dropdown": 6,
