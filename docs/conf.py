@@ -21,7 +21,7 @@ author = "The hmimo_fast authors"
 copyright = author
 release = version = hmimo_fast.__version__
 
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary"]
+extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary"]
 nitpicky = True
 default_role = "autolink"
 nitpick_ignore_regex = [("py:obj", ".*")]  # names in single backticks are links where they can be
@@ -29,6 +29,8 @@ highlight_language = "none"
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
 
 autodoc_typehints = "none"  # the docstrings name types, shapes and units
 autodoc_member_order = "bysource"

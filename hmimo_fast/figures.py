@@ -102,5 +102,4 @@ def _draw_rates(axes: Any, comparison: Comparison) -> None:
         axes.axhline(floor, color=plot.INK, linewidth=1.2, linestyle=(0, (4, 3)),
                      label=f"minimum: {floor:g} bit/s/Hz each")  # fmt: skip
     axes.set_xlabel("user (row in the file)")
-    axes.legend(handles=[*axes.containers, *axes.lines], loc="upper center",
-                bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False)  # fmt: skip
+    plot.legend_below(axes, [*axes.containers, *axes.lines])

@@ -18,8 +18,8 @@ from .surface import Real, Surface, as_array, direction
 
 __all__ = ["amplitudes", "convergence", "pattern", "rates", "surface"]
 
-#: Of users: Okabe and Ito's, with Paul Tol's indigo for their yellow, which is lost on paper.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#332288", "#000000")
+#: Of users: Okabe and Ito's and two of Paul Tol's, none that is lost on paper or has grey shades.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#332288", "#882255")
 INK = "#1B2230"
 _BEHIND = "#D9D9D9"
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
@@ -389,6 +389,21 @@ def _draw_elements(
     return elements
 
 
+def legend_below(axes: Any, handles: Any = None) -> None:
+    """A legend under the label of the x axis, whatever the size of the axes."""
+    from matplotlib.transforms import ScaledTranslation
+
+    lines = ScaledTranslation(0.0, -0.5, axes.figure.dpi_scale_trans)
+    axes.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        bbox_transform=axes.transAxes + lines,
+        ncols=2,
+        frameon=False,
+    )
+
+
 def _colour_bar(axes: Any, coloured: Any, label: str) -> Any:
     """Beside the axes, as high as they are whatever their aspect."""
     beside = axes.inset_axes((1.03, 0.0, 0.045, 1.0))
@@ -401,7 +416,7 @@ def _mark_feeds(axes: Any, surface: Surface, chosen: int | None = None) -> None:
     if chosen is not None:
         axes.plot(x[chosen], y[chosen], "*", markersize=17, color="white", markeredgecolor=INK,
                   label=f"feed {chosen}")  # fmt: skip
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False)
+    legend_below(axes)
 
 
 def _powers(chosen: tuple[Surface, Any, Any], directions: Real) -> Real:
@@ -477,7 +492,7 @@ def _draw_cut(ax: Any, chosen: tuple[Surface, Any, Any], names: Any, phi: float)
         ylim=(-_FLOOR, 1),
         xticks=range(-90, 91, 30),
     )
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=4, frameon=False)
+    legend_below(axes)
     return axes
 
 
@@ -509,7 +524,7 @@ def _draw_ground(
                       markeredgewidth=2, label="served, in its beam's colour" + label)  # fmt: skip
     axes.plot(*station[:2], "*", markersize=19, color="white", markeredgecolor=INK, label="surface")
     axes.set(xlabel="x, m", ylabel="y, m", xlim=(x[0], x[-1]), ylim=(y[0], y[-1]))
-    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=2, frameon=False)
+    legend_below(axes)
     return axes
 
 
