@@ -166,6 +166,32 @@ def test_wheel_is_portable(wheel: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "levels"),
+    [
+        ("x86_64-windows-gnu", {"baseline", "v3", "v4"}),
+        ("x86_64-macos", {"baseline", "v3", "v4"}),
+        ("aarch64-macos", {"baseline"}),
+        ("aarch64-linux-gnu", {"baseline"}),
+    ],
+)
+def test_kernels_compile_for_elsewhere(
+    tree: Path, tmp_path: Path, target: str, levels: set[str]
+) -> None:
+    """zig compiles them; the extension around them would need the headers of Python there."""
+    pytest.importorskip("ziglang")
+    shutil.copytree(ROOT / ".ci", tree / ".ci", dirs_exist_ok=True)
+    settings = {"DIST_EXTRA_CONFIG": ".ci/windows.cfg"} if "windows" in target else {}
+    said = python(
+        *("setup.py", "build_ext", "--build-temp", tmp_path, "--build-lib", tmp_path / "lib"),
+        cwd=tree,
+        CC=f"{sys.executable} .ci/zig_cc.py -target {target}",
+        **settings,
+    )
+    compiled = {path.parent.parent.name for path in tmp_path.glob("*/csrc/kernels*.o")}
+    assert compiled == levels, said
+
+
+@pytest.mark.parametrize(
     ("platform", "wanted"),
     [
         ("linux", ["manylinux_x86_64", "manylinux_aarch64", "musllinux_x86_64"]),
