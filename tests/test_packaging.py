@@ -151,6 +151,20 @@ def test_outside_package_calls_the_kernels(site: Path, tmp_path: Path) -> None:
     package = shutil.copytree(ROOT / "tests" / "outside", tmp_path / "outside")
     python("setup.py", "--quiet", "build_ext", "--inplace", cwd=package, PYTHONPATH=str(site))
     python("-W", "error", "-c", OUTSIDE, cwd=package, PYTHONPATH=str(site))
+    for header in site.glob("hmimo_fast/include/hmimo_fast.h"):
+        header.write_text(re.sub(r"(#define HF_ABI) (\d+)", r"\1 1\2", header.read_text()))
+    python(
+        "setup.py",
+        "--quiet",
+        "build_ext",
+        "--inplace",
+        "--force",
+        cwd=package,
+        PYTHONPATH=str(site),
+    )
+    refused = "try:\n    import outside\nexcept ImportError as error:\n    print(error)"
+    said = python("-W", "error", "-c", refused, cwd=package, PYTHONPATH=str(site))
+    assert re.search(r"compiled for interface 1(\d+) .* found \1", said)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="auditwheel is for Linux")
