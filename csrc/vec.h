@@ -9,7 +9,15 @@
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
+
+#ifdef _WIN32 /* has no aligned_alloc, and frees aligned memory by a function of its own */
+#include <malloc.h>
+#define aligned_alloc(alignment, bytes) _aligned_malloc(bytes, alignment)
+#define malloc(bytes) _aligned_malloc(bytes, 16)
+#define free _aligned_free
+#endif
 
 #if defined(__AVX512F__)
 #define VBYTES 64
