@@ -71,9 +71,8 @@ what is written:
   Digital beams are in the square root of a watt.
 
 your own channels:
-  As in `hmimo-fast schedule --help`; also (channels, users, elements) and
-  DeepMIMO's with several subcarriers, each channel solved by itself, with the
-  same users drawn from all.
+  As in `hmimo-fast schedule --help`; also with draws or subcarriers, each channel
+  solved by itself, with the same users drawn from all.
 
 exit status:
   0 done; 2 a bad argument or file; 130 interrupted
@@ -134,7 +133,7 @@ def run(options: argparse.Namespace) -> None:
     settings |= {"starts": options.starts, "levels_bits": options.levels or 0}
     with display() as begin:
         *runs, yardstick = _solve_all(options, scene, surface, begin)
-    print(conditions.heading(settings, who, surface))
+    print(conditions.heading(settings, scene, who, surface))
     print(table(("", "sum rate", "lowest", "minimum", "time"),
                 ("method", "bit/s/Hz", "bit/s/Hz", "met", "a channel"),
                 *(_row(run, options.min_rate) for run in (*runs, yardstick))))  # fmt: skip
