@@ -15,7 +15,7 @@ from ..files import SUFFIXES, Arrays, read_arrays
 from ..surface import as_shape
 from .scene import Scene
 
-#: What an axis may be: two are needed, "1" is a dimension of one, "parts" is (real, imaginary).
+#: What an axis may be; users and elements are needed.
 AXES = ("users", "elements", "draws", "subcarriers", "parts", "1")
 _NAMES = 'of users, elements, draws, subcarriers, parts (real, imaginary) and "1"'
 #: How the names of an array's real and imaginary parts end.
