@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..files import SUFFIXES, Arrays, read_arrays
-from ..surface import as_shape
+from ..surface import as_positive, as_shape
 from .scene import Scene
 
 #: What an axis may be; users and elements are needed.
@@ -109,8 +109,8 @@ def load(
         )
     fields = _fields(arrays, channel.shape[-2])
     if frequency is not None:
-        fields["frequency"] = float(frequency)
-    if "frequency" in fields:
+        fields["frequency"] = as_positive("frequency", frequency)
+    elif "frequency" in fields:
         _check_frequency(fields["frequency"])
     return Scene(
         channel.conj() if conjugate else channel,
@@ -300,10 +300,11 @@ def _positions(arrays: Arrays) -> int | None:
 
 def _check_frequency(frequency: float) -> None:
     if not 0 < frequency < math.inf:
-        raise ValueError(f"frequency: expected Hz > 0, got {frequency:g}; give the right one")
+        raise ValueError(f"frequency: expected Hz > 0, the file has {frequency:g}; override it")
     if frequency < _LOWEST_FREQUENCY:
         raise ValueError(
-            f"frequency: expected Hz, got {frequency:g}; if GHz are meant, give {frequency:g}e9"
+            f"frequency: expected Hz, the file has {frequency:g}; if that is {frequency:g} GHz, "
+            "say so by overriding it"
         )
 
 

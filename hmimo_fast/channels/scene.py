@@ -98,6 +98,7 @@ class Scene:
 
         Examples
         --------
+        >>> import hmimo_fast as hf
         >>> scene = hf.channels.load("munich")
         >>> scene.to_surface(scene.surface_position)
         array([0., 0., 0.])
@@ -133,6 +134,7 @@ class Scene:
 
         Examples
         --------
+        >>> import hmimo_fast as hf
         >>> scene = hf.channels.load("munich")
         >>> ahead = scene.surface_position + scene.surface_rotation[:, 2]
         >>> abs(scene.directions(ahead)).round(12)
