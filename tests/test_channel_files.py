@@ -203,8 +203,25 @@ def test_inspect_shows_what_there_is_and_how_it_is_read(tmp_path, capsys):
     assert main(["inspect", str(path)]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert any("H" in row and "4 × 9" in row and "4 users × 9 elements" in row for row in rows)
-    assert any("square" in row and "name each axis" in row for row in rows)
+    assert any("square" in row and row.endswith("name its axes") for row in rows)
     assert any("gain" in row and row.endswith("-") for row in rows)
+
+
+def test_subcarriers_share_the_amplitudes(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    channel = channel_of(4, 1, 9, 3)
+    np.save("h.npy", channel)
+    options = ["solve", "h.npy", "--feeds", "4", "--snr", "10", "--no-figure"]
+    assert main([*options, "--shared"]) == 0
+    with np.load("solve_h.npz") as found:
+        assert found["amplitudes"].shape == (1, 9)
+        assert found["rates"].shape == (1, 3, 4)
+        noise = 1e-3 * 10 ** (found["noise_dbm"] / 10)
+        expected = hf.solve(found["channel"], found["phase"], 1.0, noise, shared=True)
+        np.testing.assert_allclose(found["rates"][0], expected.rates)
+    np.save("h.npy", channel[:, 0, :, 0])
+    assert main([*options, "--shared"]) == 2
+    assert "--shared: h.npy has a single subcarrier" in capsys.readouterr().err
 
 
 # --- simulators --------------------------------------------------------------------------------

@@ -121,7 +121,7 @@ def load(
 
 
 def contents(path: str | PathLike[str]) -> list[tuple[str, str, str, str]]:
-    """Name, type, shape and reading of each array in a file, or why it is no channel."""
+    """Name, type, shape and reading of each array in a file, or what is missing for one."""
     file = Path(path)
     arrays = _arrays(file)
     rows = []
@@ -130,8 +130,16 @@ def contents(path: str | PathLike[str]) -> list[tuple[str, str, str, str]]:
             named = _named(name, array, None, None, _positions(arrays))
             _arranged(name, array, named)
             reading = _reading("", array.shape, named)
-        except ValueError as error:
-            reading = "-" if array.dtype.kind != "c" else str(error).split(": ", 1)[1]
+        except ValueError:
+            reading = "-"
+            if array.dtype.kind == "c" and array.ndim >= 2:
+                reading = "name its axes"
+            elif (
+                array.dtype.kind == "f"
+                and array.ndim >= 3
+                and 2 in (array.shape[0], array.shape[-1])
+            ):
+                reading = "real; name its axes if one is parts"
         size = " × ".join(map(str, array.shape)) or "scalar"
         rows.append((name, str(array.dtype), size, reading))
     return rows
