@@ -134,10 +134,9 @@ def _matlab_variable(payload: memoryview, order: str, name: str = "", depth: int
         for place, (_, entry) in enumerate(elements):
             key = keys[place % len(keys)]
             gathered[key].append(_matlab_variable(entry, order, key, depth + 1) if entry else {})
-        single = kind == _MATLAB_STRUCT
         found: Arrays = {}
         for key, entries in gathered.items():
-            found |= entries[0] if single and len(entries) == 1 else _stacked(key, entries)
+            found |= _stacked(key, entries)
         return found
     code = _MATLAB_CLASSES.get(kind)
     if code is None:
@@ -154,15 +153,19 @@ def _matlab_variable(payload: memoryview, order: str, name: str = "", depth: int
 
 def _stacked(name: str, entries: list[Arrays]) -> Arrays:
     """Equal arrays of a cell as one, others each by its place as MATLAB counts."""
-    arrays = [entry.get(name) for entry in entries]
-    kept = [array for array in arrays if array is not None]
-    if kept and len(kept) == len(arrays) and len({array.shape for array in kept}) == 1:
-        return {name: np.stack(kept)}
-    return {
-        f"{name}{{{place + 1}}}{inner.removeprefix(name)}": array
-        for place, entry in enumerate(entries)
-        for inner, array in entry.items()
-    }
+    if len(entries) == 1:
+        return entries[0]
+    found: Arrays = {}
+    for key in dict.fromkeys(key for entry in entries for key in entry):
+        arrays = [entry.get(key) for entry in entries]
+        kept = [array for array in arrays if array is not None]
+        if len(kept) == len(arrays) and len({array.shape for array in kept}) == 1:
+            found[key] = np.stack(kept)
+            continue
+        for place, array in enumerate(arrays):
+            if array is not None:
+                found[f"{name}{{{place + 1}}}{key.removeprefix(name)}"] = array
+    return found
 
 
 def _read_hdf5(file: Path, names: set[str] | None, matlab: bool = False) -> Arrays:

@@ -161,6 +161,19 @@ def test_matlab_structs(tmp_path, key):
     np.testing.assert_array_equal(load(path, key=key).channel, truth)
 
 
+def test_deepmimo_of_matlab(tmp_path):
+    """A cell of base stations, each with a cell of users, each a struct."""
+    truth = channel_of(4, 7)
+    users, stations = np.empty((1, 4), object), np.empty((1, 1), object)
+    for user in range(4):
+        users[0, user] = {"channel": truth[user][None], "loc": np.ones((1, 3))}
+    stations[0, 0] = {"user": users}
+    path = write(tmp_path, ".mat", DeepMIMO_dataset=stations)
+    scene = load(path)
+    np.testing.assert_array_equal(scene.channel, truth)
+    assert scene.reading == "DeepMIMO_dataset.user.channel: 4 users × 7 elements"
+
+
 def test_what_cannot_be_read_blocks_nothing(tmp_path):
     truth = channel_of(4, 7)
     np.savez(tmp_path / "a.npz", H=truth, notes=np.array([None], dtype=object))
