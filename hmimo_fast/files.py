@@ -115,6 +115,9 @@ def _matlab_variable(payload: memoryview, order: str, name: str = "", depth: int
     elements = _matlab_elements(payload, order)
     _, flags = next(elements)
     (word,) = struct.unpack_from(order + "I", flags)
+    kind = word & 0xFF
+    if kind not in (_MATLAB_CELL, _MATLAB_STRUCT, *_MATLAB_CLASSES):
+        return {}  # text, tables and other objects, some of which have no dimensions here
     _, lengths = next(elements)
     name = name or bytes(next(elements)[1]).decode()
     if depth:
@@ -122,7 +125,6 @@ def _matlab_variable(payload: memoryview, order: str, name: str = "", depth: int
     shape = np.frombuffer(lengths, order + "i")
     if shape.min() < 0:
         raise ValueError(f"{name} has a negative dimension")
-    kind = word & 0xFF
     if kind in (_MATLAB_CELL, _MATLAB_STRUCT) and depth < _MATLAB_DEPTH:
         keys = [name]
         if kind == _MATLAB_STRUCT:
@@ -140,7 +142,7 @@ def _matlab_variable(payload: memoryview, order: str, name: str = "", depth: int
         return found
     code = _MATLAB_CLASSES.get(kind)
     if code is None:
-        return {}
+        return {}  # nested too deeply
 
     def part() -> NDArray[Any]:
         # MATLAB stores numbers in the smallest type that holds them exactly.

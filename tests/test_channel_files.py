@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import struct
 
 import numpy as np
 import pytest
@@ -178,6 +179,21 @@ def test_what_cannot_be_read_blocks_nothing(tmp_path):
     truth = channel_of(4, 7)
     np.savez(tmp_path / "a.npz", H=truth, notes=np.array([None], dtype=object))
     np.testing.assert_array_equal(load(tmp_path / "a.npz").channel, truth)
+
+
+def test_objects_of_matlab_block_nothing(tmp_path):
+    """An opaque object (a string or a table) has its name where others have dimensions."""
+
+    def element(kind, data):
+        return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
+
+    truth = channel_of(4, 7)
+    path = write(tmp_path, ".mat", H=truth)
+    texts = [element(1, text) for text in (b"table", b"MCOS", b"string")]
+    opaque = element(14, element(6, struct.pack("<II", 17, 0)) + b"".join(texts))
+    content = path.read_bytes()
+    path.write_bytes(content[:128] + opaque + content[128:])
+    np.testing.assert_array_equal(load(path).channel, truth)
 
 
 def test_messages_are_bounded(tmp_path):
