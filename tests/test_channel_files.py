@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import struct
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -287,6 +288,14 @@ def test_plane_waves_have_the_order_and_sign_of_the_surface(order, frequencies):
         found = hf.channels.from_deepmimo(waves[:, None], shape=(4, 3))
     wanted = expected if frequencies == 1 else np.arange(1, 4)[:, None, None] * expected
     np.testing.assert_allclose(found, wanted, atol=1e-12)
+
+
+def test_recorded_response_of_sionna_equals_the_shipped_set():
+    source = resources.files("hmimo_fast") / "data" / "munich_30ghz.npz"
+    with source.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        recorded = archive["H_8x8"]
+    found = hf.channels.from_sionna(recorded[:, None, None, :, None, None])
+    np.testing.assert_array_equal(found, load("munich").channel)
 
 
 def test_simulators_refuse_other_shapes():
