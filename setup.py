@@ -1,4 +1,7 @@
-"""Build ``hmimo_fast.kernels.native``: Cython over C kernels compiled once per instruction set.
+"""Build ``hmimo_fast.kernels.native``: Cython over C kernels.
+
+csrc/kernels.c is compiled for every kind of number at every instruction-set level, csrc/choose.c
+once per level.
 
 Everything else about the package stands in pyproject.toml.
 """
@@ -16,7 +19,8 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError, CompileError
 from setuptools.modified import newer_group
 
-KERNELS = "csrc/kernels.c"
+KERNELS, CHOICE = "csrc/kernels.c", "csrc/choose.c"
+KINDS = ("HF_LONE", "HF_DOUBLES", "HF_FLOATS")
 HEADERS = sorted(glob("csrc/*.h") + glob("hmimo_fast/include/*.h"))
 FLAGS = [
     "-O3",
@@ -27,10 +31,21 @@ FLAGS = [
     "-fvisibility=hidden",
     "-Wno-psabi",  # wide vectors pass between inlined functions only
 ]
+#: Flags of each level; the second choice is for compilers that do not know it by name.
 LEVELS = {
-    "baseline": [],
-    "v3": ["-march=x86-64-v3"],
-    "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+    "baseline": [[]],
+    "v3": [
+        ["-march=x86-64-v3"],
+        ["-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mf16c", "-mlzcnt", "-mmovbe", "-mpopcnt"],
+    ],
+    "v4": [
+        ["-march=x86-64-v4", "-mprefer-vector-width=512"],
+        [
+            *("-mavx2", "-mfma", "-mbmi", "-mbmi2", "-mf16c", "-mlzcnt", "-mmovbe", "-mpopcnt"),
+            *("-mavx512f", "-mavx512bw", "-mavx512cd", "-mavx512dq", "-mavx512vl"),
+            "-mprefer-vector-width=512",
+        ],
+    ],
 }
 FALLBACK = "hmimo_fast is installed without its C kernels and runs on its Numba backend"
 
@@ -42,40 +57,49 @@ class BuildExt(build_ext):
         try:
             if self.compiler.compiler_type == "msvc":
                 raise CompileError("the C kernels need GNU vector extensions, which MSVC lacks")
-            levels = [level for level in LEVELS if self.offers(level)]
+            flags = {level: self.flags_of(level) for level in LEVELS}
+            levels = [level for level, found in flags.items() if found is not None]
+            units = [(level, kind) for level in levels for kind in (*KINDS, None)]
             with ThreadPoolExecutor() as pool:
-                objects = pool.map(lambda level: self.compile_kernels(ext, level), levels)
+                objects = pool.map(
+                    lambda unit: self.compile_kernels(ext, *unit, flags[unit[0]]), units
+                )
             ext.extra_objects = [path for paths in objects for path in paths]
             ext.define_macros += [(f"HF_HAVE_{level.upper()}", "1") for level in levels]
             super().build_extension(ext)
         except (BaseError, CCompilerError) as error:
             raise CCompilerError(f"{error}\n{FALLBACK}") from error
 
-    def offers(self, level: str) -> bool:
-        """Whether the compiler takes the flags of a level, for every architecture it builds."""
-        if level == "baseline":
-            return True
-        with tempfile.TemporaryDirectory() as folder:
-            probe = Path(folder, "probe.c")
-            probe.write_text("int main(void) { return 0; }\n")
-            try:
-                self.compiler.compile([str(probe)], folder, extra_postargs=LEVELS[level])
-            except CompileError:
-                self.warn(f"the compiler has no instruction-set level {level}: left out")
-                return False
-        return True
+    def flags_of(self, level: str) -> list[str] | None:
+        """Flags of a level that the compiler takes, for every architecture it builds."""
+        for flags in LEVELS[level]:
+            if not flags:
+                return flags
+            with tempfile.TemporaryDirectory() as folder:
+                probe = Path(folder, "probe.c")
+                probe.write_text("int main(void) { return 0; }\n")
+                try:
+                    self.compiler.compile([str(probe)], folder, extra_postargs=flags)
+                    return flags
+                except CompileError:
+                    continue
+        self.warn(f"the compiler has no instruction-set level {level}: left out")
+        return None
 
-    def compile_kernels(self, ext: Extension, level: str) -> list[str]:
-        """Compile the kernels at one level into a folder of its own, unless they are up to date."""
-        folder = str(Path(self.build_temp, level))
-        objects = self.compiler.object_filenames([KERNELS], output_dir=folder)
-        if self.force or any(newer_group([KERNELS, *HEADERS], path, "newer") for path in objects):
+    def compile_kernels(
+        self, ext: Extension, level: str, kind: str | None, flags: list[str]
+    ) -> list[str]:
+        """Compile one unit into a folder of its own, unless it is up to date."""
+        source = KERNELS if kind else CHOICE
+        folder = str(Path(self.build_temp, level, kind or ""))
+        objects = self.compiler.object_filenames([source], output_dir=folder)
+        if self.force or any(newer_group([source, *HEADERS], path, "newer") for path in objects):
             self.compiler.compile(
-                [KERNELS],
+                [source],
                 folder,
-                macros=[("HF_ISA", level)],
+                macros=[("HF_ISA", level), *([(kind, None)] if kind else [])],
                 include_dirs=ext.include_dirs,
-                extra_postargs=[*FLAGS, *LEVELS[level]],
+                extra_postargs=[*FLAGS, *flags],
             )
         return objects
 
@@ -86,7 +110,7 @@ setup(
         Extension(
             "hmimo_fast.kernels.native",
             sources=["hmimo_fast/kernels/native.pyx", "csrc/dispatch.c"],
-            depends=[KERNELS, *HEADERS],
+            depends=[KERNELS, CHOICE, *HEADERS],
             include_dirs=["csrc", "hmimo_fast/include", numpy.get_include()],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
             extra_compile_args=FLAGS,

@@ -31,6 +31,8 @@ const hf_table *hf_kernels_of(const char *level) {
     return strcmp(level, "baseline") ? NULL : &hf_table_baseline;
 }
 
+int hf_abi(void) { return HF_ABI; }
+
 const hf_table *hf_kernels(void) {
     static const hf_table *chosen;
     const hf_table *table = __atomic_load_n(&chosen, __ATOMIC_RELAXED);

@@ -21,7 +21,7 @@ author = "The hmimo_fast authors"
 copyright = author
 release = version = hmimo_fast.__version__
 
-extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary"]
+extensions = ["myst_nb", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary"]
 nitpicky = True
 default_role = "autolink"
 nitpick_ignore_regex = [("py:obj", ".*")]  # names in single backticks are links where they can be
@@ -29,6 +29,8 @@ highlight_language = "none"
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
 
 autodoc_typehints = "none"  # the docstrings name types, shapes and units
 autodoc_member_order = "bysource"
@@ -39,7 +41,9 @@ html_title = project
 html_show_sourcelink = False
 html_math_renderer = "mathml"
 # Pages that have no others below them have nothing to show at the side.
-html_sidebars = {page: [] for page in ("quickstart", "model", "networks", "performance")}
+html_sidebars = {
+    page: [] for page in ("quickstart", "model", "networks", "curves", "performance", "versioning")
+}
 html_theme_options = {
     "navigation_with_keys": False,
     "header_links_before_dropdown": 6,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from . import channels
 from .fairness import ProportionalFair
@@ -42,6 +44,13 @@ def get_include() -> str:
     return str(Path(__file__).parent / "include")
 
 
+def __getattr__(name: str) -> Any:
+    """Load what only some programs need when it is first named."""
+    if name == "plot":
+        return import_module(".plot", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 __all__ = [
     "ProportionalFair",
     "Schedule",
@@ -52,6 +61,7 @@ __all__ = [
     "effective_channel",
     "get_backend",
     "get_include",
+    "plot",
     "project",
     "schedule",
     "set_backend",

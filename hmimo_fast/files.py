@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 Arrays = dict[str, NDArray[Any]]
 
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_MATLAB_CELL, _MATLAB_STRUCT, _MATLAB_DEPTH = 1, 2, 16  # a file nested deeper is no data
 _MATLAB_MATRIX, _MATLAB_COMPRESSED, _MATLAB_COMPLEX_FLAG = 14, 15, 0x0800
 #: Data types of MATLAB's elements, and array classes of its variables, as NumPy's codes.
 _MATLAB_TYPES = dict(zip((1, 2, 3, 4, 5, 6, 7, 9, 12, 13), "bBhHiIfdqQ", strict=True))
@@ -37,8 +38,10 @@ def read_arrays(file: Path, names: set[str] | None = None) -> Arrays:
     Returns
     -------
     dict of str to ndarray
-        The one array of an .npy file goes by the file's stem.  MATLAB's cells, structs, strings
-        and sparse arrays, and types of HDF5 other than plain numbers, are left out.
+        The one array of an .npy file goes by the file's stem, the field of a MATLAB struct by
+        ``struct.field``.  A MATLAB cell of equal arrays is one array, stacked along a first
+        axis; real and imaginary fields of compounds are joined.  Whatever else there is, and
+        what cannot be read beside arrays that can, is left out.
 
     Raises
     ------
@@ -58,20 +61,28 @@ def read_arrays(file: Path, names: set[str] | None = None) -> Arrays:
 
 def _read_npy(file: Path, names: set[str] | None) -> Arrays:
     with file.open("rb") as opened:
-        return {file.stem: np.load(opened, allow_pickle=False)}
+        return {file.stem: _without_fields(np.load(opened, allow_pickle=False))}
 
 
 def _read_npz(file: Path, names: set[str] | None) -> Arrays:
     # Opened here, because np.load leaves a file that it opens and cannot read unclosed.
     with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-        return {name: archive[name] for name in archive.files if names is None or name in names}
+        arrays, failure = {}, None
+        for name in archive.files:
+            if names is None or name in names:
+                try:
+                    arrays[name] = _without_fields(archive[name])
+                except ValueError as error:  # Python objects, which are never unpickled
+                    failure = error
+        if failure is not None and not arrays:
+            raise failure
+        return arrays
 
 
 def _read_mat(file: Path, names: set[str] | None) -> Arrays:
     content = memoryview(file.read_bytes())
     if _HDF5_SIGNATURE in (bytes(content[:8]), bytes(content[512:520])):
-        # MATLAB stores its column-major arrays as they lie in memory: dimensions reversed.
-        return {name: array.T for name, array in _read_hdf5(file, names).items()}
+        return _read_hdf5(file, names, matlab=True)
     order = {b"IM": "<", b"MI": ">"}.get(bytes(content[126:128]))
     if order is None:
         raise ValueError("not a MATLAB file of version 5 to 7.3 (save with -v7 or -v7.3)")
@@ -80,8 +91,8 @@ def _read_mat(file: Path, names: set[str] | None) -> Arrays:
         if kind == _MATLAB_COMPRESSED:
             [(kind, payload)] = _matlab_elements(memoryview(zlib.decompress(payload)), order)
         if kind == _MATLAB_MATRIX:
-            arrays.update(_matlab_variable(payload, order, names))
-    return arrays
+            arrays.update(_matlab_variable(payload, order))
+    return {name: array for name, array in arrays.items() if names is None or name in names}
 
 
 def _matlab_elements(content: memoryview, order: str) -> Iterator[tuple[int, memoryview]]:
@@ -100,18 +111,38 @@ def _matlab_elements(content: memoryview, order: str) -> Iterator[tuple[int, mem
         yield kind, data[:size]
 
 
-def _matlab_variable(payload: memoryview, order: str, names: set[str] | None) -> Arrays:
+def _matlab_variable(payload: memoryview, order: str, name: str = "", depth: int = 0) -> Arrays:
     elements = _matlab_elements(payload, order)
     _, flags = next(elements)
     (word,) = struct.unpack_from(order + "I", flags)
+    kind = word & 0xFF
+    if kind not in (_MATLAB_CELL, _MATLAB_STRUCT, *_MATLAB_CLASSES):
+        return {}  # text, tables and other objects, some of which have no dimensions here
     _, lengths = next(elements)
-    name = bytes(next(elements)[1]).decode()
-    code = _MATLAB_CLASSES.get(word & 0xFF)
-    if code is None or (names is not None and name not in names):
-        return {}
+    name = name or bytes(next(elements)[1]).decode()
+    if depth:
+        next(elements)  # an entry of a cell or a struct has no name of its own
     shape = np.frombuffer(lengths, order + "i")
     if shape.min() < 0:
         raise ValueError(f"{name} has a negative dimension")
+    if kind in (_MATLAB_CELL, _MATLAB_STRUCT) and depth < _MATLAB_DEPTH:
+        keys = [name]
+        if kind == _MATLAB_STRUCT:
+            (width,) = struct.unpack_from(order + "i", next(elements)[1])
+            packed = bytes(next(elements)[1])
+            fields = [packed[at : at + width] for at in range(0, len(packed), max(width, 1))]
+            keys = [f"{name}.{field.rstrip(bytes(1)).decode()}" for field in fields]
+        gathered: dict[str, list[Arrays]] = {key: [] for key in keys}
+        for place, (_, entry) in enumerate(elements):
+            key = keys[place % len(keys)]
+            gathered[key].append(_matlab_variable(entry, order, key, depth + 1) if entry else {})
+        found: Arrays = {}
+        for key, entries in gathered.items():
+            found |= _stacked(key, entries)
+        return found
+    code = _MATLAB_CLASSES.get(kind)
+    if code is None:
+        return {}  # nested too deeply
 
     def part() -> NDArray[Any]:
         # MATLAB stores numbers in the smallest type that holds them exactly.
@@ -122,7 +153,24 @@ def _matlab_variable(payload: memoryview, order: str, names: set[str] | None) ->
     return {name: _join(part(), part()) if word & _MATLAB_COMPLEX_FLAG else part()}
 
 
-def _read_hdf5(file: Path, names: set[str] | None) -> Arrays:
+def _stacked(name: str, entries: list[Arrays]) -> Arrays:
+    """Equal arrays of a cell as one, others each by its place as MATLAB counts."""
+    if len(entries) == 1:
+        return entries[0]
+    found: Arrays = {}
+    for key in dict.fromkeys(key for entry in entries for key in entry):
+        arrays = [entry.get(key) for entry in entries]
+        kept = [array for array in arrays if array is not None]
+        if len(kept) == len(arrays) and len({array.shape for array in kept}) == 1:
+            found[key] = np.stack(kept)
+            continue
+        for place, array in enumerate(arrays):
+            if array is not None:
+                found[f"{name}{{{place + 1}}}{key.removeprefix(name)}"] = array
+    return found
+
+
+def _read_hdf5(file: Path, names: set[str] | None, matlab: bool = False) -> Arrays:
     try:
         import h5py
     except ImportError as error:
@@ -138,16 +186,47 @@ def _read_hdf5(file: Path, names: set[str] | None) -> Arrays:
         except TypeError:
             return False
 
-    def visit(name: str, item: Any) -> None:
-        wanted = names is None or name in names
-        if wanted and isinstance(item, h5py.Dataset) and is_plain(item):
-            array = np.asarray(item[()])
-            compound = array.dtype.names == ("real", "imag")
-            arrays[name] = _join(array["real"], array["imag"]) if compound else array
+    def numbers(item: Any) -> NDArray[Any] | None:
+        if not isinstance(item, h5py.Dataset) or not is_plain(item):
+            return None
+        array = _without_fields(np.asarray(item[()]))
+        if array.dtype.kind not in "biufcV":
+            return None
+        # MATLAB stores its column-major arrays as they lie in memory: dimensions reversed.
+        return array.T if matlab else array
 
+    def visit(name: str, item: Any) -> None:
+        key = name.replace("/", ".") if matlab and not name.startswith("#") else name
+        if names is not None and key not in names:
+            return
+        if isinstance(item, h5py.Dataset) and h5py.check_ref_dtype(item.dtype) is h5py.Reference:
+            cells = [numbers(opened[cell]) for cell in np.asarray(item[()]).T.ravel("F") if cell]
+            arrays.update(_stacked(key, [{} if cell is None else {key: cell} for cell in cells]))
+            return
+        array = numbers(item)
+        if array is not None:
+            arrays[key] = array
+
+    failure = None
     with h5py.File(file, "r") as opened:
-        opened.visititems(visit)
+        found: list[str] = []
+        opened.visit(found.append)
+        for name in found:
+            try:
+                visit(name, opened[name])
+            except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+                failure = error
+    if failure is not None and not arrays:
+        raise failure
     return arrays
+
+
+def _without_fields(array: NDArray[Any]) -> NDArray[Any]:
+    """Joins the real and imaginary fields of a compound."""
+    for real, imag in (("real", "imag"), ("r", "i"), ("re", "im")):
+        if array.dtype.names == (real, imag):
+            return _join(array[real], array[imag])
+    return array
 
 
 def _join(real: NDArray[Any], imag: NDArray[Any]) -> NDArray[Any]:

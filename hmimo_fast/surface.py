@@ -292,6 +292,41 @@ class Surface:
         power: Real = np.abs(field) ** 2
         return power if per_user else np.asarray(power.sum(axis=-1))
 
+    def show(self, feed: int = 0, *, ax: Any = None) -> Any:
+        """Draw the elements, the feeds, and the reference wave of one feed at the elements.
+
+        An element is a square with the colour of the wave's phase; its side goes with the
+        wave's amplitude.
+
+        Parameters
+        ----------
+        feed : int
+            Whose wave, 0 to L-1.
+        ax : matplotlib.axes.Axes, optional
+            Where to draw; a new figure by default.
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+            In millimetres.
+
+        Raises
+        ------
+        ValueError
+            If there is no such feed.
+        ImportError
+            If matplotlib is not installed.
+
+        Examples
+        --------
+        >>> ax = Surface(shape=(16, 16), feeds="edge:4").show(feed=1)
+        >>> ax.get_xlabel()
+        'x, mm'
+        """
+        from . import plot
+
+        return plot.surface(self, feed, ax=ax)
+
 
 def direction(theta: ArrayLike, phi: ArrayLike) -> Real:
     """Unit vector ``(sin t cos p, sin t sin p, cos t)``; theta is measured from broadside (+z).
@@ -361,6 +396,8 @@ def as_array(
     name: str, value: Any, shape: tuple[int, ...], meaning: str, kind: type
 ) -> NDArray[Any]:
     """Return a new, finite array of that shape, or raise an error that names the argument."""
+    if kind is float and np.iscomplexobj(value):
+        raise TypeError(f"{name}: expected real numbers, got complex ones")
     try:
         array: NDArray[Any] = np.array(value, dtype=kind, order="C")
     except (TypeError, ValueError) as error:

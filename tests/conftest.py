@@ -14,6 +14,7 @@ from hmimo_fast import kernels
 
 def pytest_configure(config: pytest.Config) -> None:
     """Settings of the whole run."""
+    os.environ.setdefault("MPLBACKEND", "agg")  # pictures, and no windows
     threadpool_limits(1, "blas")  # the oracles' matrices are small: more threads only wait
     # Hypothesis imports libcst where a property fails, whose dependency warns.
     config.addinivalue_line(

@@ -18,6 +18,7 @@ import scipy.stats
 
 from hmimo_fast import channels
 from hmimo_fast.channels import Scene, load, near_field, rayleigh, rician, sparse_mmwave
+from hmimo_fast.files import read_arrays
 from hmimo_fast.surface import Surface
 
 DATA = Path(__file__).parent / "data"
@@ -55,7 +56,7 @@ def test_an_item_does_not_depend_on_the_size_of_its_batch(model, users, surface)
 @models
 def test_an_item_does_not_depend_on_the_blocks_it_is_drawn_in(model, monkeypatch):
     whole = model(SURFACE, 3, 40, seed=11)
-    monkeypatch.setattr(channels, "_BLOCK", 100)  # two items at a time
+    monkeypatch.setattr(channels.models, "_BLOCK", 100)  # two items at a time
     np.testing.assert_array_equal(model(SURFACE, 3, 40, seed=11), whole)
 
 
@@ -425,7 +426,7 @@ def test_every_format_gives_users_by_elements(kind, dtype, tmp_path):
 @formats
 def test_every_format_gives_batches(kind, tmp_path):
     channel = channel_of((4, 5, 12))
-    np.testing.assert_array_equal(load(save(tmp_path, kind, H=channel)).channel, channel)
+    np.testing.assert_array_equal(load(save(tmp_path, kind, H=channel), (4, 3)).channel, channel)
 
 
 @formats
@@ -490,7 +491,7 @@ def test_key_chooses_among_several(kind, tmp_path):
     first, second = channel_of((5, 12)), channel_of((2, 5, 12))
     path = save(tmp_path, kind, uplink=first, downlink=second, frequency=np.array(1e9))
     np.testing.assert_array_equal(load(path, key="uplink").channel, first)
-    scene = load(path, key="downlink")
+    scene = load(path, (4, 3), key="downlink")
     np.testing.assert_array_equal(scene.channel, second)
     assert scene.frequency == 1e9
     with pytest.raises(ValueError, match=r"^key: .* found 2; .*downlink complex128 \(2, 5, 12\)"):
@@ -513,13 +514,14 @@ def test_a_file_without_channels_lists_what_it_holds(kind, tmp_path):
     path = save(tmp_path, kind, gains=np.ones((5, 12)), note=np.ones((3, 4)))
     with pytest.raises(ValueError, match=r"^key: .* found 0; .*gains float64 \(5, 12\)"):
         load(path)
-    assert load(path, key="gains").channel.dtype == np.complex128
+    with pytest.raises(ValueError, match=r"^key: 'gains' is real"):
+        load(path, key="gains")
 
 
 def test_vectors_and_foreign_byte_order(tmp_path):
     with pytest.raises(ValueError, match=r"^key: .* complex128 \(12,\)"):
         load(save(tmp_path, "npy", H=channel_of((12,))))
-    with pytest.raises(ValueError, match=r"^key: expected numbers in 2 to 4 dimensions"):
+    with pytest.raises(ValueError, match=r"^axes: cannot tell"):
         load(save(tmp_path, "npz", H=channel_of((12,))), key="H")
     channel = channel_of((5, 12), np.complex64)
     swapped = save(tmp_path, "npy", H=np.asfortranarray(channel.astype(">c8")))
@@ -530,7 +532,7 @@ def test_vectors_and_foreign_byte_order(tmp_path):
 
 def test_several_receive_antennas_are_refused(tmp_path):
     path = save(tmp_path, "npz", H=channel_of((5, 2, 12, 1)))
-    with pytest.raises(ValueError, match=r"^channel: .* needs rx_ant = 1, got \(5, 2, 12, 1\)"):
+    with pytest.raises(ValueError, match=r"^axes: cannot tell .*\(5, 2, 12, 1\)"):
         load(path)
 
 
@@ -663,10 +665,10 @@ def test_matlab_files_of_either_byte_order_and_of_small_types(order, tmp_path):
         H, [[0.5 - 1j, 2.5 - 3j, 4.5 - 5j], [1.5 - 2j, 3.5 - 4j, 5.5 - 6j]]
     )
     assert H.dtype == np.complex128
-    G = load(path, key="G").channel
+    G = load(path, key="G", axes="users,elements").channel
     np.testing.assert_array_equal(G, [[1 - 1j, 3], [2, 4]])
     assert G.dtype == np.complex64
-    np.testing.assert_array_equal(load(path, key="s").channel, [[7, 9]])
+    np.testing.assert_array_equal(read_arrays(path)["s"], [[7, 9]])
 
 
 @pytest.mark.parametrize("suffix", ["npz", "npy", "mat", "h5"])
@@ -685,17 +687,6 @@ def test_missing_files_and_unknown_formats(tmp_path):
     (tmp_path / "folder.npz").mkdir()
     with pytest.raises(FileNotFoundError, match=r"^path: no such file"):
         load(tmp_path / "folder.npz")
-
-
-def test_matlab_structs_are_left_out(tmp_path):
-    path, channel = tmp_path / "struct.mat", channel_of((5, 12))
-    scipy.io.savemat(path, {"run": {"H": channel}, "note": "text", "cells": ["a", [1, 2]]})
-    with pytest.raises(ValueError, match=r"^key: expected one complex array .* found 0"):
-        load(path)
-    with pytest.raises(ValueError, match=r"^key: no array of numbers 'run'"):
-        load(path, key="run")
-    scipy.io.savemat(path, {"run": {"H": channel}, "note": "text", "H": channel})
-    np.testing.assert_array_equal(load(path).channel, channel)
 
 
 def test_hdf5_asks_for_h5py_where_it_is_missing(tmp_path, monkeypatch):

@@ -107,7 +107,8 @@ def test_figure_of_one_channel(munich: tuple[str, Path]) -> None:
 
 def test_batch(batch: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
     """The batch as `solve` has it; means with their standard errors in the table."""
-    options = ["--users", "3", "--feeds", "3", "--methods", "zf,joint", "--constraint", "digital"]
+    options = ["--shape", "6x6", "--users", "3", "--feeds", "3"]
+    options += ["--methods", "zf,joint", "--constraint", "digital"]
     assert main(["solve", "batch.npy", *options, "--min-rate", "3"]) == 0
     said = capsys.readouterr()
     assert said.err.splitlines() == ["zf ...", "joint ...", "fully_digital ..."]
@@ -121,7 +122,7 @@ def test_batch(batch: np.ndarray, capsys: pytest.CaptureFixture[str]) -> None:
     np.testing.assert_array_equal(found["rates"][1], solution.rates)
     np.testing.assert_array_equal(found["digital"][1], solution.digital)
     lines = said.out.splitlines()
-    assert lines[0] == "batch: 3 of 5 users, each of 10 channels (seed 0)"
+    assert lines[1] == "batch: 3 of 5 users, each of 10 channels (seed 0)"
     (row,) = (line for line in lines if line.startswith("joint "))
     rates = found["sum_rate"][1]
     expected = f"{np.mean(rates):.2f} ± {np.std(rates, ddof=1) / np.sqrt(10):.2f}"
@@ -169,10 +170,10 @@ def test_more_users_than_feeds(here: Path, capsys: pytest.CaptureFixture[str]) -
         ("munich --users 89", "--users"),
         ("munich --search greedy", "--search"),
         ("munich --output result.txt", "--output"),
-        ("batch.npy --figure picture.png", "--figure"),
-        ("batch.npy --output batch.npy", "--output"),
-        ("nan.npy", "nan.npy"),
-        ("empty.npy", "empty.npy"),
+        ("batch.npy --figure picture.png --shape 6x6", "--figure"),
+        ("batch.npy --output batch.npy --shape 6x6", "--output"),
+        ("nan.npy --shape 6x6", "nan.npy"),
+        ("empty.npy --shape 6x6", "empty.npy"),
         ("", "SCENE"),
     ],
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import doctest
 import importlib.metadata
+import json
 import re
 import shlex
 import shutil
@@ -29,6 +30,7 @@ PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/RESULTS.md")),
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 FENCE = re.compile(r"^(`{3,})([^`\n]*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 NEEDS = re.compile(r"<!-- needs: (\S+) -->")
 COMMAND = re.compile(r"(?:^|[ /])hmimo-fast (.*)$", re.MULTILINE)
@@ -116,10 +118,21 @@ def test_shell_blocks(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
                 assert cli.main([*arguments, *QUICK.get(command, [])]) == 0
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_can_be_read_without_running(path: Path) -> None:
+    """Every cell has run, in order and without an error or a warning, and there are pictures."""
+    cells = [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
+    outputs = [output for cell in cells for output in cell["outputs"]]
+    assert not [output for output in outputs if output.get("name") == "stderr"]
+    assert "error" not in {output["output_type"] for output in outputs}
+    assert any("image/png" in output.get("data", {}) for output in outputs)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The site, built with warnings as errors."""
-    pytest.importorskip("sphinx")
+    pytest.importorskip("myst_nb")
     out = tmp_path_factory.mktemp("site")
     options = ("-W", "--keep-going", "-q", "-b", "html", "-d", out / "doctrees")
     outcome = subprocess.run(

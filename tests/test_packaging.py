@@ -151,6 +151,20 @@ def test_outside_package_calls_the_kernels(site: Path, tmp_path: Path) -> None:
     package = shutil.copytree(ROOT / "tests" / "outside", tmp_path / "outside")
     python("setup.py", "--quiet", "build_ext", "--inplace", cwd=package, PYTHONPATH=str(site))
     python("-W", "error", "-c", OUTSIDE, cwd=package, PYTHONPATH=str(site))
+    for header in site.glob("hmimo_fast/include/hmimo_fast.h"):
+        header.write_text(re.sub(r"(#define HF_ABI) (\d+)", r"\1 1\2", header.read_text()))
+    python(
+        "setup.py",
+        "--quiet",
+        "build_ext",
+        "--inplace",
+        "--force",
+        cwd=package,
+        PYTHONPATH=str(site),
+    )
+    refused = "try:\n    import outside\nexcept ImportError as error:\n    print(error)"
+    said = python("-W", "error", "-c", refused, cwd=package, PYTHONPATH=str(site))
+    assert re.search(r"compiled for interface 1(\d+) .* found \1", said)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="auditwheel is for Linux")
@@ -163,6 +177,32 @@ def test_wheel_is_portable(wheel: Path, tmp_path: Path) -> None:
     assert oldest <= 28
     with zipfile.ZipFile(repaired) as archive:
         assert not [name for name in archive.namelist() if ".libs/" in name]
+
+
+@pytest.mark.parametrize(
+    ("target", "levels"),
+    [
+        ("x86_64-windows-gnu", {"baseline", "v3", "v4"}),
+        ("x86_64-macos", {"baseline", "v3", "v4"}),
+        ("aarch64-macos", {"baseline"}),
+        ("aarch64-linux-gnu", {"baseline"}),
+    ],
+)
+def test_kernels_compile_for_elsewhere(
+    tree: Path, tmp_path: Path, target: str, levels: set[str]
+) -> None:
+    """zig compiles them; the extension around them would need the headers of Python there."""
+    pytest.importorskip("ziglang")
+    shutil.copytree(ROOT / ".ci", tree / ".ci", dirs_exist_ok=True)
+    settings = {"DIST_EXTRA_CONFIG": ".ci/windows.cfg"} if "windows" in target else {}
+    said = python(
+        *("setup.py", "build_ext", "--build-temp", tmp_path, "--build-lib", tmp_path / "lib"),
+        cwd=tree,
+        CC=f"{sys.executable} .ci/zig_cc.py -target {target}",
+        **settings,
+    )
+    compiled = {path.parent.parent.name for path in tmp_path.glob("*/csrc/kernels*.o")}
+    assert compiled == levels, said
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,7 @@ def test_pattern_over_the_sphere_is_largest_where_the_elements_add_up():
         ({"feeds": "ring:4"}, ValueError, "feeds: expected a count"),
         ({"feeds": [[0.0], [1.0]]}, ValueError, r"feeds: expected coordinates .* got \(2, 1\)"),
         ({"feeds": [0.0, 1.0]}, ValueError, r"feeds: expected coordinates .* got \(2,\)"),
+        ({"feeds": [[0.0, 1j]]}, TypeError, "feeds: expected real numbers, got complex ones"),
         ({"feeds": [[0.0, math.inf]]}, ValueError, "feeds: expected finite values"),
         ({"phase": np.ones((64, 4))}, ValueError, r"phase: expected \(64, 6\) .* got \(64, 4\)"),
         ({"phase": np.full((64, 6), np.nan)}, ValueError, "phase: expected finite values"),

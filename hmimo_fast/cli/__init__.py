@@ -7,11 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from . import bench, info, reproduce, schedule, solve, train
+from . import bench, info, inspect, reproduce, schedule, solve, train
 from .arguments import Parser
 
 #: In the order of the help.  A module here imports what is slow, or an extra, only when it runs.
-COMMANDS = (solve, schedule, reproduce, train, bench, info)
+COMMANDS = (solve, schedule, inspect, reproduce, train, bench, info)
 
 _DESCRIPTION = """\
 Beamforming and user scheduling for holographic MIMO surfaces: which users a

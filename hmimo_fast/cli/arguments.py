@@ -51,6 +51,14 @@ def decibels(text: str) -> float:
     return value
 
 
+def ratio(text: str) -> float:
+    """A ratio in dB."""
+    value = _number(text, -300.0, "dB between -300 and 300")
+    if value > 300.0:
+        raise argparse.ArgumentTypeError(f"expected dB between -300 and 300, got {text!r}")
+    return value
+
+
 def natural(text: str, low: int = 0) -> int:
     """An integer of at least ``low``."""
     if not text.isascii() or not text.isdecimal() or int(text) < low:

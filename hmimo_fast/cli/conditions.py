@@ -16,7 +16,7 @@ from .. import channels
 from ..channels import Scene
 from ..kernels import get_backend
 from ..surface import SPEED_OF_LIGHT, Surface
-from .arguments import count, decibels, feeds, natural, nonnegative, positive, shape
+from .arguments import count, decibels, feeds, natural, nonnegative, positive, ratio, shape
 from .info import version_of
 
 MUNICH_SPACING = 2.5e-3  # m
@@ -43,12 +43,17 @@ def add_scene(command: argparse.ArgumentParser, users: str) -> None:
         help="feeds, one RF chain each, spread over the surface; edge:L beside it "
              "(default: 6)")  # fmt: skip
     add("--frequency", type=positive, metavar="GHZ",
-        help="carrier frequency, GHz, where the file has none (default: 30)")  # fmt: skip
+        help="carrier frequency, GHz (default: the file's, else 30)")  # fmt: skip
     add("--spacing", type=positive, metavar="MM",
         help="distance between elements, mm (default: a quarter of the wavelength; "
              "munich: 2.5, fixed)")  # fmt: skip
     add("--key", metavar="NAME",
         help="name of the channel's array in the file (default: the only complex one)")  # fmt: skip
+    add("--axes", metavar="LIST",
+        help="what the array's axes are: users, elements, draws, subcarriers, parts (real, "
+             "imaginary), 1; with commas (default: told by their lengths)")  # fmt: skip
+    add("--conjugate", action="store_true",
+        help="conjugate the channels of a file that acts as y = H^* x")  # fmt: skip
 
 
 def add_power(command: argparse.ArgumentParser, min_rate: float, whose: str) -> None:
@@ -59,6 +64,9 @@ def add_power(command: argparse.ArgumentParser, min_rate: float, whose: str) -> 
     add("--noise", type=decibels, default=-87.0, metavar="DBM",
         help="noise power at each user, dBm; -87 is 100 MHz at a noise figure of 7 dB "
              "(default: -87)")  # fmt: skip
+    add("--snr", type=ratio, metavar="DB",
+        help="power times the mean gain from an element to a user, over the noise, dB: sets the "
+             "noise for channels without a physical gain")  # fmt: skip
     add("--constraint", choices=("radiated", "digital"), default="radiated",
         help="the power is what the surface radiates, or what the digital beams hold, as in "
              "paper B: the surface may then radiate far more (default: radiated)")  # fmt: skip
@@ -74,11 +82,28 @@ def add_threads(group: argparse._ArgumentGroup) -> None:
 
 def load(options: argparse.Namespace) -> Scene:
     """The scene, with finite channels in double precision."""
-    scene = channels.load(options.scene, options.shape, options.key)
+    try:
+        scene = channels.load(
+            options.scene,
+            options.shape,
+            options.key,
+            options.axes,
+            conjugate=options.conjugate,
+            frequency=None if options.frequency is None else options.frequency * 1e9,
+        )
+    except ValueError as error:
+        # The messages of `load` name its arguments, which are options of the same names here.
+        named = str(error).partition(":")[0] in ("key", "axes", "conjugate", "frequency", "shape")
+        raise ValueError(f"--{error}" if named else str(error)) from None
     if not scene.channel.size:
         raise ValueError(f"{options.scene}: expected channels, got none: {scene.channel.shape}")
     if not np.isfinite(scene.channel).all():
         raise ValueError(f"{options.scene}: expected finite channels, got NaN or infinity")
+    if options.snr is not None:
+        gain = np.mean(np.abs(scene.channel.astype(np.complex128)) ** 2)
+        if gain == 0.0:
+            raise ValueError(f"--snr: all channels of {options.scene} are zero")
+        options.noise = options.power - options.snr + 10 * math.log10(gain)
     # Single precision saves no time here that a person would notice.
     return replace(scene, channel=scene.channel.astype(np.complex128))
 
@@ -89,9 +114,12 @@ def surface_of(options: argparse.Namespace, scene: Scene) -> Surface:
     shape = options.shape or (math.isqrt(elements), math.isqrt(elements))
     if math.prod(shape) != elements:
         raise ValueError(f"--shape: {options.scene} has {elements} elements, which form no square")
-    if scene.frequency is not None and options.frequency is not None:
-        raise ValueError(f"--frequency: {options.scene} has its own, {scene.frequency / 1e9:g} GHz")
-    frequency = scene.frequency or (options.frequency or 30.0) * 1e9
+    if isinstance(options.feeds, int) and options.feeds > elements:
+        raise ValueError(
+            f"--feeds: {options.feeds} feeds exceed the {elements} elements of {options.scene}; "
+            "are --axes right?"
+        )
+    frequency = 30e9 if scene.frequency is None else scene.frequency
     spacing = SPEED_OF_LIGHT / frequency / 4
     if options.scene == "munich":
         spacing = MUNICH_SPACING
@@ -152,14 +180,14 @@ def settings(options: argparse.Namespace, scene: Scene, surface: Surface) -> dic
     }
 
 
-def heading(chosen: dict[str, Any], users: str, surface: Surface) -> str:
-    """Three lines that say what the settings are."""
+def heading(chosen: dict[str, Any], scene: Scene, users: str, surface: Surface) -> str:
+    """How the file was read, and three lines that say what the settings are."""
     floor = f"minimum rate {chosen['min_rate']:g} bit/s/Hz" if chosen["min_rate"] else "no minimum"
-    return (
+    return (f"{scene.reading}\n" if scene.reading else "") + (
         f"{chosen['scene']}: {users} (seed {chosen['seed']})\n"
         f"surface: {surface.shape[0]} x {surface.shape[1]} elements at "
         f"{surface.spacing * 1e3:.4g} mm, {surface.feed_count} feeds, "
         f"{surface.frequency / 1e9:g} GHz\n"
         f"power: {chosen['power_dbm']:g} dBm ({chosen['constraint']}), "
-        f"noise {chosen['noise_dbm']:g} dBm, {floor}\n"
+        f"noise {chosen['noise_dbm']:.4g} dBm, {floor}\n"
     )

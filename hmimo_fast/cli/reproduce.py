@@ -29,10 +29,13 @@ STUDY is one of
   B-3, B-4, B-7, B-9, B-C, A-3, A-4, A-T1, A-T2
   all      all of these
   trends   what the papers state, against the results in the folder
+  curves   mean rates to hold other code against: method, SNR, size and power,
+           with fixed draws; computed, and compared with those of the package
 
 what is written, in the folder:
   STUDY.h5    the dataset, with named dimensions, units, settings, versions and
               seed, which h5py, xarray and MATLAB open
+  curves.csv  the reference curves
   STUDY.pdf, STUDY.png, STUDY.txt    the figure, the table and the trends
   chunks/     every 100 realizations of a setting under a method. A run that
               was ended at any moment goes on from them when the same command
@@ -51,8 +54,9 @@ engines:
   local         the same jobs on this machine
 
 exit status:
-  0 done; 1 chunks failed again and again, and are missing in the results; 2 a
-  bad argument or file; 130 interrupted
+  0 done; 1 chunks failed again and again, and are missing in the results, or
+  the reference curves differ from the package's; 2 a bad argument or file; 130
+  interrupted
 
 examples:
   hmimo-fast reproduce all --quick
@@ -75,7 +79,7 @@ def add(commands: Commands) -> None:
         epilog=_EPILOG,
     )
     option = command.add_argument
-    option("study", metavar="STUDY", help="an id, all, list or trends (see below)")
+    option("study", metavar="STUDY", help="an id, all, list, trends or curves (see below)")
     option("--realizations", type=count, default=1000, metavar="INT",
         help="of each setting (default: 1000)")  # fmt: skip
     option("--quick", dest="realizations", action="store_const", const=_QUICK,
@@ -99,8 +103,11 @@ def run(options: argparse.Namespace) -> None:
     if name == "list":
         print("\n".join(f"{s.id:6}{s.title} ({s.source})" for s in studies.STUDIES.values()))
         return
+    if name == "curves":
+        _reproduce_curves(folder)
+        return
     if name not in (*studies.STUDIES, "all", "trends"):
-        known = ", ".join((*studies.STUDIES, "all", "list", "trends"))
+        known = ", ".join((*studies.STUDIES, "all", "list", "trends", "curves"))
         raise ValueError(f"STUDY: expected one of {known}, got {name!r}")
     for package, extra in (("h5py", "io"), ("matplotlib", "cli")):
         if find_spec(package) is None:
@@ -179,6 +186,26 @@ def _trends(study: Study, dataset: Dataset) -> str:
         for text in filter(None, (verdict.figures, remark)):
             lines += textwrap.wrap(text, _WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT)
     return "\n".join(lines)
+
+
+def _reproduce_curves(folder: Path) -> None:
+    """Compute, write, print and compare the reference curves."""
+    from ..studies import curves
+
+    rows = curves.compute()
+    known = curves.committed()
+    folder.mkdir(parents=True, exist_ok=True)
+    curves.save(folder / curves.FILE, rows)
+    print(f"mean sum rate in bit/s/Hz of {curves.REALIZATIONS} draws, seed {curves.SEED}\n")
+    units = ("", "N", "K = L", "dB", *["bit/s/Hz"] * len(curves.METHODS))
+    cells = [(*map(str, row[:-1]), *(f"{rate:.6f}" for rate in row.rates)) for row in rows]
+    print(table(curves.HEADING, units, *cells))
+    largest = curves.difference(rows, known)
+    print(f"\nlargest relative difference to the package's: {largest:.1e}\n"
+          f"result: {folder / curves.FILE}")  # fmt: skip
+    if not largest <= curves.TOLERANCE:
+        print(f"hmimo-fast: the curves differ by more than {curves.TOLERANCE:g}", file=sys.stderr)
+        raise SystemExit(1)
 
 
 def _known_trends(folder: Path) -> str:

@@ -62,8 +62,9 @@ what is written:
 
 your own channels:
   A file .npz, .npy, .mat or .h5 with one complex array (users, elements), or
-  DeepMIMO's four dimensions with one subcarrier; y = H x, element
-  n = ix * Ny + iy of a grid Nx x Ny. user_positions (K, 3), surface_position
+  DeepMIMO's four dimensions with one subcarrier, or any with --axes; y = H x,
+  element n = ix * Ny + iy of a grid Nx x Ny; `hmimo-fast inspect FILE` shows how
+  a file is read. user_positions (K, 3), surface_position
   (3,), surface_rotation (3, 3), line_of_sight (K,) and frequency (Hz) are used
   where the file has them. Without positions the beam pattern is drawn over
   direction cosines.
@@ -168,7 +169,7 @@ def _solve_served(
 def _print_comparison(comparison: Comparison, there: int) -> None:
     settings = comparison.settings
     users = f"{len(comparison.users)} of {there} users"
-    print(conditions.heading(settings, users, comparison.surface))
+    print(conditions.heading(settings, comparison.scene, users, comparison.surface))
     rows = [
         _row(comparison, run.label, run.schedule.rates, run.schedule.served, run.seconds,
              run.solve_seconds)

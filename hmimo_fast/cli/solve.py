@@ -71,9 +71,8 @@ what is written:
   Digital beams are in the square root of a watt.
 
 your own channels:
-  As in `hmimo-fast schedule --help`; also (channels, users, elements) and
-  DeepMIMO's with several subcarriers, each channel solved by itself, with the
-  same users drawn from all.
+  As in `hmimo-fast schedule --help`; also with draws or subcarriers, each channel
+  solved by itself, with the same users drawn from all.
 
 exit status:
   0 done; 2 a bad argument or file; 130 interrupted
@@ -114,6 +113,9 @@ def add(commands: Commands) -> None:
              "(default: continuous)")  # fmt: skip
     group.add_argument("--starts", type=count, default=1, metavar="S",
         help="runs from so many starts, the best of which is kept (default: 1)")  # fmt: skip
+    group.add_argument("--shared", action="store_true",
+        help="one amplitude vector for all subcarriers, beams for each "
+             "(default: each channel by itself)")  # fmt: skip
     conditions.add_threads(group)
     add_output(command, "solve")
     command.set_defaults(run=run)
@@ -126,6 +128,8 @@ def run(options: argparse.Namespace) -> None:
     surface = conditions.surface_of(options, scene)
     users = conditions.draw_users(options, scene, surface.feed_count)
     who = f"{len(users)} of {scene.channel.shape[-2]} users"
+    if options.shared and scene.channel.ndim == 2:
+        raise ValueError(f"--shared: {options.scene} has a single subcarrier")
     if scene.channel.ndim > 2:
         who += f", each of {len(scene.channel)} channels"
     scene = conditions.only(scene, users)
@@ -134,7 +138,7 @@ def run(options: argparse.Namespace) -> None:
     settings |= {"starts": options.starts, "levels_bits": options.levels or 0}
     with display() as begin:
         *runs, yardstick = _solve_all(options, scene, surface, begin)
-    print(conditions.heading(settings, who, surface))
+    print(conditions.heading(settings, scene, who, surface))
     print(table(("", "sum rate", "lowest", "minimum", "time"),
                 ("method", "bit/s/Hz", "bit/s/Hz", "met", "a channel"),
                 *(_row(run, options.min_rate) for run in (*runs, yardstick))))  # fmt: skip
@@ -157,7 +161,7 @@ def _solve_all(
 ) -> list[Solved]:
     """Every method, and the yardstick last."""
     channel = scene.channel
-    first = channel[(0,) * (channel.ndim - 2)]
+    first = channel[(0,) * (channel.ndim - (3 if options.shared else 2))]
     solved = []
     for method in (*options.methods, _YARDSTICK):
         progress = begin(method)
@@ -165,6 +169,7 @@ def _solve_all(
             {} if method == _YARDSTICK else {"starts": options.starts, "levels": options.levels}
         )
         how |= conditions.limits(options) | {"phase": surface.phase, "method": method}
+        how["shared"] = options.shared
         solve(first, **how)  # compiles, on Numba
         how["callback"] = lambda done, starts, _, progress=progress: progress(done, starts)
         solution, seconds = timed(partial(solve, channel, **how))

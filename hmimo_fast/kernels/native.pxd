@@ -1,7 +1,8 @@
 """The C interface for other Cython modules.
 
 ``from hmimo_fast.kernels.native cimport kernels, hf_shape, hf_operand`` gives the table of C
-functions (hmimo_fast.h says what each takes); compile with ``hmimo_fast.get_include()``.
+functions (hmimo_fast.h says what each takes); compile with ``hmimo_fast.get_include()``, and
+compare ``abi()`` with ``HF_ABI`` when imported.
 """
 
 from libc.stdint cimport int64_t, uint8_t
@@ -9,6 +10,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 cdef extern from "hmimo_fast.h" nogil:
     enum:
+        HF_ABI
         HF_OK
         HF_NO_MEMORY
         HF_TOO_LARGE
@@ -73,6 +75,7 @@ cdef extern from "hmimo_fast.h" nogil:
             hf_shape, hf_problem, hf_operand, int64_t, double *, void *, void *) noexcept nogil
 
     const hf_table *hf_kernels() noexcept
+    int hf_abi() noexcept
     const hf_table *hf_kernels_of(const char *level) noexcept
 
     ctypedef void (*hf_function)() noexcept
@@ -80,3 +83,4 @@ cdef extern from "hmimo_fast.h" nogil:
 
 
 cdef const hf_table *kernels() noexcept nogil
+cdef int abi() noexcept nogil

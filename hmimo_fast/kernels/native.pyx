@@ -11,6 +11,10 @@ cdef const hf_table *kernels() noexcept nogil:
     return hf_kernels()
 
 
+cdef int abi() noexcept nogil:
+    return hf_abi()
+
+
 cdef inline hf_operand operand(cnp.ndarray array) noexcept:
     """The data, and the step of its leading dimension; 0 where the batch shares one item."""
     cdef hf_operand result

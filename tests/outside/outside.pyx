@@ -3,7 +3,10 @@
 
 from cython.view cimport array
 
-from hmimo_fast.kernels.native cimport hf_operand, hf_shape, kernels
+from hmimo_fast.kernels.native cimport HF_ABI, abi, hf_operand, hf_shape, kernels
+
+if abi() != HF_ABI:
+    raise ImportError(f"compiled for interface {HF_ABI} of hmimo_fast's kernels, found {abi()}")
 
 
 def sum_rate(
