@@ -7,6 +7,27 @@
 
 #include "vec.h"
 
+/* A problem of the fused loops, and of one step over one channel. */
+typedef struct {
+    hf_operand channel;     /* (F, K, N) */
+    hf_operand amplitudes;  /* (N) start */
+    hf_operand phase;       /* (phases, N, L) */
+    hf_operand power;       /* scalar */
+    hf_operand noise_power; /* scalar */
+    hf_operand weights;     /* (K) */
+    int radiated;           /* power of diag(m) Phi V, or of V */
+} hf_problem;
+
+/* What the fused loops return, one after another along the batch. */
+typedef struct {
+    void *amplitudes; /* (N) */
+    void *digital;    /* (F, L, K) */
+    double *sum_rate; /* under minimum rates that were not met: log2 of worst SINR over target */
+    int64_t *iterations;
+    uint8_t *converged;
+    double *history; /* rate of every iterate, NaN where none */
+} hf_solved;
+
 #define JOIN_(a, b) a##b
 #define JOIN(a, b) JOIN_(a, b)
 #define TEXT_(a) #a
@@ -55,30 +76,15 @@ static int outside_unit(int single, ptrdiff_t count, const void *values) {
     return single ? outside_unit_f(count, values) : outside_unit_d(count, values);
 }
 
-/* The entry of an operator that runs in the precision of its arrays. */
-#define BY_PRECISION(name, PARAMETERS, ARGUMENTS)                        \
-    static int name PARAMETERS {                                         \
-        return s.single ? name##_f ARGUMENTS : name##_d ARGUMENTS;       \
-    }
-
-BY_PRECISION(effective_channel, (hf_shape s, hf_operand h, hf_operand m, hf_operand p, void *out),
-             (s, h, m, p, out))
-BY_PRECISION(sinr,
-             (hf_shape s, hf_operand h, hf_operand m, hf_operand p, hf_operand v, hf_operand n,
-              void *out),
-             (s, h, m, p, v, n, out))
-BY_PRECISION(sum_rate,
-             (hf_shape s, hf_operand h, hf_operand m, hf_operand p, hf_operand v, hf_operand n,
-              hf_operand w, void *out),
-             (s, h, m, p, v, n, w, out))
-BY_PRECISION(sum_rate_gradient,
-             (hf_shape s, hf_operand h, hf_operand m, hf_operand p, hf_operand v, hf_operand n,
-              hf_operand w, void *rate, void *d_m, void *d_v),
-             (s, h, m, p, v, n, w, rate, d_m, d_v))
-#undef BY_PRECISION
+#include "entries_old.inc.h"
 
 const hf_table JOIN(hf_table_, HF_ISA) = {
-    TEXT(HF_ISA),      outside_unit, effective_channel, sinr,    sum_rate,
-    sum_rate_gradient, zero_forcing, wmmse,             water_filling, project,
-    alternating,       variable_projection, coordinate_descent, wmmse_gradient,
+    TEXT(HF_ISA),
+    outside_unit,
+    {
+        effective_channel_entry, sinr_entry, sum_rate_entry, sum_rate_gradient_entry,
+        zero_forcing_entry, wmmse_entry, water_filling_entry, project_entry, best_beams_entry,
+        alternating_entry, variable_projection_entry, coordinate_descent_entry,
+        wmmse_gradient_entry,
+    },
 };
