@@ -176,7 +176,7 @@ INLINE num total(vec x) {
 INLINE num largest(vec x) {
     real top = x[0];
     for (int i = 1; i < W; i++)
-        top = x[i] > top ? x[i] : top;
+        top = x[i] > top || x[i] != x[i] ? x[i] : top; /* NaN stays */
     return top;
 }
 

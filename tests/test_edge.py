@@ -17,7 +17,7 @@ import pytest
 
 from hmimo_fast import kernels
 from hmimo_fast.kernels import backends, edge
-from hmimo_fast.kernels.threads import run_slices
+from hmimo_fast.kernels.threads import PACK, run_slices
 
 CORES = {
     "channel": "KN",
@@ -384,7 +384,7 @@ def test_solvers_take_one_phase_or_one_a_channel():
         edge.call(
             "alternating",
             (channel, draw("amplitudes"), phase, 1.0, 0.1, None),
-            (True, False, 0.1, 1, 1e-4, 2),
+            {"iterations": 2},
         )
 
 
@@ -392,9 +392,10 @@ def test_solvers_take_one_phase_or_one_a_channel():
 def test_solvers_record_a_history(phases):
     inputs = (draw("channel", (5, 2)), draw("amplitudes"), draw("phase", (phases,)), 1.0, 0.1, None)
     with kernels.backend("numpy"):
-        stepped = edge.call("alternating", inputs, (False, False, 0.1, 1, 0.0, 2))
-        projected = edge.call("variable_projection", (*inputs, None), (False, 2, 3, 2, 2, 1e-9))
-    for results, recorded in ((stepped, 3), (projected, 7)):
+        stepped = edge.call("alternating", inputs, {"tolerance": 0.0, "iterations": 2})
+        stages = {"zf_iterations": 2, "iterations": 3, "tolerance": 0.0}
+        projected = edge.call("variable_projection", (*inputs, None), stages)
+    for results, recorded in ((stepped, 3), (projected, 6)):
         shapes = [(5, 7), (5, 2, 4, 3), (5,), (5,), (5,), (5, recorded)]
         assert [result.shape for result in results] == shapes
 
@@ -402,14 +403,13 @@ def test_solvers_record_a_history(phases):
 @pytest.mark.parametrize(
     ("options", "error", "match"),
     [
-        (
-            (True, False, -0.1, 1, 0.1, 2),
-            ValueError,
-            "^step: expected a value finite and at least 0",
-        ),
-        ((True, False, "a", 1, 0.1, 2), TypeError, "^step: expected a real number"),
-        ((True, False, 0.1, 1, np.nan, 2), ValueError, "^tolerance: expected a value finite"),
-        ((True, False, 0.1, -1, 0.1, 2), ValueError, "^inner: expected an integer from 0"),
+        ({"step": -0.1}, ValueError, "^step: expected a value finite and at least 0"),
+        ({"step": "a"}, TypeError, "^step: expected a real number"),
+        ({"tolerance": np.nan}, ValueError, "^tolerance: expected a value finite"),
+        ({"inner": -1}, ValueError, "^inner: expected an integer from 0"),
+        ({"iterations": 2.0}, TypeError, "^iterations: expected an integer"),
+        ({"iterations": 10**20}, ValueError, "^iterations: expected an integer from 0 to 2147"),
+        ({"sweeps": 3}, TypeError, "^sweeps: expected an option of alternating .radiated, "),
     ],
 )
 def test_options_of_solvers(options, error, match):
@@ -503,9 +503,9 @@ def test_the_chosen_backend_does_the_work(monkeypatch):
     used = []
     original = backends._interpreted
 
-    def spy(reference, operator):
-        used.append(operator)
-        return original(reference, operator)
+    def spy(reference, op):
+        used.append(op.name)
+        return original(reference, op)
 
     monkeypatch.setattr(backends, "_interpreted", spy)
     edge._plan.cache_clear()
@@ -554,14 +554,14 @@ def test_environment_sets_the_threads():
 
 @each_kernel
 def test_threads_change_no_bit(backend, name, always_split):
-    arguments = arguments_of(name, (13,))
+    arguments = arguments_of(name, (45,))
     expected = run(name, arguments, threads=1)
     for threads in (2, 5, 40):
         assert_same_bits(run(name, arguments, threads=threads), expected)
 
 
 def test_calls_from_many_threads(backend, always_split):
-    cases = [arguments_of("sum_rate_gradient", (size,)) for size in range(1, 9)]
+    cases = [arguments_of("sum_rate_gradient", (size,)) for size in range(17, 65, 6)]
     expected = [run("sum_rate_gradient", case, threads=1) for case in cases]
 
     def hammer(index):
@@ -574,15 +574,21 @@ def test_calls_from_many_threads(backend, always_split):
 
 
 def test_slices_cover_the_range_once():
-    counts = np.zeros(11, int)
+    """And begin where a pack of lanes may."""
+    counts = np.zeros(165, int)
+    starts = []
 
     def count(start, stop):
+        starts.append(start)
         counts[start:stop] += 1
 
-    for slices, threads in itertools.product((1, 2, 5, 11), (1, 2, 3, 16)):
+    for slices, threads in itertools.product((1, 2, 5, 11, 99), (1, 2, 3, 16)):
         counts[:] = 0
-        run_slices(count, 11, slices, threads)
+        starts.clear()
+        run_slices(count, 165, slices, threads)
         assert np.all(counts == 1)
+        assert len(starts) == (1 if threads == 1 else min(slices, 11))
+        assert all(start % PACK == 0 for start in starts)
 
 
 def test_slices_within_slices_do_not_wait_for_ever():
@@ -591,8 +597,8 @@ def test_slices_within_slices_do_not_wait_for_ever():
     def inner(start, stop):
         done.extend(range(start, stop))
 
-    run_slices(lambda start, stop: run_slices(inner, 4, 4, 4), 64, 64, 4)
-    assert sorted(done) == sorted([0, 1, 2, 3] * 64)
+    run_slices(lambda start, stop: run_slices(inner, 64, 4, 4), 1024, 64, 4)
+    assert sorted(done) == sorted([*range(64)] * 64)
 
 
 @pytest.mark.parametrize("bad", [0, 1, 5])
@@ -601,20 +607,20 @@ def test_an_error_in_a_slice_is_raised_once_all_begun_have_ended(bad):
 
     def fail(start, stop):
         begun.append(start)
-        if start == bad:
+        if start == PACK * bad:
             raise RuntimeError("bad slice")
         time.sleep(0.01)
         ended.append(start)
 
     with pytest.raises(RuntimeError, match="bad slice"):
-        run_slices(fail, 40, 40, 4)
-    assert sorted(begun) == sorted([*ended, bad])
+        run_slices(fail, 40 * PACK, 40, 4)
+    assert sorted(begun) == sorted([*ended, PACK * bad])
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_the_pool_survives_a_fork(backend, always_split):
-    arguments = arguments_of("sinr", (8,))
+    arguments = arguments_of("sinr", (40,))
     expected = run("sinr", arguments, threads=2)
 
     def child(queue):

@@ -19,7 +19,6 @@ from hmimo_fast.kernels import edge, reference
 SURFACE = hf.Surface(shape=(5, 5), feeds=4)
 PHASE = SURFACE.phase
 USERS = 3
-STAY = 1e300  # a slope that no step promises: rates the start
 METHODS = ["random", "alternating", "zf_hbf", "wmmse_hbf", "zf", "joint", "fully_digital"]
 
 conventions = pytest.mark.parametrize("constraint", ["digital", "radiated"])
@@ -55,10 +54,23 @@ def project(
     """The operator: m, V, rate, iterations, converged, history."""
     start = np.ones(channel.shape[-1]) if amplitudes is None else amplitudes
     inputs = (channel, start, phase, 1.0, noise, weights, min_rate)
-    return edge.call(
-        "variable_projection", inputs, (radiated, first, second, 1, sweeps, tolerance),
-        threads=threads,
-    )  # fmt: skip
+    options = {
+        "radiated": radiated, "zf_iterations": first, "iterations": second, "candidates": 1,
+        "sweeps": sweeps, "tolerance": tolerance,
+    }  # fmt: skip
+    return edge.call("variable_projection", inputs, options, threads=threads)
+
+
+def beams_at(
+    channel: np.ndarray, phase: np.ndarray, min_rate: Any, radiated: bool, *,
+    amplitudes: Any = None, weights: Any = None, noise: Any = 0.1, general: bool = True,
+    sweeps: int = 2,
+) -> Any:  # fmt: skip
+    """The operator at amplitudes that stay: these, V, rate."""
+    m = np.ones(channel.shape[-1]) if amplitudes is None else amplitudes
+    options = {"radiated": radiated, "general": general, "sweeps": sweeps}
+    inputs = (channel, m, phase, 1.0, noise, weights, min_rate)
+    return np.broadcast_to(m, (len(channel), len(m))), *edge.call("best_beams", inputs, options)
 
 
 def user_rates(channel: np.ndarray, phase: np.ndarray, found: Any, noise: float) -> np.ndarray:
@@ -174,9 +186,8 @@ def test_general_beams_under_floors_are_optimal(users: int) -> None:
         channel, phase = drawn((1, 1, users, 6), seed), np.exp(1j * drawn((1, 6, users), seed).real)
         weights, floors = rng.uniform(0.5, 1.5, users), rng.uniform(0.5, 2.0, users)
         noise = 2.0 * float(np.mean(np.abs(channel[0, 0] @ phase[0]) ** 2)) / 10.0
-        found = project(
-            channel, phase, floors, False, weights=weights, noise=noise,
-            first=0, second=1, sweeps=3, tolerance=STAY,
+        found = beams_at(
+            channel, phase, floors, False, weights=weights, noise=noise, sweeps=3
         )  # fmt: skip
         expected = best_beams(channel[0, 0] @ phase[0], noise, floors, weights)
         rates = user_rates(channel, phase, found, noise)[0, 0]
@@ -235,10 +246,7 @@ def test_balanced_beams_reach_what_slsqp_does() -> None:
     for seed, (users, feeds) in enumerate([(2, 2), (3, 3), (3, 2), (2, 4)]):
         channel, phase = drawn((1, 1, users, 6), seed), np.exp(1j * drawn((1, 6, feeds), seed).real)
         effective, noise = channel[0, 0] @ phase[0], 1.0
-        found = project(
-            channel, phase, np.full(users, 100.0), False, noise=noise, second=1, first=0,
-            tolerance=STAY,
-        )  # fmt: skip
+        found = beams_at(channel, phase, np.full(users, 100.0), False, noise=noise)
         reached = user_rates(channel, phase, found, noise).min()
 
         def rates(x: np.ndarray, g: np.ndarray = effective, noise: float = noise) -> np.ndarray:
@@ -267,8 +275,8 @@ def test_balanced_beams_reach_what_slsqp_does() -> None:
 @powers
 def test_threads_and_slices_change_no_bit(radiated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge, "_SLICE", 1e-9)
-    channel, phase = drawn((7, 1, 4, 9)), np.exp(1j * drawn((1, 9, 4)).real)
-    floors = np.random.default_rng(0).uniform(0.0, 4.0, (7, 4))
+    channel, phase = drawn((37, 1, 4, 9)), np.exp(1j * drawn((1, 9, 4)).real)
+    floors = np.random.default_rng(0).uniform(0.0, 4.0, (37, 4))
     whole = project(channel, phase, floors, radiated, threads=1)
     split = project(channel, phase, floors, radiated, threads=2)
     for one, other in zip(whole, split, strict=True):
@@ -289,9 +297,12 @@ def test_feasible_means_met(method: str, constraint: str, floor: Any) -> None:
     met = (held.rates >= np.asarray(floor) - 1e-9).all(-1)
     np.testing.assert_array_equal(held.feasible, met)
     already = (free.rates >= np.asarray(floor) - 1e-9).all(-1)
-    for array in ("amplitudes", "digital", "rates", "history"):
-        for kept in (already, ~held.feasible):
+    both = min(held.history.shape[-1], free.history.shape[-1])
+    for kept in (already, ~held.feasible):
+        for array in ("amplitudes", "digital", "rates"):
             np.testing.assert_array_equal(getattr(held, array)[kept], getattr(free, array)[kept])
+        np.testing.assert_array_equal(held.history[kept, :both], free.history[kept, :both])
+        assert np.isnan(held.history[kept, both:]).all()
     if method in ("zf", "joint", "wmmse_hbf", "fully_digital"):
         assert held.feasible.sum() > already.sum() or already.all()
     for i in np.flatnonzero(held.feasible & ~already)[:3]:

@@ -142,7 +142,8 @@ def test_values_are_those_of_the_package(backend: str, users: int, feeds: int, d
 def test_sweeps_and_slope_are_those_of_the_kernels(dtype: Any) -> None:
     _, (*link, noise_power, weights) = cases()["sum_rate weighted"]
     link = [lower(value) if dtype == torch.complex64 else value for value in link]
-    expected = edge.call("wmmse_gradient", (*link, 2.0, noise_power, weights), (False, 3))
+    options = {"radiated": False, "sweeps": 3}
+    expected = edge.call("wmmse_gradient", (*link, 2.0, noise_power, weights), options)
     actual = ops.wmmse_gradient(*link, 2.0, noise_power, weights, "digital", sweeps=3)
     for ours, theirs in zip(actual, expected, strict=True):
         assert ours.dtype == torch.from_numpy(theirs).dtype

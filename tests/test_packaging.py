@@ -125,7 +125,12 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     """Kernels, headers, Cython declarations, types and data; no sources or tests."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
-    wanted = {"py.typed", "include/hmimo_fast.h", "kernels/native.pxd", "data/munich_30ghz.npz"}
+    wanted = {
+        "py.typed",
+        "include/hmimo_fast.h",
+        "include/hmimo_fast_typed.h",
+        "data/munich_30ghz.npz",
+    }
     assert {f"hmimo_fast/{name}" for name in wanted} <= names
     assert any(name.startswith("hmimo_fast/kernels/native.") and ".so" in name for name in names)
     assert all(name.startswith(("hmimo_fast/", "hmimo_fast-")) for name in names)

@@ -18,18 +18,10 @@ from numba.core.errors import TypingError
 import hmimo_fast as hf
 from hmimo_fast import kernels
 from hmimo_fast.kernels import edge, jit
-from hmimo_fast.kernels.operators import KINDS, OPERATORS
+from hmimo_fast.kernels.operators import ARGUMENTS, OPERATORS
 
 NEEDS_C = pytest.mark.skipif("native" not in BACKENDS, reason="built without a compiler")
 SIZES = {"K": 3, "N": 9, "M": 5, "L": 4, "F": 2, "G": 2}
-OPTIONS = {
-    "wmmse": (4,),
-    "project": (True,),
-    "alternating": (True, False, 0.1, 2, 1e-6, 3),
-    "variable_projection": (True, 2, 3, 2, 2, 1e-9),
-    "coordinate_descent": (True, False, 1e-9, 3),
-    "wmmse_gradient": (True, 2),
-}
 LINK = ("channel", "amplitudes", "phase", "digital", "noise_power", "weights")
 
 
@@ -37,18 +29,26 @@ def draw(name: str, core: str, single: bool = False) -> Any:
     """A value of an argument in the table: scalars as floats."""
     rng = np.random.default_rng([len(core), *map(ord, name)])
     shape = tuple(SIZES[letter] for letter in core)
-    if KINDS[name] == "c":
+    if ARGUMENTS[name].kind == "c":
         value = rng.normal(size=shape) + 1j * rng.normal(size=shape)
         return value.astype(np.complex64 if single else np.complex128)
     value = rng.uniform(0.1, 0.9, shape)
     if not core:
         return float(value)
-    return value.astype(np.float32 if single and KINDS[name] == "r" else np.float64)
+    return value.astype(np.float32 if single and ARGUMENTS[name].kind == "r" else np.float64)
 
 
 def arguments_of(operator: str, single: bool = False) -> list[Any]:
     """One item's inputs, in the order of the table."""
     return [draw(name, core, single) for name, core in OPERATORS[operator].inputs.items()]
+
+
+def options_of(operator: str) -> dict[str, Any]:
+    """Its options: what they are by default, and few iterations."""
+    few = {"zf_iterations": 2, "iterations": 4, "sweeps": 2}
+    return {
+        name: few.get(name, option.default) for name, option in OPERATORS[operator].options.items()
+    }
 
 
 def as_tuple(results: Any) -> tuple[Any, ...]:
@@ -86,10 +86,10 @@ def printed(code: str, *arguments: str, **environment: str) -> str:
 @pytest.mark.parametrize("operator", OPERATORS)
 def test_native_functions_of_numba_are_the_c_kernels(operator: str, single: bool) -> None:
     """The same bits and types as through the public edge."""
-    inputs, options = arguments_of(operator, single), OPTIONS.get(operator, ())
+    inputs, options = arguments_of(operator, single), options_of(operator)
     with kernels.backend("native"):
         expected = as_tuple(edge.call(operator, inputs, options))
-    actual = as_tuple(getattr(jit, f"native_{operator}")(*inputs, *options))
+    actual = as_tuple(getattr(jit, f"native_{operator}")(*inputs, *options.values()))
     same_bits(actual, expected)
     for one, other in zip(actual, expected, strict=True):
         if isinstance(one, np.ndarray):
@@ -316,7 +316,7 @@ def test_an_empty_level_is_none() -> None:
 # ------------------------------------------------------------------ threads and processes
 
 SURFACE = hf.Surface(shape=(3, 4), spacing=2.5e-3, frequency=30e9, feeds=3)
-CHANNELS = np.random.default_rng(5).normal(size=(23, 4, 12, 2)).view(complex)[..., 0]
+CHANNELS = np.random.default_rng(5).normal(size=(53, 4, 12, 2)).view(complex)[..., 0]
 
 
 def solve(method: str = "joint", **options: Any) -> tuple[np.ndarray, ...]:

@@ -52,6 +52,11 @@ def same_bits(actual: hf.Solution, expected: hf.Solution, at: Any = ...) -> None
     """Equal in every bit to the items ``at`` of the expected solution."""
     for name in ARRAYS:
         one, other = np.asarray(getattr(actual, name)), np.asarray(getattr(expected, name))[at]
+        if name == "history":  # as long as the longest of its items
+            both = min(one.shape[-1], other.shape[-1])
+            assert np.isnan(one[..., both:]).all()
+            assert np.isnan(other[..., both:]).all()
+            one, other = one[..., :both], other[..., :both]
         assert one.shape == other.shape, name
         assert one.dtype == other.dtype, name
         np.testing.assert_array_equal(one, other, err_msg=name)
@@ -688,7 +693,7 @@ def test_alternating_in_both_readings() -> None:
 
 def test_the_budget_is_kept() -> None:
     solution = solve(channels(20), zf_iterations=3, iterations=4)
-    assert solution.history.shape == (20, 9)
+    assert solution.history.shape == (20, 8)
     assert (solution.iterations <= 7).all()
     longer = solve(channels(20), zf_iterations=30, iterations=80)
     assert longer.sum_rate.mean() > solution.sum_rate.mean()

@@ -49,7 +49,7 @@ def draw(shape: tuple[int, int, int], batch: tuple[int, ...] = ()) -> Step:
 
 
 def run(step: Step, radiated: bool, sweeps: int = 2, **how: Any) -> tuple[Any, ...]:
-    return edge.call("wmmse_gradient", step, (radiated, sweeps), **how)
+    return edge.call("wmmse_gradient", step, {"radiated": radiated, "sweeps": sweeps}, **how)
 
 
 def agree(actual: Any, expected: Any, tolerance: float) -> None:
@@ -201,7 +201,7 @@ def test_beams_of_no_power_stay(backend: str) -> None:
 @pytest.mark.skipif("native" not in BACKENDS, reason="built without a compiler")
 def test_neither_threads_nor_the_batch_change_a_bit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(edge, "_SLICE", 1e-9)
-    step = draw((17, 4, 3), (7,))
+    step = draw((17, 4, 3), (37,))
     with kernels.backend("native"):
         expected = run(step, True, threads=1)
         for threads in (2, 3, None):

@@ -64,13 +64,13 @@ typedef struct {
     hf_operator operators[HF_OPERATORS];
 } hf_table;
 
+/* The interface: HF_ABI is the one that a caller was compiled with, hf_abi() the one that it meets.
+ * Where they differ, structures or the table do, and nothing else may be called. */
+#define HF_ABI 2
+int hf_abi(void);
+
 /* The kernels of the processor's highest level, or of HMIMO_FAST_ISA (baseline, v3, v4). */
 const hf_table *hf_kernels(void);
-
-/* The interface: HF_ABI is the one that a caller was compiled with, hf_abi() the one that it meets.
- * Where they differ, structures or prototypes do, and nothing else may be called. */
-#define HF_ABI 1
-int hf_abi(void);
 
 /* The kernels of one level by name, NULL where it was not compiled or cannot run here. */
 const hf_table *hf_kernels_of(const char *level);

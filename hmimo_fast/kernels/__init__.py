@@ -379,7 +379,7 @@ def wmmse(
     return call(
         "wmmse",
         (effective_channel, power, noise_power, weights),
-        (iterations,),
+        {"iterations": iterations},
         out=out,
         threads=threads,
     )
@@ -500,7 +500,7 @@ def project(
     return call(
         "project",
         (amplitudes, phase, precoder, power),
-        (constraint == "radiated",),
+        {"radiated": constraint == "radiated"},
         out=out,
         threads=threads,
     )

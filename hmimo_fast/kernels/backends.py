@@ -1,15 +1,16 @@
 """Which backend computes: a default for the process, a choice for a block of code.
 
-A backend is asked for the batch function of an operator in one precision.  It has the signature
-``function(*inputs, *options, *outputs) -> None``; inputs are C-contiguous with a leading
-dimension of 1 (shared by the batch) or of the batch, outputs are filled in place.
+A backend is asked for the batch function of an operator in one precision and of certain sizes.
+It has the signature ``function(inputs, options, outputs, whole) -> None``; inputs are C-contiguous
+with a leading dimension of 1 (shared by the batch) or of the batch, options a tuple, outputs are
+filled in place, and ``whole`` is the size of the batch that this one is a slice of.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .operators import OPERATORS
+from .operators import OPERATORS, Operator
 
 try:
     from . import native as _native
@@ -27,19 +28,7 @@ except ImportError:
 
 BatchFunction = Callable[..., Any]
 
-#: Types of the options in the table of operators.
-OPTIONS: dict[str, type] = {
-    "radiated": bool,
-    "backtracking": bool,
-    "zero_forced": bool,
-    "step": float,
-    "tolerance": float,
-    "inner": int,
-    "iterations": int,
-    "zf_iterations": int,
-    "candidates": int,
-    "sweeps": int,
-}
+_PLACES = {name: place for place, name in enumerate(OPERATORS)}
 
 _MODULES = {"native": ".native", "numba": ".jit", "numpy": ".reference"}
 
@@ -121,14 +110,27 @@ def backend(name: str) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def batch_function(backend_name: str, operator: str, single: bool) -> BatchFunction:
-    """The batch function of an operator in a backend, or its ``outside_unit(values) -> bool``."""
+def batch_function(
+    backend_name: str, operator: str, single: bool, sizes: Mapping[str, int]
+) -> BatchFunction:
+    """The batch function of an operator in a backend."""
     module = _module(backend_name)
+    op = OPERATORS[operator]
     if backend_name == "native":
-        return getattr(module, operator)
+        return module.Kernel(_PLACES[operator], single, op.shape(sizes)).run
     if backend_name == "numba":
-        return module.batch_function(operator, single)
-    return _outside_unit if operator == "outside_unit" else _interpreted(module, operator)
+        loop = module.batch_function(operator, single)
+        return lambda inputs, options, outputs, whole: loop(*inputs, *options, *outputs)
+    return _interpreted(module, op)
+
+
+def outside_unit(backend_name: str, single: bool) -> Callable[[np.ndarray], bool]:
+    """The function of a backend that tells whether any value lies outside [0, 1]."""
+    if backend_name == "native":
+        return _module(backend_name).outside_unit
+    if backend_name == "numba":
+        return _module(backend_name).batch_function("outside_unit", single)
+    return lambda values: bool(np.any((values < 0.0) | (values > 1.0)))
 
 
 def link_item(gradient: bool, *operands: Any) -> Any:
@@ -141,24 +143,21 @@ def link_item(gradient: bool, *operands: Any) -> Any:
     return _native.link_item(gradient, *operands)
 
 
-def _outside_unit(values: np.ndarray) -> bool:
-    return bool(np.any((values < 0.0) | (values > 1.0)))
-
-
-def _interpreted(reference: ModuleType, operator: str) -> BatchFunction:
+def _interpreted(reference: ModuleType, op: Operator) -> BatchFunction:
     """The loop over a batch, item by item, of the plain NumPy definition."""
-    function = getattr(reference, operator)
-    split = len(OPERATORS[operator].inputs)
-    stop = split + len(OPERATORS[operator].options)
+    function = getattr(reference, op.name)
 
-    def batch(*arguments: Any) -> None:
-        inputs, options, outputs = arguments[:split], arguments[split:stop], arguments[stop:]
+    def batch(
+        inputs: Sequence[np.ndarray],
+        options: tuple[Any, ...],
+        outputs: Sequence[np.ndarray],
+        whole: int,
+    ) -> None:
         with np.errstate(all="ignore"):
             for i in range(len(outputs[0])):
                 results = function(*(array[i % len(array)] for array in inputs), *options)
-                for output, result in zip(
-                    outputs, results if len(outputs) > 1 else [results], strict=True
-                ):
+                results = results if len(outputs) > 1 else [results]
+                for output, result in zip(outputs, results, strict=True):
                     output[i] = result
 
     return batch

@@ -6,58 +6,23 @@ then only converts what needs it, checks values, allocates and dispatches.
 
 from __future__ import annotations
 
-import operator
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from math import prod
-from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import empty, ndarray
 
-from .backends import OPTIONS, BatchFunction, batch_function, get_backend
-from .operators import KINDS, OPERATORS, Operator
+from .backends import BatchFunction, batch_function, get_backend, outside_unit
+from .operators import ARGUMENTS, MOST_RECORDED, OPERATORS, Operator, integer
 from .threads import default_threads, run_slices
 
-_LARGEST = sys.float_info.max
-_MOST = 2**31 - 1
 _INPUTS = {name: tuple(op.inputs) for name, op in OPERATORS.items()}
 _NUMBER = (float, int)
 _SCALARS = ("power", "noise_power")
+_NO_OPTIONS: dict[str, Any] = {}
 
-#: Stands for inputs that are left out; scalars over users as well as arrays.
-_DEFAULTS = {"weights": 1.0, "min_rate": 0.0}
-
-#: The values an argument may hold, for floats and arrays.  A NaN in the second group is a bad
-#: item, which gives NaN there, and not a wrong parameter.
-_POSITIVE = (lambda x: (x > 0.0) & (x <= _LARGEST), "positive and finite")
-_NOT_NEGATIVE = (lambda x: (x >= 0.0) & (x <= _LARGEST), "finite and at least 0")
-_VALUES: dict[str, tuple[Callable[[Any], Any], str]] = {
-    "power": _POSITIVE,
-    "noise_power": _POSITIVE,
-    "weights": _NOT_NEGATIVE,
-    "min_rate": _NOT_NEGATIVE,
-    "cost": (lambda x: (x >= 0.0) | (x != x), "at least 0"),
-    "amplitudes": (lambda x: ((x >= 0.0) & (x <= 1.0)) | (x != x), "in [0, 1]"),
-}
-
-#: Complex multiply-adds of one item, roughly, or of one of its iterations.
-_WORK = {
-    "effective_channel": "KNL",
-    "sinr": "KNL",
-    "sum_rate": "KNL",
-    "sum_rate_gradient": "KNL",
-    "zero_forcing": "KKM",
-    "wmmse": "KKM",
-    "water_filling": "KK",
-    "project": "NLL",
-    "alternating": "FKNL",
-    "variable_projection": "FKNL",
-    "coordinate_descent": "FKNL",
-    "wmmse_gradient": "KNL",
-}
 #: Work that a slice must hold to be worth a thread: some 100 microseconds of the C kernels.
 _SLICE = 125_000
 #: Slices a thread, at most: a thread that is late leaves some to the others.
@@ -88,12 +53,14 @@ class _Plan(NamedTuple):
     batch: tuple[int, ...]
     size: int
     work: int
+    history: int | None  # place among the outputs, if there is one
+    iterations: int
 
 
 def call(
     name: str,
     inputs: Sequence[Any],
-    options: tuple[Any, ...] = (),
+    options: Mapping[str, Any] = _NO_OPTIONS,
     *,
     out: Any = None,
     threads: int | None = None,
@@ -104,8 +71,10 @@ def call(
     ----------
     name : str
         Operator.
-    inputs, options : sequence
-        In the order of the table; None for weights or minimum rates left out.
+    inputs : sequence
+        In the order of the table; None for what has a default there and is left out.
+    options : mapping, optional
+        By name; the table has the default of what is left out.
     out : ndarray or tuple of (ndarray or None), optional
         Where to write the result or results; C-contiguous, of the exact shape and dtype.
     threads : int, optional
@@ -114,7 +83,8 @@ def call(
     Returns
     -------
     ndarray or tuple of ndarray
-        In the order of the table; NumPy scalars where the shape is ().
+        In the order of the table; NumPy scalars where the shape is ().  A history has as many
+        rates as the item with most iterations, NaN after each item's own.
     """
     operands = list(inputs)
     signature: list[Any] = []
@@ -125,17 +95,21 @@ def call(
                 operands[position] = _scalar(argument, value)
                 signature.append("scalar")
                 continue
-            if value is None and argument in _DEFAULTS:
+            if value is None and ARGUMENTS[argument].default is not None:
                 signature.append("absent")
                 continue
             operands[position] = value = as_array(argument, value)
         signature.append((value.shape, value.dtype))
-    recorded = 0
-    if options:
-        options, recorded = _options(name, options)
-    plan = _plan(get_backend(), name, recorded, *signature)
+    op = OPERATORS[name]
+    numbers: tuple[Any, ...] = ()
+    budget = 0
+    if op.options or options:
+        checked = _options(op, options)
+        numbers = tuple(checked.values())
+        budget = sum(checked[option] for option in op.budgets)
+    plan = _plan(get_backend(), name, min(budget + 1, MOST_RECORDED), *signature)
     if threads is not None:
-        threads = _integer("threads", threads, 1)
+        threads = integer("threads", threads, 1)
 
     for position, ready, dtype, broadcast, shape, is_bad in plan.steps:
         array = operands[position]
@@ -164,12 +138,14 @@ def call(
     slices = 1
     if plan.size > 1 and threads != 1:
         threads = threads or default_threads()
-        work = plan.size * plan.work * max(1, recorded)
-        slices = min(_SLICES * threads, plan.size, int(work // _SLICE))
+        work = plan.size * plan.work * (budget + 1)
+        slices = min(_SLICES * threads, int(work // _SLICE))
     if slices > 1:
-        _run_sliced(plan, operands, options, results, slices, threads or 1)
+        _run_sliced(plan, operands, numbers, results, slices, threads or 1)
     elif plan.size:
-        plan.function(*operands, *options, *results)
+        plan.function(operands, numbers, results, plan.size)
+    if plan.history is not None:
+        _trim(plan, results, None if out is None else given[plan.history])
 
     if not plan.batch:
         results = [array[0] for array in results]
@@ -183,9 +159,9 @@ def call(
 @lru_cache(maxsize=1024)
 def _scalar(argument: str, value: float) -> ndarray:
     """A checked, read-only array (1,) of a Python number."""
-    valid, expected = _VALUES[argument]
-    if not valid(value):
-        raise ValueError(f"{argument}: expected a value {expected}, got {value}")
+    values = ARGUMENTS[argument].values
+    if values is not None and not values.allow(value):
+        raise ValueError(f"{argument}: expected a value {values.expected}, got {value}")
     return _constant((1,), value)
 
 
@@ -211,44 +187,37 @@ def _converted(array: ndarray, dtype: np.dtype) -> ndarray:
         return np.require(array, dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
 
-def _integer(argument: str, value: Any, least: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{argument}: expected an integer, got {value!r}") from None
-    if not least <= number <= _MOST:
-        raise ValueError(f"{argument}: expected an integer from {least} to {_MOST}, got {value!r}")
-    return number
+def _options(op: Operator, options: Mapping[str, Any]) -> dict[str, Any]:
+    """All options in the order and the types of the table."""
+    for name in options:
+        if name not in op.options:
+            expected = ", ".join(op.options) or "none"
+            raise TypeError(f"{name}: expected an option of {op.name} ({expected})")
+    return {
+        name: option.checked(options.get(name, option.default))
+        for name, option in op.options.items()
+    }
 
 
-def _options(name: str, options: tuple[Any, ...]) -> tuple[tuple[Any, ...], int]:
-    """The options in the types of the table, and how many iterates a history of them has."""
-    checked: list[Any] = []
-    recorded = 0
-    for option, value in zip(OPERATORS[name].options, options, strict=True):
-        if OPTIONS[option] is int:
-            value = _integer(option, value, 1 if option == "candidates" else 0)
-            recorded += value + 1 if option.endswith("iterations") else 0
-        elif OPTIONS[option] is float:
-            if not isinstance(value, Real):
-                raise TypeError(f"{option}: expected a real number, got {value!r}")
-            value = float(value)
-            if not 0.0 <= value <= _LARGEST:
-                raise ValueError(f"{option}: expected a value finite and at least 0, got {value}")
-        else:
-            value = bool(value)
-        checked.append(value)
-    return tuple(checked), recorded
+def _trim(plan: _Plan, results: list[ndarray], given: ndarray | None) -> None:
+    """NaN after the iterations that each item made, and no room for more than the longest."""
+    assert plan.history is not None
+    history, made = results[plan.history], results[plan.iterations]
+    if given is None:
+        history = history[:, : made.max(initial=0) + 1].copy()
+        results[plan.history] = history
+    history[np.arange(history.shape[1]) > made[:, None]] = np.nan
 
 
 def _bad_value(name: str, position: int, value: Any) -> ValueError:
     """The error for the first value of an argument that is not allowed."""
     argument = _INPUTS[name][position]
     array = as_array(argument, value).astype(np.float64)
-    valid, expected = _VALUES[argument]
-    where = tuple(np.argwhere(~valid(array))[0].tolist())
+    values = ARGUMENTS[argument].values
+    assert values is not None
+    where = tuple(np.argwhere(~values.allow(array))[0].tolist())
     return ValueError(
-        f"{argument}: expected values {expected}, got {array[where]} at index {where}"
+        f"{argument}: expected values {values.expected}, got {array[where]} at index {where}"
     )
 
 
@@ -288,9 +257,10 @@ def _run_sliced(
 ) -> None:
     def task(start: int, stop: int) -> None:
         plan.function(
-            *(array if len(array) == 1 else array[start:stop] for array in operands),
-            *options,
-            *(array[start:stop] for array in results),
+            [array if len(array) == 1 else array[start:stop] for array in operands],
+            options,
+            [array[start:stop] for array in results],
+            plan.size,
         )
 
     run_slices(task, plan.size, slices, threads)
@@ -306,11 +276,10 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
     given = dict(zip(op.inputs, signature, strict=True))
     arrays = {argument: entry for argument, entry in given.items() if not isinstance(entry, str)}
     shapes = {argument: shape for argument, (shape, _) in arrays.items()}
-    first = next((argument for argument in op.inputs if KINDS[argument] == "c"), None)
-    single = first is not None and arrays[first][1].newbyteorder("=") == np.complex64
+    single = op.carrier is not None and arrays[op.carrier][1].newbyteorder("=") == np.complex64
     dtypes = _dtypes(single)
     for argument, (_, dtype) in arrays.items():
-        _check_dtype(argument, dtype, complex_=KINDS[argument] == "c")
+        _check_dtype(argument, dtype, complex_=ARGUMENTS[argument].kind == "c")
     sizes = _core_sizes(op, shapes)
     sizes["I"] = recorded
     batch = _batch_shape(op, shapes)
@@ -320,10 +289,10 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
     for position, (argument, core) in enumerate(op.inputs.items()):
         own = tuple(sizes[letter] for letter in core)
         if given[argument] == "absent":
-            defaults.append((position, _constant((1, *own), _DEFAULTS[argument])))
+            defaults.append((position, _constant((1, *own), ARGUMENTS[argument].default)))
         elif argument in arrays:
             shape, dtype = arrays[argument]
-            target = dtypes[KINDS[argument]]
+            target = dtypes[ARGUMENTS[argument].kind]
             length = prod(shape[: len(shape) - len(core)])
             broadcast = length not in (1, size)
             flat = (size if broadcast else length, *own)
@@ -334,16 +303,18 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
                     target,
                     batch + own if broadcast else None,
                     None if flat == shape else () if flat == (1, *shape) else flat,
-                    _check(argument, batch_function(backend, "outside_unit", single)),
+                    _check(argument, outside_unit(backend, single)),
                 )
             )
     outputs = [
-        ((size, *(sizes[letter] for letter in core)), dtypes[KINDS[result]])
+        ((size, *(sizes[letter] for letter in core)), dtypes[ARGUMENTS[result].kind])
         for result, core in op.outputs.items()
     ]
-    work = 0 if backend == "numpy" else prod(sizes[letter] for letter in _WORK[name])
-    function = batch_function(backend, name, single)
-    return _Plan(function, steps, defaults, outputs, batch, size, work)
+    work = 0 if backend == "numpy" else prod(sizes[letter] for letter in op.work)
+    function = batch_function(backend, name, single, sizes)
+    places = {result: place for place, result in enumerate(op.outputs)}
+    history, iterations = places.get("history"), places.get("iterations", 0)
+    return _Plan(function, steps, defaults, outputs, batch, size, work, history, iterations)
 
 
 def _dtypes(single: bool) -> dict[str, np.dtype]:
@@ -383,10 +354,11 @@ def _core_sizes(op: Operator, shapes: dict[str, tuple[int, ...]]) -> dict[str, i
                 raise ValueError(f"{expected} with {wanted}, got {shape}")
             setter.setdefault(bound, argument)
             sizes[letter] = length
-    if op.name == "zero_forcing" and sizes["K"] > sizes["M"]:
+    if op.at_most and sizes[op.at_most[0]] > sizes[op.at_most[1]]:
+        argument = setter[op.at_most[1]]
         raise ValueError(
-            "effective_channel: expected (..., K, M) with K <= M for zero forcing, "
-            f"got {shapes['effective_channel']}"
+            f"{argument}: expected (..., {', '.join(op.inputs[argument])}) with "
+            f"{' <= '.join(op.at_most)} for {op.name}, got {shapes[argument]}"
         )
     return sizes
 
@@ -404,11 +376,9 @@ def _batch_shape(op: Operator, shapes: dict[str, tuple[int, ...]]) -> tuple[int,
     return batch
 
 
-def _check(argument: str, outside_unit: Callable[..., Any]) -> Callable[..., Any] | None:
+def _check(argument: str, outside: Callable[..., Any]) -> Callable[..., Any] | None:
     """What tells whether a flattened array holds a value not allowed; None if all are."""
-    if argument == "amplitudes":
-        return outside_unit
-    if argument not in _VALUES:
+    values = ARGUMENTS[argument].values
+    if values is None:
         return None
-    valid = _VALUES[argument][0]
-    return lambda array: not valid(array).all()
+    return outside if argument == "amplitudes" else lambda array: not values.allow(array).all()

@@ -28,20 +28,20 @@ from __future__ import annotations
 
 import ctypes
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import llvmlite.binding
 import numba
 import numpy as np
+from llvmlite import ir
 from numba import types
-from numba.core import errors, typing
-from numba.extending import overload, register_jitable
+from numba.core import cgutils, errors
+from numba.extending import intrinsic, overload, register_jitable
 
 from . import reference
-from .backends import OPTIONS
-from .operators import KINDS, OPERATORS, Operator
+from .operators import ARGUMENTS, MOST_RECORDED, OPERATORS, SIZES, Operator
 
 try:
     from .native import address
@@ -55,19 +55,6 @@ for _function in vars(reference).copy().values():
     if inspect.isfunction(_function):
         register_jitable(**_SEMANTICS)(_function)
 
-effective_channel = _njit(reference.effective_channel)
-sinr = _njit(reference.sinr)
-sum_rate = _njit(reference.sum_rate)
-sum_rate_gradient = _njit(reference.sum_rate_gradient)
-zero_forcing = _njit(reference.zero_forcing)
-wmmse = _njit(reference.wmmse)
-water_filling = _njit(reference.water_filling)
-project = _njit(reference.project)
-alternating = _njit(reference.alternating)
-variable_projection = _njit(reference.variable_projection)
-coordinate_descent = _njit(reference.coordinate_descent)
-wmmse_gradient = _njit(reference.wmmse_gradient)
-
 
 @_njit
 def outside_unit(values: np.ndarray) -> bool:
@@ -76,6 +63,10 @@ def outside_unit(values: np.ndarray) -> bool:
         if value < 0.0 or value > 1.0:
             return True
     return False
+
+
+for _operator in OPERATORS:
+    globals()[_operator] = _njit(getattr(reference, _operator))
 
 
 def _batch(op: Operator) -> Any:
@@ -116,7 +107,7 @@ def batch_function(operator: str, single: bool) -> Callable[..., Any]:
     }
 
     def array(name: str, core: str, readonly: bool) -> types.Array:
-        return types.Array(scalars[KINDS[name]], 1 + len(core), "C", readonly=readonly)
+        return types.Array(scalars[ARGUMENTS[name].kind], 1 + len(core), "C", readonly=readonly)
 
     if operator == "outside_unit":
         return outside_unit.compile((array("amplitudes", "N", True),))
@@ -124,7 +115,7 @@ def batch_function(operator: str, single: bool) -> Callable[..., Any]:
     return _BATCHES[operator].compile(
         (
             *(array(name, core, True) for name, core in op.inputs.items()),
-            *(numba.typeof(OPTIONS[name]()) for name in op.options),
+            *(numba.typeof(option.type()) for option in op.options.values()),
             *(array(name, core, False) for name, core in op.outputs.items()),
         )
     )
@@ -133,28 +124,88 @@ def batch_function(operator: str, single: bool) -> Callable[..., Any]:
 # ------------------------------------------------------------------ the C kernels on one item
 
 #: Numba caches machine code that knows a kernel by its symbol, and loading such code crashes where
-#: the symbol is unknown.  So every symbol is registered on import, and carries a number that must
-#: change with the arguments of any kernel; what an old number named is then `_MISSING`.
-_SYMBOL = "hmimo_fast_2_{}"
+#: the symbol is unknown.  So every symbol is registered on import, and carries the number of the C
+#: interface; what an old number named is `_MISSING`.
+_ABI = 2
+_SYMBOL = "hmimo_fast_{}_{}"
 
 #: A C function that may be called with anything and says 1, which is the status of no memory.
 _MISSING = ctypes.cast(ctypes.pythonapi.Py_IsInitialized, ctypes.c_void_p).value
 
-#: The sizes that hf_item_kernel takes, as letters of the table.
-_SIZES = ("K", "NM", "L", "F", "G")
 
+def _kernel(place: int, op: Operator) -> Callable[..., Any]:
+    """The C kernel at a place of the table, for compiled code.
 
-def _entry(op: Operator) -> types.ExternalFunction:
-    """The C kernel of an operator, callable from compiled code."""
-    symbol = _SYMBOL.format(op.name)
-    llvmlite.binding.add_symbol(symbol, (address and address(op.name)) or _MISSING)
-    arguments = [
-        *[types.int64] * (1 + len(_SIZES)),
-        *(types.voidptr if core else types.float64 for core in op.inputs.values()),
-        *(types.float64 if OPTIONS[name] is float else types.int64 for name in op.options),
-        *[types.voidptr] * len(op.outputs),
-    ]
-    return types.ExternalFunction(symbol, typing.signature(types.int32, *arguments))
+    ``kernel(single, sizes, inputs, options, outputs)`` returns the status.  Sizes are a tuple of
+    integers in the order of hf_shape, inputs of arrays and numbers, options of numbers, outputs of
+    arrays.
+    """
+    for abi in range(1, _ABI):
+        llvmlite.binding.add_symbol(_SYMBOL.format(abi, op.name), _MISSING)
+    symbol = _SYMBOL.format(_ABI, op.name)
+    llvmlite.binding.add_symbol(symbol, (address and address(place)) or _MISSING)
+
+    @intrinsic
+    def kernel(
+        typingctx: Any, single: Any, sizes: Any, inputs: Any, options: Any, outputs: Any
+    ) -> Any:
+        signature = types.int32(single, sizes, inputs, options, outputs)
+
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            single, sizes, inputs, options, outputs = arguments
+            _, sizes_type, inputs_type, options_type, outputs_type = signature.args
+            number, integer = ir.DoubleType(), ir.IntType(64)
+            pointer, int_ = ir.IntType(8).as_pointer(), ir.IntType(32)
+
+            def stored(kind: Any, values: Sequence[Any]) -> Any:
+                place = cgutils.alloca_once(builder, ir.ArrayType(kind, max(1, len(values))))
+                start = builder.bitcast(place, kind.as_pointer())
+                for i, value in enumerate(values):
+                    builder.store(value, builder.gep(start, [int_(i)]))
+                return builder.bitcast(start, pointer)
+
+            def cast(values: Any, from_: Any, to: Any) -> list[Any]:
+                parts = cgutils.unpack_tuple(builder, values, len(from_))
+                return [
+                    context.cast(builder, part, kind, to)
+                    for part, kind in zip(parts, from_, strict=True)
+                ]
+
+            def data(value: Any, kind: Any) -> Any:
+                if isinstance(kind, types.Array):
+                    array = context.make_array(kind)(context, builder, value)
+                    return builder.bitcast(array.data, pointer)
+                return stored(number, [context.cast(builder, value, kind, types.float64)])
+
+            def addresses(values: Any, kinds: Any) -> list[Any]:
+                parts = cgutils.unpack_tuple(builder, values, len(kinds))
+                return [data(part, kind) for part, kind in zip(parts, kinds, strict=True)]
+
+            one = integer(1)
+            whole = [one, one, *cast(sizes, sizes_type, types.int64)]
+            precision = context.cast(builder, single, signature.args[0], types.int64)
+            # The first member is an int, whose padding may hold anything; the last is `stop`.
+            shape = stored(integer, [precision, *whole, integer(0)])
+            operands = [
+                word
+                for address in addresses(inputs, inputs_type)
+                for word in (builder.ptrtoint(address, integer), integer(0))
+            ]
+            kind = ir.FunctionType(int_, [pointer] * 4)
+            function = cgutils.get_or_insert_function(builder.module, kind, symbol)
+            return builder.call(
+                function,
+                [
+                    shape,
+                    stored(integer, operands),
+                    stored(number, cast(options, options_type, types.float64)),
+                    stored(pointer, addresses(outputs, outputs_type)),
+                ],
+            )
+
+        return signature, generate
+
+    return kernel
 
 
 def _is_single(carrier: np.ndarray) -> int:
@@ -186,9 +237,9 @@ def _unless(holds: str, name: str, expected: str) -> list[str]:
     return [f"if not ({holds}):", f"    raise ValueError('{name}: expected {expected}')"]
 
 
-def _native(op: Operator) -> Any:
+def _native(place: int, op: Operator) -> Any:
     """One item by the C kernel: ``native_<operator>(*inputs, *options)``."""
-    carrier = next((name for name in op.inputs if KINDS[name] == "c"), None)
+    carrier = op.carrier
     dtypes = {"d": "np.float64", "i": "np.int64", "b": "np.bool_"}
     dtypes |= {"c": f"{carrier}.dtype", "r": f"{carrier}.real.dtype"}
     body = [f"single = is_single({carrier})" if carrier else "single = 0"]
@@ -204,44 +255,43 @@ def _native(op: Operator) -> Any:
                 body += [f"{letter} = {name}.shape[{axis}]"]
                 body += _unless(f"{letter} > 0", name, f"{letter} at least 1")
         body += _unless(f"{name}.shape == {shape}", name, f"shape {shape} to fit the others")
-        body += [f"in_{name} = ready({name}, {dtypes[KINDS[name]]})"]
+        body += [f"in_{name} = ready({name}, {dtypes[ARGUMENTS[name].kind]})"]
     if "G" in known:
         body += _unless("G == 1 or G == F", "phase", "G = 1 or F")
-
-    counts = [name for name in op.options if OPTIONS[name] is int]
-    for name in counts:
-        body += _unless(f"{name} >= 0", name, "an integer at least 0")
-    recorded = [f"{name} + 1" for name in counts if name.endswith("iterations")]
-    body += [f"I = {' + '.join(recorded) or 0}"]
+    if op.at_most:
+        body += _unless(" <= ".join(op.at_most), carrier, " <= ".join(op.at_most))
+    for option in op.options.values():
+        if option.type is int:
+            least = option.least
+            body += _unless(
+                f"{option.name} >= {least}", option.name, f"an integer at least {least}"
+            )
+    body += [f"I = min({' + '.join([*op.budgets, '1'])}, {MOST_RECORDED})"]
     for name, core in op.outputs.items():
         shape = f"({', '.join(core)},)" if core else "1"
-        body += [f"out_{name} = np.empty({shape}, {dtypes[KINDS[name]]})"]
+        body += [f"out_{name} = np.empty({shape}, {dtypes[ARGUMENTS[name].kind]})"]
 
-    sizes = [next((letter for letter in size if letter in known), "1") for size in _SIZES]
-    inputs = [f"in_{name}.ctypes" if core else f"float({name})" for name, core in op.inputs.items()]
-    outputs = [f"out_{name}.ctypes" for name in op.outputs]
-    body += [f"status = kernel({', '.join(['single', *sizes, *inputs, *op.options, *outputs])})"]
+    sizes = [next((x for x in letters if x in known or x == "I"), "1") for letters in SIZES]
+    inputs = [f"in_{name}" if core else f"float({name})" for name, core in op.inputs.items()]
+    outputs = [f"out_{name}" for name in op.outputs]
+    tuples = ", ".join(
+        f"({''.join(f'{part}, ' for part in parts)})"
+        for parts in (sizes, inputs, op.options, outputs)
+    )
+    body += [f"status = kernel(single, {tuples})"]
     body += ["if status == 2:", "    raise ValueError('expected sizes that fit in memory')"]
     body += ["if status:", "    raise RuntimeError('the C kernel was not built, or has no memory')"]
+    if "history" in op.outputs:
+        body += ["out_history = out_history[: out_iterations[0] + 1].copy()"]
     results = [f"out_{name}" if core else f"out_{name}[0]" for name, core in op.outputs.items()]
     body += [f"return {', '.join(results)}"]
 
     head = f"def native_{op.name}({', '.join([*op.inputs, *op.options])}):\n"
-    namespace = {"__name__": __name__, "np": np, "kernel": _entry(op)}
+    namespace = {"__name__": __name__, "np": np, "kernel": _kernel(place, op)}
     namespace |= {"is_single": _is_single, "ready": _ready}
     exec(compile(head + "".join(f"    {line}\n" for line in body), __file__, "exec"), namespace)
     return _njit(namespace[f"native_{op.name}"])
 
 
-native_effective_channel = _native(OPERATORS["effective_channel"])
-native_sinr = _native(OPERATORS["sinr"])
-native_sum_rate = _native(OPERATORS["sum_rate"])
-native_sum_rate_gradient = _native(OPERATORS["sum_rate_gradient"])
-native_zero_forcing = _native(OPERATORS["zero_forcing"])
-native_wmmse = _native(OPERATORS["wmmse"])
-native_water_filling = _native(OPERATORS["water_filling"])
-native_project = _native(OPERATORS["project"])
-native_alternating = _native(OPERATORS["alternating"])
-native_variable_projection = _native(OPERATORS["variable_projection"])
-native_coordinate_descent = _native(OPERATORS["coordinate_descent"])
-native_wmmse_gradient = _native(OPERATORS["wmmse_gradient"])
+for _place, _op in enumerate(OPERATORS.values()):
+    globals()[f"native_{_op.name}"] = _native(_place, _op)

@@ -1,7 +1,8 @@
 """The table of operators: what each takes and returns, one item at a time.
 
-This table drives the public edge (checks, conversion, output allocation), the
-three backends, and the tests.  Core dimensions are letters, one a dimension:
+Everything that holds for all operators is derived from this table: the checks of the public edge,
+the calls of the three backends, the functions for Numba, PyTorch's operators, the typed C and
+Cython functions, and the lists of the tests.  Core dimensions are letters, one a dimension:
 
 ====== ==========================================
 N      surface elements
@@ -10,110 +11,263 @@ K      users
 M      transmit dimensions of a precoder (L or N)
 F      channels that share one amplitude vector
 G      1 or F (one phase matrix for all, or one each)
-I      rates recorded: ``iterations`` + 1, or both stages' iterations + 2
+I      rates that are recorded
 ====== ==========================================
 """
 
 from __future__ import annotations
 
+import operator
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from numbers import Real
+from typing import Any
 
-#: Element type of every argument and result: "c" complex and "r" real in the
-#: precision of the call, "d" always float64, "i" int64, "b" bool.
-KINDS = {
-    "channel": "c",
-    "effective_channel": "c",
-    "phase": "c",
-    "digital": "c",
-    "precoder": "c",
-    "d_digital": "c",
-    "amplitudes": "r",
-    "d_amplitudes": "r",
-    "sinr": "r",
-    "rate": "r",
-    "cost": "d",
-    "power": "d",
-    "noise_power": "d",
-    "weights": "d",
-    "min_rate": "d",
-    "received": "d",
-    "sum_rate": "d",
-    "history": "d",
-    "rank": "i",
-    "iterations": "i",
-    "feasible": "b",
-    "converged": "b",
+#: Rates of a history, at most.
+MOST_RECORDED = 4096
+
+_LARGEST = sys.float_info.max
+_MOST = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values an argument may hold: a test for floats and arrays, and in words.
+
+    A NaN that passes is a bad item, which gives NaN there, and not a wrong argument.
+    """
+
+    allow: Callable[[Any], Any]
+    expected: str
+
+
+_POSITIVE = Values(lambda x: (x > 0.0) & (x <= _LARGEST), "positive and finite")
+_NOT_NEGATIVE = Values(lambda x: (x >= 0.0) & (x <= _LARGEST), "finite and at least 0")
+_COST = Values(lambda x: (x >= 0.0) | (x != x), "at least 0")
+_IN_UNIT = Values(lambda x: ((x >= 0.0) & (x <= 1.0)) | (x != x), "in [0, 1]")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument or a result.
+
+    ``kind`` is its element type: "c" complex and "r" real in the precision of the call, "d" always
+    float64, "i" int64, "b" bool.  ``default`` stands for an input that is left out.
+    """
+
+    kind: str
+    values: Values | None = None
+    default: float | None = None
+
+
+ARGUMENTS = {
+    "channel": Argument("c"),
+    "effective_channel": Argument("c"),
+    "phase": Argument("c"),
+    "digital": Argument("c"),
+    "precoder": Argument("c"),
+    "d_digital": Argument("c"),
+    "amplitudes": Argument("r", _IN_UNIT),
+    "d_amplitudes": Argument("r"),
+    "sinr": Argument("r"),
+    "rate": Argument("r"),
+    "cost": Argument("d", _COST),
+    "power": Argument("d", _POSITIVE),
+    "noise_power": Argument("d", _POSITIVE),
+    "weights": Argument("d", _NOT_NEGATIVE, default=1.0),
+    "min_rate": Argument("d", _NOT_NEGATIVE, default=0.0),
+    "received": Argument("d"),
+    "sum_rate": Argument("d"),
+    "history": Argument("d"),
+    "rank": Argument("i"),
+    "iterations": Argument("i"),
+    "feasible": Argument("b"),
+    "converged": Argument("b"),
 }
+
+#: The sizes in ``hf_shape`` that follow the counts of items, as the letters that may give each.
+SIZES = ("K", "NM", "L", "F", "G", "I")
+
+
+@dataclass(frozen=True)
+class Option:
+    """A number that changes what an operator does.
+
+    A bool, an int from ``least`` to 2^31 - 1, or a float that is finite and at least 0.  Those
+    whose names end in "iterations" bound a loop.
+    """
+
+    name: str
+    type: type
+    default: Any
+    least: int = 0
+
+    def checked(self, value: Any) -> Any:
+        """The value in the option's type; TypeError or ValueError if it is none."""
+        if self.type is bool:
+            return bool(value)
+        if self.type is float:
+            return _real(self.name, value)
+        return integer(self.name, value, self.least)
+
+
+def integer(name: str, value: Any, least: int) -> int:
+    """An integer argument from ``least`` to 2^31 - 1; TypeError or ValueError if it is none."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+    if not least <= number <= _MOST:
+        raise ValueError(f"{name}: expected an integer from {least} to {_MOST}, got {value!r}")
+    return number
+
+
+def _real(name: str, value: Any) -> float:
+    if not isinstance(value, Real):
+        raise TypeError(f"{name}: expected a real number, got {value!r}")
+    number = float(value)
+    if not 0.0 <= number <= _LARGEST:
+        raise ValueError(f"{name}: expected a value finite and at least 0, got {number}")
+    return number
 
 
 @dataclass(frozen=True)
 class Operator:
-    """One operation of every backend: ``inputs`` and ``outputs`` map names to core dimensions."""
+    """One operation of every backend: ``inputs`` and ``outputs`` map names to core dimensions.
+
+    ``work`` names the sizes whose product is the complex multiply-adds of an item, or of one of
+    its iterations, roughly.  The first size of ``at_most`` may not exceed the second.
+    """
 
     name: str
-    inputs: dict[str, str]
-    outputs: dict[str, str]
-    options: tuple[str, ...] = field(default=())
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    options: Mapping[str, Option] = field(default_factory=dict)
+    work: str = ""
+    at_most: tuple[str, str] | None = None
+
+    @cached_property
+    def carrier(self) -> str | None:
+        """The input whose element type decides the precision."""
+        return next((name for name in self.inputs if ARGUMENTS[name].kind == "c"), None)
+
+    @cached_property
+    def budgets(self) -> tuple[str, ...]:
+        """The options that bound its loops."""
+        return tuple(name for name in self.options if name.endswith("iterations"))
+
+    def shape(self, sizes: Mapping[str, int]) -> tuple[int, ...]:
+        """The sizes in the order of ``hf_shape``, 1 for those that the operator does not have."""
+        return tuple(next((sizes[x] for x in letters if x in sizes), 1) for letters in SIZES)
 
 
-def _parse(name: str, signature: str, options: str = "") -> Operator:
-    left, right = signature.split("->")
+def _operator(
+    name: str,
+    signature: str,
+    work: str,
+    *options: Option,
+    at_most: tuple[str, str] | None = None,
+) -> Operator:
+    inputs, outputs = (
+        dict(item.split(":") for item in side.split()) for side in signature.split("->")
+    )
+    return Operator(name, inputs, outputs, {o.name: o for o in options}, work, at_most)
 
-    def side(text: str) -> dict[str, str]:
-        return dict(item.split(":") for item in text.split())
 
-    return Operator(name, side(left), side(right), tuple(options.split()))
-
-
-_LINK = "channel:KN amplitudes:N phase:NL digital:LK noise_power:"
+_LINK = "channel:KN amplitudes:N phase:NL digital:LK"
 _PROBLEM = "channel:FKN amplitudes:N phase:GNL power: noise_power: weights:K"
 _SOLVED = "amplitudes:N digital:FLK sum_rate: iterations: converged: history:I"
 
+_RADIATED = Option("radiated", bool, True)
+_TOLERANCE = Option("tolerance", float, 1e-9)
+
+#: In the order of the functions in ``hf_table``.
 OPERATORS = {
     op.name: op
     for op in (
-        _parse("effective_channel", "channel:KN amplitudes:N phase:NL -> effective_channel:KL"),
-        _parse("sinr", f"{_LINK} -> sinr:K"),
-        _parse("sum_rate", f"{_LINK} weights:K -> rate:"),
-        _parse(
-            "sum_rate_gradient",
-            f"{_LINK} weights:K -> rate: d_amplitudes:N d_digital:LK",
+        _operator(
+            "effective_channel",
+            "channel:KN amplitudes:N phase:NL -> effective_channel:KL",
+            "KNL",
         ),
-        _parse("zero_forcing", "effective_channel:KM power: -> precoder:MK rank:"),
-        _parse(
+        _operator("sinr", f"{_LINK} noise_power: -> sinr:K", "KNL"),
+        _operator("sum_rate", f"{_LINK} noise_power: weights:K -> rate:", "KNL"),
+        _operator(
+            "sum_rate_gradient",
+            f"{_LINK} noise_power: weights:K -> rate: d_amplitudes:N d_digital:LK",
+            "KNL",
+        ),
+        _operator(
+            "zero_forcing",
+            "effective_channel:KM power: -> precoder:MK rank:",
+            "KKM",
+            at_most=("K", "M"),
+        ),
+        _operator(
             "wmmse",
             "effective_channel:KM power: noise_power: weights:K -> precoder:MK",
-            "iterations",
+            "KKM",
+            Option("iterations", int, 100),
         ),
-        _parse(
+        _operator(
             "water_filling",
             "cost:K power: noise_power: weights:K min_rate:K -> received:K feasible:",
+            "KK",
         ),
-        _parse(
+        _operator(
             "project",
             "amplitudes:N phase:NL precoder:NK power: -> digital:LK",
-            "radiated",
+            "NLL",
+            _RADIATED,
         ),
-        _parse(
+        _operator(
+            "best_beams",
+            f"{_PROBLEM} min_rate:K -> digital:FLK sum_rate:",
+            "FKNL",
+            _RADIATED,
+            Option("general", bool, True),
+            Option("sweeps", int, 3),
+        ),
+        _operator(
             "alternating",
             f"{_PROBLEM} -> {_SOLVED}",
-            "radiated backtracking step inner tolerance iterations",
+            "FKNL",
+            _RADIATED,
+            Option("backtracking", bool, False),
+            Option("step", float, 0.01),
+            Option("inner", int, 1),
+            Option("tolerance", float, 1e-4),
+            Option("iterations", int, 3000),
         ),
-        _parse(
+        _operator(
             "variable_projection",
             f"{_PROBLEM} min_rate:K -> {_SOLVED}",
-            "radiated zf_iterations iterations candidates sweeps tolerance",
+            "FKNL",
+            _RADIATED,
+            Option("zf_iterations", int, 5),
+            Option("iterations", int, 35),
+            Option("candidates", int, 2, least=1),
+            Option("finalists", int, 1, least=1),
+            Option("sweeps", int, 3),
+            _TOLERANCE,
         ),
-        _parse(
+        _operator(
             "coordinate_descent",
             f"{_PROBLEM} -> {_SOLVED}",
-            "radiated zero_forced tolerance iterations",
+            "FKNL",
+            _RADIATED,
+            Option("zero_forced", bool, False),
+            Option("tolerance", float, 1e-5),
+            Option("iterations", int, 300),
         ),
-        _parse(
+        _operator(
             "wmmse_gradient",
-            "channel:KN amplitudes:N phase:NL digital:LK power: noise_power: weights:K"
-            " -> sum_rate: digital:LK d_amplitudes:N",
-            "radiated sweeps",
+            f"{_LINK} power: noise_power: weights:K -> sum_rate: digital:LK d_amplitudes:N",
+            "KNL",
+            _RADIATED,
+            Option("sweeps", int, 1),
         ),
     )
 }

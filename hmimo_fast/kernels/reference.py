@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .operators import MOST_RECORDED
+
 LN2 = np.log(2.0)
 _TINY = 1e-12
 #: Gradient steps between two zero forcings where the paper's rule does not stop them sooner.
@@ -480,6 +482,16 @@ def _evaluate(
     return total, gradient, best
 
 
+def _room(budget):
+    """A history of NaN for the rates of the iterates, as far as they are recorded."""
+    return np.full(min(budget + 1, MOST_RECORDED), np.nan)
+
+
+def _record(history, iterate, rate):
+    if iterate < len(history):
+        history[iterate] = rate
+
+
 def _clip(amplitudes, upper):
     return np.minimum(np.maximum(amplitudes, 0.0), upper)
 
@@ -555,7 +567,7 @@ def _ascend(
         return best_amplitudes, best_psi, rate, 0, False
     recent = np.full(_RECENT, np.inf)
     recent[0] = rate
-    history[0] = rate
+    _record(history, 0, rate)
     moves = np.zeros((_MEMORY, len(amplitudes)))
     bends = np.zeros((_MEMORY, len(amplitudes)))
     largest = np.max(np.abs(gradient))
@@ -600,7 +612,7 @@ def _ascend(
         moves[i % _MEMORY], bends[i % _MEMORY] = move, bend
         amplitudes, gradient, psi, rate = trial, trial_gradient, trial_psi, trial_rate
         recent[(i + 1) % _RECENT] = rate
-        history[i + 1] = rate
+        _record(history, i + 1, rate)
         if rate > best_rate:
             best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
     return best_amplitudes, best_psi, best_rate, iterations, False
@@ -742,6 +754,7 @@ def variable_projection(
     zf_iterations,
     iterations,
     candidates,
+    finalists,
     sweeps,
     tolerance,
 ):
@@ -757,7 +770,7 @@ def variable_projection(
     none were found that do, the rate is log2 of the worst SINR over what it should be, summed
     over the channels that fall short, and the beams balance the two.
     """
-    history = np.full(zf_iterations + iterations + 2, np.nan)
+    history = _room(zf_iterations + iterations)
     if not _finite(channel, phase, amplitudes):
         return _unsolved(channel, phase, amplitudes, history)
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
@@ -770,7 +783,7 @@ def variable_projection(
     best, psi = start, np.zeros((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
     forced, forced_psi = best, psi
     for candidate in range(max(candidates, 1) if prelude > 0 else 1):
-        tried, rates = start, np.full(zf_iterations + 1, np.nan)
+        tried, rates = start, _room(zf_iterations)
         if candidate > 0:
             tried, random = _dimmed(start, random)
         if zf_iterations > 0:
@@ -791,11 +804,11 @@ def variable_projection(
         if candidate == 0 or tried_rate > rate:
             best, psi, rate, made = tried, tried_psi, tried_rate, steps
             forced, forced_psi, forced_rate = zero_forced
-            history[: zf_iterations + 1] = rates
+            history[: len(rates)] = rates
     if iterations > 0 or forced_rate == -np.inf:
         best, psi, rate, more, converged = _general_stage(
             wide, waves, best, psi, power, noise_power, weights, min_rate, radiated, sweeps,
-            iterations - prelude, tolerance, history[zf_iterations + 1 :],
+            iterations - prelude, tolerance, history[made:],
         )  # fmt: skip
         made += more
         if floored:
@@ -806,6 +819,39 @@ def variable_projection(
     best = best / max(np.max(best), 1.0)
     digital = _beams(wide, waves, best, psi, power, radiated)
     return best, digital, rate, made, converged, history
+
+
+def best_beams(
+    channel, amplitudes, phase, power, noise_power, weights, min_rate, radiated, general, sweeps
+):
+    """Beams at given amplitudes, (F, L, K), and their rate.
+
+    Zero forcing with water-filled powers or, if ``general``, the better of that and of `sweeps`
+    WMMSE sweeps; these too where there is no zero forcing.  Minimum rates as in
+    `variable_projection`.
+    """
+    if not _finite(channel, phase, amplitudes):
+        return _unsolved(channel, phase, amplitudes, _room(0))[1], np.nan
+    wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
+    m = amplitudes.astype(np.float64)
+    none = np.zeros((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
+    rate, psi = -np.inf, none
+    if channel.shape[1] <= phase.shape[2]:
+        rate, _, psi = _evaluate(
+            0, wide, waves, m, none, power, noise_power, weights, min_rate, radiated, sweeps
+        )
+    if general or rate == -np.inf:
+        start = psi if np.isfinite(rate) else none
+        _, swept, swept_rate, _, _ = _general_stage(
+            wide, waves, m, start, power, noise_power, weights, min_rate, radiated, sweeps, 0, 0.0,
+            _room(0),
+        )  # fmt: skip
+        if np.any(min_rate > 0.0):
+            gram = _grams(wide, waves, m, radiated)
+            swept, swept_rate = _restored(gram, swept, power, noise_power, weights, min_rate)
+        if not rate > swept_rate:
+            rate, psi = swept_rate, swept
+    return _beams(wide, waves, m, psi, power, radiated), rate
 
 
 def _zf_beams(channel, phase, amplitudes, power, radiated):
@@ -889,7 +935,7 @@ def alternating(
     Not monotone, so the best iterate is kept.  Returns as `variable_projection`;
     ``iterations`` bounds the gradients and ``history`` holds the rate after each ZF.
     """
-    history = np.full(iterations + 1, np.nan)
+    history = _room(iterations)
     if not _finite(channel, phase, amplitudes):
         return _unsolved(channel, phase, amplitudes, history)
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
@@ -935,7 +981,7 @@ def alternating(
         rate, gradient = _fixed_beams(
             wide, waves, current, digital, power, noise_power, weights, radiated
         )
-        history[made] = rate
+        _record(history, made, rate)
         if rate > best_rate:
             best, best_digital, best_rate = current, digital, rate
         converged = abs(rate - served) < tolerance
@@ -1001,7 +1047,7 @@ def coordinate_descent(
     when the rate changes by less than ``tolerance``.  Returns as `variable_projection`;
     ``history`` holds the rate after each update of the beams.
     """
-    history = np.full(iterations + 1, np.nan)
+    history = _room(iterations)
     if not _finite(channel, phase, amplitudes):
         return _unsolved(channel, phase, amplitudes, history)
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
@@ -1017,7 +1063,7 @@ def coordinate_descent(
         psi[f] = _matched(gram)
         received[f], spent[f] = _spent_by(gram, psi[f])
     best, best_psi, best_rate = current.copy(), psi.copy(), -np.inf
-    made, converged = 0, False
+    made, converged, previous = 0, False, 0.0
     for i in range(iterations + 1):
         rate = 0.0
         for f in range(len(psi)):
@@ -1036,13 +1082,14 @@ def coordinate_descent(
             fields[f] = wave @ (beams @ psi[f])
             if spent[f] > 0.0:
                 rate += _rate(_links(received[f], ratio * spent[f])[2], weights)
-        history[i] = rate
+        _record(history, i, rate)
         made = i
         if rate > best_rate:
             best, best_psi, best_rate = current.copy(), psi.copy(), rate
-        converged = i > 0 and abs(rate - history[i - 1]) < tolerance
+        converged = i > 0 and abs(rate - previous) < tolerance
         if converged or i == iterations:
             break
+        previous = rate
         for f in range(len(psi)):
             if spent[f] > 0.0:
                 noise = ratio * spent[f]

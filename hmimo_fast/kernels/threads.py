@@ -11,6 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
 
+#: A slice begins at a multiple of this: the items of a pack of lanes, at most, stay together.
+PACK = 16
+
 _local = threading.local()
 
 
@@ -56,10 +59,13 @@ def run_slices(task: Callable[[int, int], object], size: int, slices: int, threa
     less instead of being waited for.  Inside a worker everything runs here: a worker that
     waited for workers could wait for ever.  Returns, or raises, only when every slice has ended.
     """
-    if min(slices, threads) <= 1 or getattr(_local, "worker", False):
+    if min(slices, threads) <= 1 or size <= PACK or getattr(_local, "worker", False):
         task(0, size)
         return
-    left = deque(pairwise(size * i // slices for i in range(slices + 1)))
+    packs = -(-size // PACK)
+    slices = min(slices, packs)
+    starts = [PACK * (packs * i // slices) for i in range(slices)]
+    left = deque(pairwise([*starts, size]))
 
     def work() -> None:
         while True:

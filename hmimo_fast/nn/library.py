@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..kernels.backends import OPTIONS
 from ..kernels.edge import call
-from ..kernels.operators import KINDS, OPERATORS, Operator
+from ..kernels.operators import ARGUMENTS, OPERATORS, Operator
 from . import definitions
 
 _LIBRARY = torch.library.Library("hmimo_fast", "DEF")
@@ -46,8 +45,11 @@ def shapes(op: Operator, tensors: Sequence[Tensor | None]) -> tuple[torch.Size, 
 
 
 def _schema(op: Operator) -> str:
-    tensors = [f"Tensor{'?' if name == 'weights' else ''} {name}" for name in op.inputs]
-    arguments = ", ".join([*tensors, *(f"{OPTIONS[name].__name__} {name}" for name in op.options)])
+    tensors = [
+        f"Tensor{'' if ARGUMENTS[name].default is None else '?'} {name}" for name in op.inputs
+    ]
+    options = [f"{option.type.__name__} {name}" for name, option in op.options.items()]
+    arguments = ", ".join([*tensors, *options])
     results = ", ".join(["Tensor"] * len(op.outputs))
     return f"{op.name}({arguments}) -> {results if len(op.outputs) == 1 else f'({results})'}"
 
@@ -57,7 +59,8 @@ def _on_cpu(op: Operator) -> Callable[..., Any]:
 
     def kernel(*arguments: Any) -> Any:
         operands = [_operand(value) for value in arguments[:count]]
-        results = call(op.name, operands, arguments[count:], threads=torch.get_num_threads())
+        options = dict(zip(op.options, arguments[count:], strict=True))
+        results = call(op.name, operands, options, threads=torch.get_num_threads())
         if len(op.outputs) == 1:
             return torch.from_numpy(np.asarray(results))
         return tuple([torch.from_numpy(np.asarray(result)) for result in results])
@@ -83,7 +86,7 @@ def _on_cuda(op: Operator) -> Callable[..., Any]:
 
 
 def _fake(op: Operator) -> Callable[..., Any]:
-    first = next(i for i, name in enumerate(op.inputs) if KINDS[name] == "c")
+    first = list(op.inputs).index(str(op.carrier))
 
     def empty(*arguments: Any) -> Any:
         batch, sizes = shapes(op, arguments[: len(op.inputs)])
@@ -96,7 +99,7 @@ def _fake(op: Operator) -> Callable[..., Any]:
         }
         results = [
             arguments[first].new_empty(
-                (*batch, *(sizes[letter] for letter in core)), dtype=dtypes[KINDS[name]]
+                (*batch, *(sizes[letter] for letter in core)), dtype=dtypes[ARGUMENTS[name].kind]
             )
             for name, core in op.outputs.items()
         ]

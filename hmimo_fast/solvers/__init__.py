@@ -401,7 +401,7 @@ def _chosen(which: np.ndarray, one: Solution, other: Solution) -> Solution:
     """Items of one solution where ``which`` is true, of the other elsewhere."""
     chosen = {}
     for name in _ARRAYS:
-        a, b = getattr(one, name), getattr(other, name)
+        a, b = _alike(getattr(one, name), getattr(other, name), name)
         chosen[name] = np.where(which[(..., *[None] * (a.ndim - which.ndim))], a, b)
     return replace(one, **chosen)
 
@@ -424,10 +424,25 @@ def _replaced(problem: Problem, whole: Solution, rows: np.ndarray, part: Solutio
     arrays = {}
     for name in _ARRAYS:
         array = getattr(whole, name)
-        flat = array.reshape(-1, *array.shape[len(problem.batch) :]).copy()
-        flat[rows] = getattr(part, name)
-        arrays[name] = flat.reshape(array.shape)
+        flat = array.reshape(-1, *array.shape[len(problem.batch) :])
+        flat, new = _alike(flat, getattr(part, name), name)
+        flat = flat.copy()
+        flat[rows] = new
+        arrays[name] = flat.reshape((*problem.batch, *flat.shape[1:]))
     return replace(whole, **arrays)
+
+
+def _alike(one: np.ndarray, other: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Two arrays of solutions; histories with NaN until they are of one length."""
+    if name != "history":
+        return one, other
+    longest = max(one.shape[-1], other.shape[-1])
+    one, other = (
+        np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, longest - array.shape[-1])],
+               constant_values=np.nan)
+        for array in (one, other)
+    )  # fmt: skip
+    return one, other
 
 
 def _found(solution: Solution) -> Found:

@@ -26,7 +26,16 @@ def alternating(
     beams rises (Armijo).
     """
     problem.require_zero_forcing()
-    return run_loop("alternating", problem, start, backtracking, step, inner, tolerance, iterations)
+    return run_loop(
+        "alternating",
+        problem,
+        start,
+        step=step,
+        backtracking=backtracking,
+        inner=inner,
+        tolerance=tolerance,
+        iterations=iterations,
+    )
 
 
 def random(problem: Problem, start: np.ndarray) -> Found:

@@ -10,7 +10,7 @@ import numpy as np
 
 from .fully_digital import fully_digital
 from .hbf import wmmse_hbf
-from .problem import STAY, Found, Problem
+from .problem import Found, Problem, best_beams
 from .variable_projection import joint, zero_forcing_stage, zf
 
 #: A rate that nobody has: what misses it has balanced rates, the highest they can be.
@@ -41,8 +41,5 @@ def under_floors(
         if run is fully_digital:  # a surface whose feeds are its elements
             feeds = np.eye(problem.channel.shape[-1], dtype=complex)[None]
             problem = replace(problem, phase=feeds, radiated=False)
-        general = int(run in (wmmse_hbf, fully_digital))
-        beams = joint(
-            problem, found.amplitudes, zf_iterations=0, iterations=general, tolerance=STAY
-        )
-        yield replace(found, digital=beams.digital)
+        general = run in (wmmse_hbf, fully_digital)
+        yield replace(found, digital=best_beams(problem, found.amplitudes, general=general)[0])

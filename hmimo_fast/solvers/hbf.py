@@ -15,7 +15,8 @@ def wmmse_hbf(
     ``iterations`` is the sweeps, 300 as published; converged means up to 10 000.  Stops when the
     rate changes by less than ``tolerance``.
     """
-    return run_loop("coordinate_descent", problem, start, False, tolerance, iterations)
+    options = {"tolerance": tolerance, "iterations": iterations}
+    return run_loop("coordinate_descent", problem, start, zero_forced=False, **options)
 
 
 def zf_hbf(
@@ -26,4 +27,5 @@ def zf_hbf(
     Not monotone, since zero forcing is done again after each sweep: the best iterate is kept.
     """
     problem.require_zero_forcing()
-    return run_loop("coordinate_descent", problem, start, True, tolerance, iterations)
+    options = {"tolerance": tolerance, "iterations": iterations}
+    return run_loop("coordinate_descent", problem, start, zero_forced=True, **options)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.edge import as_array, call
-from .problem import STAY, Found, Problem, inputs
+from ..kernels.edge import as_array
+from .problem import Found, Problem, best_beams
 
 #: A state is changed for a rate higher by this fraction, so that the passes end.
 _GAIN = 1e-5
@@ -46,10 +46,11 @@ def quantized(problem: Problem, found: Found, states: np.ndarray) -> Found:
     flat, shape = problem.flattened(), found.amplitudes.shape
     amplitudes = found.amplitudes.reshape(-1, shape[-1])
     chosen = _refined(flat, states, _rounded(flat, states, amplitudes))
-    amplitudes, digital, _ = _with_beams(flat, states[chosen], _LAST_SWEEPS)
+    digital, rate = best_beams(flat, states[chosen], sweeps=_LAST_SWEEPS)
+    amplitudes = np.where(np.isnan(rate)[:, None], np.nan, states[chosen])
     return replace(
         found,
-        amplitudes=amplitudes.reshape(shape),
+        amplitudes=amplitudes.reshape(shape).astype(found.amplitudes.dtype),
         digital=digital.reshape(found.digital.shape),
     )
 
@@ -59,10 +60,10 @@ def _rounded(problem: Problem, states: np.ndarray, amplitudes: np.ndarray) -> np
     between = 0.5 * (states[1:] + states[:-1])
     largest = np.max(amplitudes, axis=-1, keepdims=True, initial=np.finfo(float).tiny)
     chosen = np.searchsorted(between, amplitudes)
-    highest = _with_beams(problem, states[chosen], _SWEEPS)[2]
+    highest = best_beams(problem, states[chosen], sweeps=_SWEEPS)[1]
     for scale in _SCALES:
         trial = np.searchsorted(between, scale * (amplitudes / largest))
-        rate = _with_beams(problem, states[trial], _SWEEPS)[2]
+        rate = best_beams(problem, states[trial], sweeps=_SWEEPS)[1]
         better = rate > highest
         chosen[better], highest[better] = trial[better], rate[better]
     return chosen
@@ -71,7 +72,7 @@ def _rounded(problem: Problem, states: np.ndarray, amplitudes: np.ndarray) -> np
 def _refined(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Coordinate ascent over the states; an item leaves when a pass changes nothing in it."""
     chosen = chosen.copy()
-    highest = _with_beams(problem, states[chosen], _SWEEPS)[2]
+    highest = best_beams(problem, states[chosen], sweeps=_SWEEPS)[1]
     steps = (1, -1)[: len(states) - 1]
     active = np.flatnonzero(np.isfinite(highest))
     while len(active):
@@ -83,22 +84,9 @@ def _refined(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.nda
             for step in steps:
                 trial = current.copy()
                 trial[:, element] = (own + step) % len(states)
-                rate = _with_beams(part, states[trial], _SWEEPS)[2]
+                rate = best_beams(part, states[trial], sweeps=_SWEEPS)[1]
                 better = rate > best + _GAIN * np.abs(best)
                 current[better], best[better] = trial[better], rate[better]
         chosen[active], highest[active] = current, best
         active = active[best > before]
     return chosen
-
-
-def _with_beams(
-    problem: Problem, amplitudes: np.ndarray, sweeps: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Amplitudes as given (NaN where an item has no rate), their beams, and the rates."""
-    outputs = call(
-        "variable_projection",
-        inputs("variable_projection", problem, amplitudes),
-        (problem.radiated, 0, 1, 1, sweeps, STAY),
-        threads=problem.threads,
-    )
-    return outputs[0], outputs[1], outputs[2]

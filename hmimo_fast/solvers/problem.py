@@ -8,9 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.edge import as_array, call
-
-#: More slope than any step can promise: `variable_projection` then rates the start and stays there.
-STAY = 1e300
+from ..kernels.operators import OPERATORS
 
 
 @dataclass(frozen=True)
@@ -90,22 +88,27 @@ class Found:
     fully_digital: bool = False  # digital is (..., F, N, K), without a surface
 
 
-def run_loop(operator: str, problem: Problem, start: np.ndarray, *options: Any) -> Found:
+def run_loop(operator: str, problem: Problem, start: np.ndarray, **options: Any) -> Found:
     """A fused loop of the table of operators from one start, with its own options."""
-    amplitudes, digital, _, *rest = call(
-        operator,
-        inputs(operator, problem, start),
-        (problem.radiated, *options),
-        threads=problem.threads,
-    )
+    amplitudes, digital, _, *rest = run(operator, problem, start, **options)
     return Found(amplitudes, digital, *rest)
 
 
-def inputs(operator: str, problem: Problem, start: np.ndarray) -> tuple[Any, ...]:
-    """What a fused loop takes: minimum rates only where it knows them."""
+def best_beams(
+    problem: Problem, amplitudes: np.ndarray, **options: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Beams (..., F, L, K) at amplitudes that stay, and their rate (...)."""
+    digital, rate = run("best_beams", problem, amplitudes, **options)
+    return digital, rate
+
+
+def run(operator: str, problem: Problem, amplitudes: np.ndarray, **options: Any) -> Any:
+    """An operator on a problem, with minimum rates where it knows them."""
     p = problem
-    given = (p.channel, start, p.phase, p.power, p.noise_power, p.weights)
-    return (*given, p.min_rate) if operator == "variable_projection" else given
+    given = [p.channel, amplitudes, p.phase, p.power, p.noise_power, p.weights]
+    if "min_rate" in OPERATORS[operator].inputs:
+        given.append(p.min_rate)
+    return call(operator, given, {"radiated": p.radiated, **options}, threads=p.threads)
 
 
 @dataclass(frozen=True)
@@ -132,8 +135,8 @@ class Solution:
     converged : (...) bool
         Whether the last stage stopped by its own rule before its budget ran out.
     history : (..., I) real
-        Rate of each iterate, NaN where there was none; those that ``joint`` makes at a higher
-        noise are left out.
+        Rate after each iteration, as far as the item that made most and at most 4096; NaN where
+        there was none and for those that ``joint`` makes at a higher noise.
     method, constraint : str
         As asked for.
     common_rate : (...) float64, or None without ``min_rate``

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ def joint(
     zf_iterations: int | None = None,
     iterations: int | None = None,
     candidates: int = 2,
+    finalists: int = 1,
     sweeps: int = 3,
     tolerance: float = 1e-9,
 ) -> Found:
@@ -32,17 +32,23 @@ def joint(
     ``zf_iterations`` and ``iterations`` bound the two stages (6 and 30 under `digital` power,
     5 and 35 under `radiated`; starts after the first do without one of the second's).  The
     start and dimmed copies of it, ``candidates`` in all, make the first stage and a third of the
-    second, and the best of them the rest; ``zf_iterations=0`` keeps to the start.  ``sweeps`` is
-    the WMMSE sweeps an evaluation, ``tolerance`` the rate in bit/s/Hz that a step must promise.
+    second, and the best ``finalists`` of them the rest; ``zf_iterations=0`` keeps to the start.
+    ``sweeps`` is the WMMSE sweeps an evaluation, ``tolerance`` the rate in bit/s/Hz that a step
+    must promise.
     """
     first, second = _stages(problem, zf_iterations, iterations)
     saved = _SAVED if problem.again and iterations is None else 0
-    options = (first, second - saved, candidates, sweeps, tolerance)
-    found = run_loop("variable_projection", problem, start, *options)
-    if saved:
-        none = np.full((*found.history.shape[:-1], saved), np.nan)
-        found = replace(found, history=np.concatenate([found.history, none], axis=-1))
-    return found
+    return run_loop(
+        "variable_projection",
+        problem,
+        start,
+        zf_iterations=first,
+        iterations=second - saved,
+        candidates=candidates,
+        finalists=finalists,
+        sweeps=sweeps,
+        tolerance=tolerance,
+    )
 
 
 def zf(

@@ -4,6 +4,7 @@
 from cython.view cimport array
 
 from hmimo_fast.kernels.native cimport HF_ABI, abi, hf_operand, hf_shape, kernels
+from hmimo_fast.kernels.typed cimport hf_sum_rate
 
 if abi() != HF_ABI:
     raise ImportError(f"compiled for interface {HF_ABI} of hmimo_fast's kernels, found {abi()}")
@@ -19,6 +20,9 @@ def sum_rate(
     """Sum rates (B) of channels (B, K, N): every operand a pointer and its step in bytes."""
     cdef hf_shape shape
     shape.single = 0
+    shape.recorded = 0
+    shape.stop = NULL
+    shape.whole = channel.shape[0]
     shape.batch, shape.users, shape.elements = channel.shape[0], channel.shape[1], channel.shape[2]
     shape.feeds = phase.shape[1]
     shape.channels = shape.phases = 1
@@ -27,8 +31,9 @@ def sum_rate(
     cdef int status
     weights[:] = 1
     with nogil:
-        status = kernels().sum_rate(
-            shape,
+        status = hf_sum_rate(
+            kernels(),
+            &shape,
             hf_operand(&channel[0, 0, 0], channel.strides[0]),
             hf_operand(&amplitudes[0, 0], amplitudes.strides[0]),
             hf_operand(&phase[0, 0], 0),

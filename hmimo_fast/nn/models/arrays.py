@@ -42,8 +42,11 @@ class ArrayLink:
         self._noise_power = np.ascontiguousarray(noise_power, np.float64)
         self._equal = np.ones((1, self.channel.shape[1]))
         single = self.channel.dtype == np.complex64
+        users, elements = self.channel.shape[1:]
+        sizes = {"K": users, "N": elements, "L": self.phase.shape[1], "I": 0}
         self._sinr, self._ascent = (
-            batch_function(get_backend(), name, single) for name in ("sinr", "wmmse_gradient")
+            batch_function(get_backend(), name, single, sizes)
+            for name in ("sinr", "wmmse_gradient")
         )
 
     def begin(self) -> tuple[np.ndarray, np.ndarray]:
@@ -52,12 +55,14 @@ class ArrayLink:
         amplitudes = np.ones((items, elements), self.channel.real.dtype)
         matched = (self.channel @ self.phase).conj().swapaxes(-1, -2)
         inputs = (self.channel, amplitudes, self.phase, matched, 1.0, self._noise_power, None)
-        return amplitudes, call("wmmse_gradient", inputs, (self.radiated, 0), threads=1)[1]
+        options = {"radiated": self.radiated, "sweeps": 0}
+        return amplitudes, call("wmmse_gradient", inputs, options, threads=1)[1]
 
     def rates(self, amplitudes: np.ndarray, digital: np.ndarray) -> np.ndarray:
         """Rate of each user, (B, K)."""
         sinr = np.empty(self.channel.shape[:2], amplitudes.dtype)
-        self._sinr(self.channel, amplitudes, self.phase[None], digital, self._noise_power, sinr)
+        inputs = [self.channel, amplitudes, self.phase[None], digital, self._noise_power]
+        self._sinr(inputs, (), [sinr], len(sinr))
         return np.log1p(sinr) / LN2
 
     def wmmse(
@@ -80,10 +85,13 @@ class ArrayLink:
         """V after some WMMSE sweeps, and dR/dm there."""
         shares = self._equal if weights is None else weights.astype(np.float64)
         beams, gradient = np.empty_like(digital), np.empty_like(amplitudes)
+        link = [self.channel, amplitudes, self.phase[None], digital]
         self._ascent(
-            self.channel, amplitudes, self.phase[None], digital, _ONE, self._noise_power, shares,
-            self.radiated, sweeps, np.empty(len(digital)), beams, gradient,
-        )  # fmt: skip
+            [*link, _ONE, self._noise_power, shares],
+            (self.radiated, sweeps),
+            [np.empty(len(digital)), beams, gradient],
+            len(digital),
+        )
         return beams, gradient
 
 

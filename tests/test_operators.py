@@ -1,0 +1,121 @@
+"""The table of operators, and what is derived from it or written by hand after it."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import BACKENDS
+
+from hmimo_fast import kernels
+from hmimo_fast.kernels import edge, jit, reference
+from hmimo_fast.kernels.operators import ARGUMENTS, MOST_RECORDED, OPERATORS, SIZES
+
+ROOT = Path(__file__).parent.parent
+HEADER = ROOT / "hmimo_fast/include/hmimo_fast.h"
+NEEDS_C = pytest.mark.skipif("native" not in BACKENDS, reason="built without a compiler")
+
+
+def test_every_name_of_the_table_is_known_and_used() -> None:
+    used = {name for op in OPERATORS.values() for name in (*op.inputs, *op.outputs)}
+    assert used == set(ARGUMENTS)
+    letters = {
+        letter for op in OPERATORS.values() for core in op.inputs.values() for letter in core
+    }
+    assert letters | {"I"} == set("".join(SIZES))
+    for op in OPERATORS.values():
+        assert set(op.work) <= letters
+        assert all(
+            option.checked(option.default) == option.default for option in op.options.values()
+        )
+
+
+def test_the_header_has_the_order_of_the_table() -> None:
+    body = re.search(r"enum \{([^}]*)HF_OPERATORS", HEADER.read_text()).group(1)
+    names = [name.strip().removeprefix("HF_").lower() for name in body.split(",")]
+    assert names[:-1] == list(OPERATORS)
+
+
+def test_the_typed_functions_are_those_of_the_table() -> None:
+    """As csrc/typed.py writes them."""
+    for path, text in runpy.run_path(str(ROOT / "csrc/typed.py"))["texts"]().items():
+        assert path.read_text() == text, f"run python csrc/typed.py to write {path.name}"
+
+
+@pytest.mark.parametrize("name", OPERATORS)
+def test_a_definition_has_the_arguments_of_its_operator(name: str) -> None:
+    op = OPERATORS[name]
+    expected = [*op.inputs, *op.options]
+    assert list(inspect.signature(getattr(reference, name)).parameters) == expected
+    for function in (getattr(jit, name), getattr(jit, f"native_{name}")):
+        assert list(inspect.signature(function.py_func).parameters) == expected
+
+
+@NEEDS_C
+def test_the_c_kernels_are_of_this_table() -> None:
+    from hmimo_fast.kernels import native
+
+    assert len(OPERATORS) == native.COUNT
+    assert jit._ABI == native.ABI
+    assert f"#define HF_ABI {native.ABI}\n" in HEADER.read_text()
+
+
+def problem(users: int, feeds: int, floored: bool) -> tuple[object, ...]:
+    rng = np.random.default_rng([users, feeds])
+    channel = rng.normal(size=(5, 2, users, 9, 2)).view(complex)[..., 0]
+    phase = np.exp(1j * rng.normal(size=(1, 9, feeds)))
+    floors = rng.uniform(0.0, 1.0, (5, users)) if floored else None
+    return channel, rng.uniform(size=(5, 9)), phase, 1.5, 0.2, rng.uniform(size=(5, users)), floors
+
+
+@pytest.mark.parametrize("floored", [False, True])
+@pytest.mark.parametrize("general", [False, True])
+@pytest.mark.parametrize("radiated", [False, True])
+@pytest.mark.parametrize(("users", "feeds"), [(3, 4), (4, 4), (4, 2), (1, 1)])
+def test_best_beams_are_a_projection_that_stays(
+    backend: str, users: int, feeds: int, radiated: bool, general: bool, floored: bool
+) -> None:
+    """At the amplitudes that `variable_projection` ends with when no step pays."""
+    given = problem(users, feeds, floored)
+    options = {"radiated": radiated, "sweeps": 4}
+    stay = {"zf_iterations": 0, "iterations": int(general), "tolerance": 1e300}
+    with kernels.backend(backend):
+        amplitudes, *expected = edge.call("variable_projection", given, options | stay)[:3]
+        found = edge.call("best_beams", given, options | {"general": general})
+    np.testing.assert_array_equal(amplitudes, given[1])
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_best_beams_agree_and_keep_bad_items_to_themselves(compiled: str, single: bool) -> None:
+    channel, *others = problem(3, 4, True)
+    channel[1, 0, 0, 0] = np.nan
+    channel[2] = 0.0
+    channel = channel.astype(np.complex64) if single else channel
+    with kernels.backend("numpy"):
+        expected = edge.call("best_beams", (channel, *others))
+    with kernels.backend(compiled):
+        found = edge.call("best_beams", (channel, *others))
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        assert np.isnan(one[1]).all()
+        np.testing.assert_allclose(one, other, rtol=1e-5 if single else 1e-9, atol=1e-6)
+
+
+def test_options_that_are_left_out_have_the_defaults_of_the_table(backend: str) -> None:
+    given = problem(3, 4, False)[:-1]
+    defaults = {name: o.default for name, o in OPERATORS["coordinate_descent"].options.items()}
+    with kernels.backend(backend):
+        left_out = edge.call("coordinate_descent", given, {"iterations": 3})
+        spelled = edge.call("coordinate_descent", given, defaults | {"iterations": 3})
+    for one, other in zip(left_out, spelled, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_no_history_is_longer_than_what_is_recorded() -> None:
+    assert len(reference._room(10**9)) == MOST_RECORDED
