@@ -62,29 +62,31 @@ static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, vo
         write_matrix(p, p->beams, L * K, out[TO_DIGITAL], f);
     }
     const mask rated = every(!met_floors) | (*e.rate >= 0);
-    const num rate = pick(rated, over_channels(p, sum), *e.rate) * p->weight_size;
+    const num rate = weigh(p, pick(rated, over_channels(p, sum), *e.rate));
     if (out[TO_AMPLITUDES])
         write_elements(p, s->trial, out[TO_AMPLITUDES]);
     write_ends(p, rate, *e.made, *e.converged, s->trace, s->traced, out);
 }
 
-/* From the shares of the best end to Psi that meets the minimum rates; the rate over all
- * channels. */
-static num leave_dual(problem *p, ascent *s, endpoint e) {
+/* From the shares of an end to Psi that meets the minimum rates, with its rate over all channels, in
+ * the lanes of `which`. */
+static void leave_dual(problem *p, ascent *s, endpoint e, mask which) {
     const idx K = p->K;
     num sum = NUM(0), fit = NUM(1);
     for (idx f = 0; f < p->F; f++) {
         num *share = e.beams.share + f * K;
+        cpx *psi = s->tried.psi + f * K * K;
         mask fits;
         whiten(p, f, e.m, p->radiated);
         floored_terms(p, &s->dual, p->gram, SETTLING, share, NULL, NULL, NULL, &fits);
-        const num rate = meet_floors(p, &s->dual, p->gram, share, e.beams.psi + f * K * K, &fits);
+        const num rate = meet_floors(p, &s->dual, p->gram, share, psi, &fits);
         const mask first_short = (fit > 0) & not(fits);
         sum = pick(first_short, NUM(0), sum);
         fit = pick(first_short, NUM(0), fit);
         sum += pick(fits & not(fit > 0), NUM(0), rate);
     }
-    return sum;
+    pick_nums(2 * p->F * K * K, which, (const num *)s->tried.psi, (num *)e.beams.psi);
+    *e.rate = pick(which, sum, *e.rate);
 }
 
 /* The candidates of a problem: nested sets of users in semi-orthogonal order, each with a start
@@ -188,7 +190,8 @@ static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) 
     if (b.prelude) {
         go_to(p, s, forced);
         s->noise = PRELUDE_NOISE(p->radiated) * p->noise;
-        if (ascend(p, s, GENERAL, every(1), b.prelude, b.tolerance, NUM(INFINITY)))
+        const num unrecorded = NUM(s->traced); /* rates at another noise */
+        if (ascend(p, s, GENERAL, every(1), b.prelude, b.tolerance, unrecorded))
             return 1;
         s->made += *forced.made;
         store_best(p, s, reached);
@@ -228,6 +231,8 @@ static int project_variables(problem *p, ascent *s, candidates *c, budget b) {
         serve(p, c, NUM(p->K - i));
         s->trace = c->traces[i];
         s->traced = least(traced, c->traced);
+        for (idx j = 0; j < s->traced; j++)
+            s->trace[j] = NUM(NAN);
         const int told = run_candidate(p, s, c, i, b);
         s->trace = whole_trace;
         s->traced = traced;
@@ -254,7 +259,7 @@ static int project_variables(problem *p, ascent *s, candidates *c, budget b) {
             *ended.made = pick(general, s->made, *ended.made);
             *ended.converged = (s->converged & general) | (*ended.converged & not(general));
             if (p->floored)
-                *ended.rate = leave_dual(p, s, ended);
+                leave_dual(p, s, ended, general);
             const mask back = *forced.rate > *ended.rate;
             const num made = *ended.made;
             pick_endpoint(p, back, forced, ended);

@@ -360,7 +360,7 @@ OPERATOR(project) {
         for (idx lane = 0; lane < LANES; lane++)
             set(&p->size, lane,
                 (real)(sqrt((double)get(power, lane)) /
-                       (p->radiated ? (double)get(p->phase_size, lane) : 1)));
+                       (p->radiated ? 1 / (double)get(inverse_size(p->phase_size), lane) : 1)));
         p->noise = NUM(1);
         for (idx k = 0; k < K; k++)
             p->weights[k] = NUM(0);

@@ -555,7 +555,7 @@ static void load_limits(problem *p, const hf_operand *limits, num size) {
         lane_starts(p, limits[0], 0, 0, power);
         lane_starts(p, limits[1], 0, 0, noise);
         const double root_power = sqrt(*(const double *)power[lane]);
-        const double waves = (double)get(p->phase_size, lane);
+        const double waves = 1 / (double)get(inverse_size(p->phase_size), lane);
         const double root_noise = sqrt(*(const double *)noise[lane]) / root_power /
                                   (double)get(size, lane) / (p->radiated ? 1 : waves);
         set(&p->noise, lane, (real)fmin(fmax(root_noise * root_noise, least), 1 / least));
@@ -641,6 +641,11 @@ static void leave_lanes(problem *p, mask which) {
         }
 }
 
+/* A rate in the caller's weights; what is under zero measures minimum rates that are not met. */
+INLINE num weigh(const problem *p, num rate) {
+    return pick(rate > 0, rate * p->weight_size, rate);
+}
+
 /* Writes how a loop ended in every lane, with the rates of its iterates. */
 static void write_ends(const problem *p, num rate, num made, mask converged, const num *trace,
                        idx traced, void *const *out) {
@@ -655,6 +660,6 @@ static void write_ends(const problem *p, num rate, num made, mask converged, con
         ((uint8_t *)out[TO_CONVERGED])[item] = (uint8_t)holds(converged, lane);
         double *history = out[TO_HISTORY];
         for (idx i = 0; history && i <= count && i < traced; i++)
-            history[item * traced + i] = get(trace[i] * p->weight_size, lane);
+            history[item * traced + i] = get(weigh(p, trace[i]), lane);
     }
 }

@@ -398,12 +398,15 @@ def climbed(
     upper: float,
     newton: bool,
 ) -> tuple[np.ndarray, Any, list[float]]:
-    """Nonmonotone projected gradient, spectral or quasi-Newton."""
+    """Nonmonotone projected gradient, spectral or quasi-Newton; ``steps`` evaluations at most.
+
+    The rates after each evaluation: a step that is not taken repeats the last.
+    """
     rate, g, psi = evaluate(m, psi)
-    rates, best = [rate], (rate, m, psi)
+    rates, kept, best, made = [rate], [rate], (rate, m, psi), 0
     pairs: list[tuple[np.ndarray, np.ndarray]] = []
     step = 0.2 / np.abs(g).max()
-    for _ in range(steps):
+    while made < steps:
         d = np.clip(m + step * g, 0.0, upper) - m
         if g @ d < 1e-9:
             break
@@ -415,14 +418,21 @@ def climbed(
         while True:
             trial = m + length * d
             rate, trial_g, trial_psi = evaluate(trial, psi)
-            if rate >= min(rates[-5:]) + 1e-4 * length * (g @ d):
+            made += 1
+            if rate >= min(kept[-5:]) + 1e-4 * length * (g @ d):
                 break
-            length /= 2.0
+            rates.append(kept[-1])
+            if made == steps:
+                return best[1], best[2], rates
+            # the top of the parabola through kept[-1], the slope there and the rate reached
+            curve = (rate - kept[-1] - length * (g @ d)) / length**2
+            length = min(max(-(g @ d) / (2.0 * curve), 0.1 * length), 0.5 * length)
         s, y = trial - m, g - trial_g
         pairs.append((s, y))
         step = min(max(s @ s / (s @ y), 1e-8), 1e4) if s @ y > 0.0 else 100.0
         m, g, psi = trial, trial_g, trial_psi
         rates.append(rate)
+        kept.append(rate)
         if rate > best[0]:
             best = rate, m, psi
     return best[1], best[2], rates
@@ -447,24 +457,26 @@ def spanning(problem: Problem, m: np.ndarray) -> np.ndarray:
     return (m + found) / 2.0
 
 
-def dimmed(m: np.ndarray, count: int) -> list[np.ndarray]:
-    """Copies of m, each element of all but the first dimmed to 1/2 at most."""
-    copies, number = [m], 1
-    for _ in range(count - 1):
-        numbers = []
-        for _ in m:
-            number = pow(7, 5) * number % (2**31 - 1)
-            numbers.append(number)
-        copies.append(m * (1.0 - np.array(numbers) / (2**31 - 1) / 2.0))
-    return copies
+def nested(problem: Problem) -> list[list[int]]:
+    """All users, all but the last in semi-orthogonal order, and so on, by Gram-Schmidt."""
+    rows = np.hstack(list(problem.channel))
+    order: list[int] = []
+    while len(order) < len(rows):
+        taken = np.linalg.qr(rows[order].T)[0] if order else np.zeros((rows.shape[1], 0))
+        left = rows.T - taken @ (taken.conj().T @ rows.T)
+        gains = problem.weights * np.linalg.norm(left, axis=0) ** 2
+        order.append(max((k for k in range(len(rows)) if k not in order), key=gains.__getitem__))
+    return [sorted(order[:count]) for count in range(len(rows), 0, -1)]
 
 
-def oracle_projection(
-    problem: Problem, radiated: bool, first: int, second: int, candidates: int, sweeps: int
-) -> Solved:
+def climb_for(
+    problem: Problem, radiated: bool, sweeps: int, stage: int, m: np.ndarray, psi: Any, steps: int,
+    noise: float = 1.0,
+) -> tuple[np.ndarray, Any, list[float]]:  # fmt: skip
+    """One stage for all users of a problem, the second from the better of two beams."""
     channels = [Channel(problem, f, radiated) for f in range(len(problem.channel))]
-    users, feeds = problem.channel.shape[1], problem.phase.shape[2]
-    upper = 10.0 if radiated else 1.0
+    for c in channels:
+        c.noise = noise * problem.noise_power
 
     def served(m: np.ndarray, _: Any) -> Evaluation:
         def total(m: np.ndarray) -> float:
@@ -481,46 +493,62 @@ def oracle_projection(
 
         return total(m), differences(total, m), psi
 
-    def climbed_general(
-        m: np.ndarray, psi: Any, steps: int, noise: float
-    ) -> tuple[np.ndarray, Any, list[float]]:
-        entry = []
-        for c, given in zip(channels, psi, strict=True):
-            c.noise = noise * problem.noise_power
-            g = c.effective(m)
-            gram = g @ np.linalg.solve(c.metric(m), g.conj().T)
-            matched = np.diag(1.0 / np.sqrt(gram.diagonal().real))
-            swept = [c.swept(m, p, 2) for p in (given, matched) if p is not None]
-            entry.append(max(swept, key=lambda p, c=c: c.rate(m, c.spread(m, p))))
-        return climbed(general, m, entry, steps, upper, radiated)
+    if stage == 0:
+        return climbed(served, m, None, steps, 10.0 if radiated else 1.0, False)
+    entry = []
+    for c, given in zip(channels, psi or [None] * len(channels), strict=True):
+        g = c.effective(m)
+        gram = g @ np.linalg.solve(c.metric(m), g.conj().T)
+        matched = np.diag(1.0 / np.sqrt(gram.diagonal().real))
+        swept = [c.swept(m, p, 2) for p in (given, matched) if p is not None]
+        entry.append(max(swept, key=lambda p, c=c: c.rate(m, c.spread(m, p))))
+    return climbed(general, m, entry, steps, 10.0 if radiated else 1.0, radiated)
 
+
+def oracle_projection(
+    problem: Problem, radiated: bool, first: int, second: int, candidates: int, sweeps: int
+) -> Solved:
+    heaviest = problem.weights.max()
+    problem = problem._replace(weights=problem.weights / heaviest)
+    users, feeds = problem.channel.shape[1], problem.phase.shape[2]
     prelude = second // 3
-    outcomes, tried = [], []
-    for start in dimmed(problem.amplitudes, candidates):
-        m, psi, forced = spanning(problem, start), [None] * len(channels), []
-        made = 0
-        if users <= feeds:
-            for c in channels:
-                c.noise = problem.noise_power
-            m, psi, forced = climbed(served, m, None, first, upper, False)
-            outcomes.append((max(forced), m, psi))
-            made = len(forced) - 1
-        m, psi, louder = climbed_general(m, psi, prelude, 1.5 if radiated else 4.0)
-        tried.append((max(louder), m, psi, forced, made + len(louder) - 1))
-    _, m, psi, forced, made = max(tried, key=lambda each: each[0])
-    m, psi, rates = climbed_general(m, psi, second - prelude, 1.0)
+    tried = []
+    for chosen in nested(problem)[:candidates]:
+        part = problem._replace(
+            channel=problem.channel[:, chosen], weights=problem.weights[chosen]
+        )
+        m, psi, forced = spanning(part, problem.amplitudes), None, []
+        outcome = (-math.inf, m, psi)
+        if len(chosen) <= feeds:
+            m, psi, forced = climb_for(part, radiated, sweeps, 0, m, None, first)
+            outcome = (max(forced), m, psi)
+        noise = 1.5 if radiated else 4.0
+        m, psi, louder = climb_for(part, radiated, sweeps, 1, m, psi, prelude, noise)
+        made = max(len(forced) - 1, 0) + len(louder) - 1
+        channels = [Channel(part, f, radiated) for f in range(len(part.channel))]
+        psi = [c.swept(m, p, sweeps) for c, p in zip(channels, psi, strict=True)]
+        reached = sum(
+            c.rate(m, c.spread(m, p)) for c, p in zip(channels, psi, strict=True)
+        )
+        tried.append((reached, chosen, part, m, psi, forced, made, outcome))
+    _, chosen, part, m, psi, forced, made, outcome = max(tried, key=lambda each: each[0])
+    m, psi, rates = climb_for(part, radiated, sweeps, 1, m, psi, second - prelude)
     history = np.full(made + len(rates), math.nan)
     history[: len(forced)] = forced
     history[made:] = rates
-    outcomes.append((max(rates), m, psi))
-    rate, m, psi = max(outcomes, key=lambda outcome: outcome[0])
+    _, m, psi = max((outcome, (max(rates), m, psi)), key=lambda each: each[0])
     m = m / max(m.max(), 1.0)
-    beams = [c.at_power(m, c.spread(m, p)) for c, p in zip(channels, psi, strict=True)]
+    channels = [Channel(part, f, radiated) for f in range(len(part.channel))]
+    beams = np.zeros((len(channels), feeds, users), complex)
+    beams[:, :, chosen] = [
+        c.at_power(m, c.spread(m, p)) for c, p in zip(channels, psi, strict=True)
+    ]
+    rate = sum(c.rate(m, v[:, chosen]) for c, v in zip(channels, beams, strict=True))
     converged = len(rates) <= second - prelude
-    return Solved(m, np.array(beams), rate, made + len(rates) - 1, converged, history)
+    return Solved(m, beams, heaviest * rate, made + len(rates) - 1, converged, heaviest * history)
 
 
-SMALL = [Shape(4, 2, 2), Shape(5, 3, 2), Shape(5, 3, 3, 2, 2), Shape(4, 2, 1, 2, 1)]
+SMALL = [Shape(4, 2, 2), Shape(5, 3, 2), Shape(7, 3, 3, 2, 2), Shape(4, 2, 1, 2, 1)]
 
 
 @conventions
@@ -547,7 +575,7 @@ def test_the_first_rate_is_water_filled_zero_forcing(
     channels = [Channel(problem, f, radiated) for f in range(shape.channels)]
     expected = sum(c.zero_forcing_rate(problem.amplitudes) for c in channels)
     assert solved.sum_rate == pytest.approx(expected, rel=1e-8)
-    assert solved.history[0] == solved.sum_rate
+    assert solved.history[0] == pytest.approx(solved.sum_rate, rel=1e-8)
     np.testing.assert_array_equal(solved.amplitudes, problem.amplitudes)
     beams = [
         c.at_power(problem.amplitudes, c.spread(problem.amplitudes, c.filled(problem.amplitudes)))
@@ -559,7 +587,9 @@ def test_the_first_rate_is_water_filled_zero_forcing(
 def oracle_alternating(
     problem: Problem, radiated: bool, step: float, inner: int, tolerance: float, iterations: int
 ) -> Solved:
-    """[B] Algorithm 1 with the gradient by differences."""
+    """[B] Algorithm 1 with the gradient by differences, of a rate whose largest weight is one."""
+    heaviest = problem.weights.max()
+    problem = problem._replace(weights=problem.weights / heaviest)
     channels = [Channel(problem, f, radiated) for f in range(len(problem.channel))]
     m = problem.amplitudes
 
@@ -583,7 +613,10 @@ def oracle_alternating(
         rate = history[made] = total(m, beams)
         best = max(best, (rate, m, beams), key=lambda found: found[0])
         converged = abs(rate - served) < tolerance
-    return Solved(best[1], np.array(best[2]), best[0], made, converged, history[: made + 1])
+    history *= heaviest
+    return Solved(
+        best[1], np.array(best[2]), heaviest * best[0], made, converged, history[: made + 1]
+    )
 
 
 @conventions
@@ -731,6 +764,7 @@ def test_nothing_to_gain_is_converged(native: str) -> None:
 
 def test_alternating_stops_by_its_tolerance(native: str) -> None:
     problem = draw(Shape(9, 3, 3), (20,))
+    problem = problem._replace(weights=problem.weights / problem.weights.max(-1, keepdims=True))
     solved = alternate(problem, False, tolerance=0.05, iterations=200)
     assert solved.converged.any()
     for i in np.flatnonzero(solved.converged):
@@ -872,7 +906,7 @@ def test_a_user_of_no_weight(native: str) -> None:
 
 
 @loops
-def test_neither_threads_nor_the_batch_change_a_bit(
+def test_threads_change_no_bit_and_the_batch_only_rounding(
     native: str, loop: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(edge, "_SLICE", 1e-9)
@@ -881,9 +915,9 @@ def test_neither_threads_nor_the_batch_change_a_bit(
     for threads in (2, 3, None):
         same_bits(RUN[loop](problem, True, threads=threads), expected)
     for i in (0, 3, 6):
-        same_bits(RUN[loop](item(problem, i), True), trimmed(item(expected, i)))
+        same_solution(RUN[loop](item(problem, i), True), trimmed(item(expected, i)), 1e-8)
     some = slice(2, 5)
-    same_bits(RUN[loop](item(problem, some), True), trimmed(item(expected, some)))
+    same_solution(RUN[loop](item(problem, some), True), trimmed(item(expected, some)), 1e-8)
 
 
 @loops

@@ -14,11 +14,14 @@ matrices Psi and X = G' G'^H.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from .operators import MOST_RECORDED
 
 LN2 = np.log(2.0)
+_EPSILON = np.finfo(np.float64).eps
 _TINY = 1e-12
 #: Gradient steps between two zero forcings where the paper's rule does not stop them sooner.
 _MOST_STEPS = 100
@@ -31,14 +34,30 @@ _HEADROOM = 10.0
 #: Share of the general stage that every candidate makes, inverse, and times the noise there, under
 #: `digital` and `radiated` power: with less to gain from nulls, users are not given up early.
 _PRELUDE, _PRELUDE_NOISE = 3, (4.0, 1.5)
+#: Shortest step of a line search.
+_SHORTEST = 1e-6
 #: Rounds of the fit to the channel from which every candidate begins.
 _FITTINGS = 3
 #: Of a user's gain, added to it: keeps apart users whose channels depend on each other.
 _ALIKE = 1e-8
-#: Least factor of a dimmed start.
-_DIMMEST = 0.5
+#: Squared residual, over its gain, of a user who is a copy of others.
+_COPY = 64.0 * np.finfo(np.float64).eps
+#: SINR of a user who is given up, before its beam ends in denormal numbers.
+_FAINT = 1e-60
 #: Least share of a user in the dual uplink, from which it can come back; sweeps until it settles.
 _LEAST, _SETTLING = 1e-6, 20
+
+
+class Limits(NamedTuple):
+    """What limits the beams; weights have a largest of one."""
+
+    power: float
+    noise_power: float
+    weights: np.ndarray
+    min_rate: np.ndarray
+    floored: bool
+    radiated: bool
+    sweeps: int
 
 
 def effective_channel(channel, amplitudes, phase):
@@ -64,8 +83,16 @@ def _rate(sinr, weights):
     return np.sum(weights * np.log1p(sinr)) / LN2
 
 
+def _unit_weights(weights):
+    """Weights with a largest of one, and that largest: a common factor changes no solution."""
+    heaviest = np.max(weights)
+    if not heaviest > 0.0:
+        heaviest = 1.0
+    return weights / heaviest, heaviest
+
+
 def _rate_adjoint(received, noise, weights):
-    """Rate, C with dR = (2/ln 2) Re tr(C^H dA), and -dR/d(noise) ln 2 (MATH section 2)."""
+    """Rate, C with dR = (2/ln 2) Re tr(C^H dA), and -dR/d(noise) ln 2 (docs/mathematics.md, "Rate")."""
     amplitude, disturbance, ratio = _links(received, noise)
     total = disturbance * (1.0 + ratio)
     scale = weights / total
@@ -184,13 +211,19 @@ def _fill(cost, power, noise_power, weights, floor):
     return received, level
 
 
-def _matched(gram):
-    """Psi of the matched beams g_k^H / ||g_k||, (K, K); a zero channel gets no beam."""
+def _matched(gram, served):
+    """Psi of the matched beams g_k^H / ||g_k|| of those served, (K, K); none for zero channels."""
     psi = np.zeros_like(gram)
     for k in range(len(gram)):
         if gram[k, k].real > 0.0:
-            psi[k, k] = 1.0 / np.sqrt(gram[k, k].real)
+            psi[k, k] = served[k] / np.sqrt(gram[k, k].real)
     return psi
+
+
+def _restricted(gram, served):
+    """X with a unit in place of every user that is not served."""
+    both = served.reshape(-1, 1) * served
+    return gram * both + np.diag(1.0 - served)
 
 
 def _spent_by(gram, psi):
@@ -210,15 +243,15 @@ def _wmmse_update(gram, psi, received, power, ratio, weights):
 
     Psi = (diag(a) X + c I)^{-1} diag(alpha w u), c = ratio sum(a), made Hermitian by
     diag(a)^{1/2} on both sides.  The noise is written as ratio * (power of V), so V
-    needs no rescaling (MATH section 3.4).
+    needs no rescaling (docs/mathematics.md, "WMMSE").
     """
     if not power > 0.0:
         return psi * power
     amplitude, disturbance, sinr_ = _links(received, ratio * power)
     total = disturbance * (1.0 + sinr_)
-    magnitude = np.abs(amplitude)
+    magnitude = np.where(sinr_ > _FAINT, np.abs(amplitude), 0.0)
     root = np.sqrt(weights * (1.0 + sinr_))
-    half = root * magnitude / total
+    half = np.where(magnitude > 0.0, root * magnitude / total, 0.0)
     ridge = ratio * np.sum(half**2)
     if not ridge > 0.0:
         return psi
@@ -238,7 +271,7 @@ def wmmse(effective_channel, power, noise_power, weights, iterations):
     if not np.isfinite(_norm2(matrix)):
         return np.full_like(adjoint, np.nan)
     gram = matrix @ adjoint
-    psi = _matched(gram)
+    psi = _matched(gram, np.ones_like(weights))
     for _ in range(iterations):
         psi = _wmmse_sweep(gram, psi, noise_power / power, weights)
     precoder = adjoint @ psi
@@ -267,12 +300,14 @@ def _whiten(channel, amplitudes, phase, radiated):
     return whitened, np.ascontiguousarray(beams)
 
 
-def _zf_terms(gram, power, noise_power, weights, min_rate):
+def _zf_terms(gram, limits, noise_power, served):
     """ZF rate with water-filled powers; Gamma, Lambda of its gradient; Psi; whether it has floors.
 
     A singular X has no such gradient and gives -inf.  Where the minimum rates do not fit the
     power, the first is -log2 of how often they exceed it: to raise it is to make them fit.
     """
+    power, weights, min_rate = limits.power, limits.weights * served, limits.min_rate
+    gram = _restricted(gram, served)
     inverse, rank = _pseudoinverse(gram, _TINY)
     if rank < len(gram):
         return -np.inf, gram, gram, gram * 0.0, False
@@ -432,38 +467,34 @@ def _restored(gram, shares, power, noise_power, weights, min_rate):
     return psi, total
 
 
-def _evaluate(
-    stage, channel, phase, amplitudes, psi, power, noise_power, weights, min_rate, radiated, sweeps
-):
+def _evaluate(stage, channel, phase, amplitudes, psi, limits, noise_power, served):
     """Rate over all F channels, its gradient in m, and the Psi that reach it (F, K, K).
 
     dR = Re sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) - m_n Phi_n [Y Lambda Y^H] Phi_n^H,
     by the envelope theorem, for zero forcing (stage 0) and general V (stage 1) alike
-    (MATH section 4).  With minimum rates, stage 1 has the shares of the dual uplink in the first
-    row of each Psi; as long as they do not fit in every channel, the rate is the sum over those
-    where they do not.
+    (docs/mathematics.md, "Variable projection").  With minimum rates, stage 1 has the shares of
+    the dual uplink in the first row of each Psi; as long as they do not fit in every channel, the
+    rate is the sum over those where they do not.
     """
     total, fit = 0.0, True
     gradient = np.zeros(channel.shape[2])
     best = np.zeros_like(psi)
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
-        whitened, beams = _whiten(channel[f], amplitudes, waves, radiated)
+        whitened, beams = _whiten(channel[f], amplitudes, waves, limits.radiated)
         adjoint = np.ascontiguousarray(whitened.conj().T)
         gram = adjoint @ whitened
         fits = True
         if stage == 0:
-            rate, gamma, lambda_, best[f], fits = _zf_terms(
-                gram, power, noise_power, weights, min_rate
-            )
-        elif np.any(min_rate > 0.0):
-            share = psi[f, 0].real.copy()
+            rate, gamma, lambda_, best[f], fits = _zf_terms(gram, limits, noise_power, served)
+        elif limits.floored:
             rate, gamma, lambda_, best[f, 0], fits = _floored_terms(
-                gram, share, power, noise_power, weights, min_rate, sweeps
-            )
+                gram, psi[f, 0].real.copy(), limits.power, noise_power, limits.weights,
+                limits.min_rate, limits.sweeps,
+            )  # fmt: skip
         else:
             rate, gamma, lambda_, best[f] = _general_terms(
-                gram, psi[f], power, noise_power, weights, sweeps
+                gram, psi[f], limits.power, noise_power, limits.weights, limits.sweeps
             )
         if fit and not fits:
             total, fit = 0.0, False
@@ -473,23 +504,13 @@ def _evaluate(
         total += rate
         dagger = np.ascontiguousarray(beams.conj().T)
         gradient += _pull_back(channel[f], waves, gamma @ dagger)
-        if radiated:
+        if limits.radiated:
             loss = _double(waves) @ (beams @ lambda_ @ dagger)
             fields = _double(waves)
             gradient -= amplitudes * np.sum(
                 loss.real * fields.real + loss.imag * fields.imag, axis=1
             )
     return total, gradient, best
-
-
-def _room(budget):
-    """A history of NaN for the rates of the iterates, as far as they are recorded."""
-    return np.full(min(budget + 1, MOST_RECORDED), np.nan)
-
-
-def _record(history, iterate, rate):
-    if iterate < len(history):
-        history[iterate] = rate
 
 
 def _clip(amplitudes, upper):
@@ -523,109 +544,109 @@ def _curved(gradient, free, moves, bends, latest, step):
     return direction
 
 
+def _room(budget):
+    """A history of NaN for the rates of the iterates, as far as they are recorded."""
+    return np.full(min(budget + 1, MOST_RECORDED), np.nan)
+
+
+def _record(history, iterate, rate):
+    if iterate < len(history):
+        history[iterate] = rate
+
+
+def _shorter(length, slope, rate, reached):
+    """The length at which the parabola through the rate, its slope and the rate reached is highest.
+
+    Within a tenth and a half of ``length``.
+    """
+    best = length * (length * slope / (2.0 * (rate + length * slope - reached)))
+    return max(0.1 * length, best if best < 0.5 * length else 0.5 * length)
+
+
 def _ascend(
-    stage,
-    channel,
-    phase,
-    amplitudes,
-    psi,
-    power,
-    noise_power,
-    weights,
-    min_rate,
-    radiated,
-    sweeps,
-    iterations,
-    tolerance,
-    history,
+    stage, channel, phase, amplitudes, psi, limits, noise_power, served, budget, tolerance, history
 ):
-    """Nonmonotone projected ascent over m (MATH section 4).
+    """Nonmonotone projected ascent over m (docs/mathematics.md, "Variable projection").
 
     Under `digital` power, where nearly all of m ends at a bound, the steps are spectral.  Under
     `radiated` power the rate does not change with the scale of m, which may grow, and the general
-    stage bends its steps by the curvature met so far.
+    stage takes quasi-Newton steps.  The budget counts evaluations, accepted or not.
 
-    Returns the best m, its Psi and rate, the iterations made, and whether it stopped by itself.
+    Returns the best m, its Psi and rate, the evaluations made, and whether it stopped by itself.
     """
-    upper = _HEADROOM if radiated else 1.0
-    bending = radiated and stage == 1
+    upper = _HEADROOM if limits.radiated else 1.0
+    quasi = limits.radiated and stage == 1
     rate, gradient, psi = _evaluate(
-        stage,
-        channel,
-        phase,
-        amplitudes,
-        psi,
-        power,
-        noise_power,
-        weights,
-        min_rate,
-        radiated,
-        sweeps,
+        stage, channel, phase, amplitudes, psi, limits, noise_power, served
     )
     best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
+    _record(history, 0, rate)
     if not np.isfinite(rate):
         return best_amplitudes, best_psi, rate, 0, False
     recent = np.full(_RECENT, np.inf)
     recent[0] = rate
-    _record(history, 0, rate)
     moves = np.zeros((_MEMORY, len(amplitudes)))
     bends = np.zeros((_MEMORY, len(amplitudes)))
     largest = np.max(np.abs(gradient))
     step = _FIRST_MOVE / largest if largest > 0.0 else 1.0
-    for i in range(iterations):
+    made, moved = 0, 0
+    while made < budget:
         direction = _clip(amplitudes + step * gradient, upper) - amplitudes
         slope = np.sum(gradient * direction)
         if not slope > tolerance:
-            return best_amplitudes, best_psi, best_rate, i, True
-        if bending and i > 0:
+            return best_amplitudes, best_psi, best_rate, made, True
+        if quasi and moved > 0:
             free = ((amplitudes > 0.0) | (gradient > 0.0)).astype(np.float64)
-            bent = _curved(gradient, free, moves, bends, (i - 1) % _MEMORY, step)
+            bent = _curved(gradient, free, moves, bends, (moved - 1) % _MEMORY, step)
             bent = _clip(amplitudes + bent, upper) - amplitudes
             if np.sum(gradient * bent) > tolerance:
                 direction, slope = bent, np.sum(gradient * bent)
-        length = 1.0
-        while True:
+        length, accepted = 1.0, False
+        while made < budget and not accepted:
             trial = amplitudes + length * direction
             trial_rate, trial_gradient, trial_psi = _evaluate(
-                stage,
-                channel,
-                phase,
-                trial,
-                psi,
-                power,
-                noise_power,
-                weights,
-                min_rate,
-                radiated,
-                sweeps,
+                stage, channel, phase, trial, psi, limits, noise_power, served
             )
-            if trial_rate >= np.min(recent) + 1e-4 * length * slope:
+            made += 1
+            worst = np.min(recent)
+            asked = worst + 1e-4 * length * slope - 4.0 * _EPSILON * worst
+            accepted = trial_rate >= asked
+            if accepted:
                 break
-            length *= 0.5
-            if length < 1e-6:
-                return best_amplitudes, best_psi, best_rate, i, True
+            _record(history, made, rate)
+            length = _shorter(length, slope, rate, trial_rate)
+            if length < _SHORTEST:
+                return best_amplitudes, best_psi, best_rate, made, True
+        if not accepted:
+            break
         move, bend = trial - amplitudes, gradient - trial_gradient
         curvature = np.sum(move * bend)
         step = 100.0
         if curvature > 0.0:
             step = min(max(np.sum(move**2) / curvature, 1e-8), 1e4)
-        moves[i % _MEMORY], bends[i % _MEMORY] = move, bend
+        moves[moved % _MEMORY], bends[moved % _MEMORY] = move, bend
+        moved += 1
         amplitudes, gradient, psi, rate = trial, trial_gradient, trial_psi, trial_rate
-        recent[(i + 1) % _RECENT] = rate
-        _record(history, i + 1, rate)
+        recent[1:] = recent[:-1].copy()
+        recent[0] = rate
+        _record(history, made, rate)
         if rate > best_rate:
             best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
-    return best_amplitudes, best_psi, best_rate, iterations, False
+    return best_amplitudes, best_psi, best_rate, made, False
 
 
-def _beams(channel, phase, amplitudes, psi, power, radiated):
-    """V = Y Psi scaled to the power in every channel, (F, L, K)."""
+def _beams(channel, phase, amplitudes, psi, limits):
+    """V = Y Psi in every channel, (F, L, K), scaled to the power that it radiates, and its rate."""
     digital = np.empty((len(channel), phase.shape[2], channel.shape[1]), np.complex128)
+    total = 0.0
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
-        whitened, beams = _whiten(channel[f], amplitudes, waves, radiated)
-        digital[f] = _scaled(beams @ psi[f], _norm2(whitened @ psi[f]), power)
-    return digital
+        beams = _whiten(channel[f], amplitudes, waves, limits.radiated)[1] @ psi[f]
+        spent = _spent(waves, amplitudes, beams, limits.radiated)
+        digital[f] = _scaled(beams, spent, limits.power)
+        received = effective_channel(channel[f], amplitudes, waves) @ digital[f]
+        total += _rate(_links(received, limits.noise_power)[2], limits.weights)
+    return digital, total
 
 
 def _spent(phase, amplitudes, digital, radiated):
@@ -660,30 +681,61 @@ def _unsolved(channel, phase, amplitudes, history):
     return np.full(len(amplitudes), np.nan), digital, np.nan, 0, False, history
 
 
-def _entry(gram, psi, power, noise_power, weights):
+def _initial_beams(gram, psi, limits, noise_power, served):
     """The start of the general stage: the better of Psi as given and matched beams.
 
     WMMSE cannot revive a beam of zero power, and keeps a weak user for long: which
     start is right depends on the SNR, and two sweeps tell (found here).
     """
     best_rate, best = -1.0, psi
-    for candidate in (psi, _matched(gram)):
-        rate, _, _, refined = _general_terms(gram, candidate, power, noise_power, weights, 2)
+    for candidate in (psi, _matched(gram, served)):
+        rate, _, _, refined = _general_terms(
+            gram, candidate, limits.power, noise_power, limits.weights, 2
+        )
         if rate > best_rate:
             best_rate, best = rate, refined
     return best
 
 
-def _metrics(channel):
-    """(H H^H)^{-1} of every channel, (F, K, K)."""
+def _channel_gram(channel):
+    """H H^H, (K, K)."""
+    return channel @ np.ascontiguousarray(channel.conj().T)
+
+
+def _metrics(channel, served):
+    """(H H^H)^{-1} of the users served in every channel, (F, K, K), zero for the others."""
     metrics = np.empty((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
     for f in range(len(channel)):
-        whole = channel[f] @ np.ascontiguousarray(channel[f].conj().T)
+        whole = _restricted(_channel_gram(channel[f]), served)
         for k in range(len(whole)):
             gain = whole[k, k].real
             whole[k, k] = gain * (1.0 + _ALIKE) if gain > 0.0 else 1.0
-        metrics[f] = np.linalg.inv(whole)
+        metrics[f] = np.linalg.inv(whole) * (served.reshape(-1, 1) * served)
     return metrics
+
+
+def _places(channel, weights):
+    """The place of every user in semi-orthogonal order; copies of others at places from K on.
+
+    The largest weighted gain after projecting out those before: pivoted Cholesky of H H^H, summed
+    over the channels.
+    """
+    gram = np.zeros((channel.shape[1], channel.shape[1]), np.complex128)
+    for f in range(len(channel)):
+        gram += _channel_gram(channel[f])
+    gain = np.diag(gram).real.copy()
+    place = np.full(len(gain), -1)
+    for turn in range(len(gain)):
+        left = np.where(place < 0, np.maximum(np.diag(gram).real, 0.0) * weights, -1.0)
+        first = np.argmax(left)
+        pivot = gram[first, first].real
+        if not pivot > _COPY * gain[first]:
+            place[first] = len(gain) + turn
+            continue
+        place[first] = turn
+        row = gram[first].copy()
+        gram -= row.conj().reshape(-1, 1) * row / pivot
+    return place
 
 
 def _fitted(channel, phase, amplitudes, metrics):
@@ -715,31 +767,54 @@ def _fitted(channel, phase, amplitudes, metrics):
     return 0.5 * amplitudes + 0.5 * found
 
 
-def _dimmed(amplitudes, random):
-    """m times a factor in [_DIMMEST, 1] for each element, by the Lehmer generator of 31 bits."""
-    dimmed = amplitudes.copy()
-    for n in range(len(dimmed)):
-        random = random * 16807 % 2147483647
-        dimmed[n] *= 1.0 - (1.0 - _DIMMEST) / 2147483647.0 * random
-    return dimmed, random
-
-
 def _general_stage(
-    channel, phase, amplitudes, psi, power, noise_power, weights, min_rate, radiated, sweeps,
-    iterations, tolerance, history,
-):  # fmt: skip
+    channel, phase, amplitudes, psi, limits, noise_power, served, budget, tolerance, history
+):
     """`_ascend` with general V, entered from what is the better start of its beams."""
-    gram = _grams(channel, phase, amplitudes, radiated)
-    entry = np.zeros_like(psi)
+    gram = _grams(channel, phase, amplitudes, limits.radiated)
+    start = np.zeros_like(psi)
     for f in range(len(channel)):
-        if np.any(min_rate > 0.0):
-            entry[f, 0] = _settled(gram[f], power, noise_power, weights, min_rate)
+        if limits.floored:
+            start[f, 0] = _settled(
+                gram[f], limits.power, noise_power, limits.weights, limits.min_rate
+            )
         else:
-            entry[f] = _entry(gram[f], psi[f], power, noise_power, weights)
+            start[f] = _initial_beams(gram[f], psi[f], limits, noise_power, served)
     return _ascend(
-        1, channel, phase, amplitudes, entry, power, noise_power, weights, min_rate, radiated,
-        sweeps, iterations, tolerance, history,
+        1, channel, phase, amplitudes, start, limits, noise_power, served, budget, tolerance,
+        history,
     )  # fmt: skip
+
+
+def _candidate(channel, phase, start, limits, served, zf_iterations, prelude, tolerance):
+    """A candidate: the fit, the zero-forcing stage and its share of the general one.
+
+    Returns m, Psi, rate and evaluations where each of the two stages ended, whether the last
+    stopped by itself, and the rates of the first.  The share is made at a higher noise; its rate is
+    that at the problem's.
+    """
+    history = _room(zf_iterations)
+    m, psi = start, np.zeros((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
+    if zf_iterations > 0:
+        m = _fitted(channel, phase, start, _metrics(channel, served))
+    rate, made, converged = -np.inf, 0, False
+    if np.sum(served) <= phase.shape[2]:
+        m, forced, rate, made, converged = _ascend(
+            0, channel, phase, m, psi, limits, limits.noise_power, served, zf_iterations, tolerance,
+            history,
+        )  # fmt: skip
+        if rate > -np.inf:
+            psi = forced
+    if prelude == 0:
+        return m, psi, rate, m, psi, rate, made, converged, history
+    louder = _PRELUDE_NOISE[int(limits.radiated)] * limits.noise_power
+    later, swept, _, more, converged = _general_stage(
+        channel, phase, m, psi, limits, louder, served, prelude, tolerance, _room(0)
+    )
+    reached, _, swept = _evaluate(
+        1, channel, phase, later, swept, limits, limits.noise_power, served
+    )
+    return m, psi, rate, later, swept, reached, made + more, converged, history
 
 
 def variable_projection(
@@ -758,67 +833,70 @@ def variable_projection(
     sweeps,
     tolerance,
 ):
-    """ZF variable projection, then general variable projection, from a start m (MATH section 4).
+    """ZF variable projection, then general variable projection, from a start m.
 
-    The start and dimmed copies of it are ``candidates``: each is fitted to the channel, makes the
-    ZF stage and a third of the general one at a higher noise, and the one with the highest rate
-    there goes on alone (found here: a third tells nearly as well as the whole).  Without ZF
-    iterations the start is kept to; that and minimum rates leave one candidate and no such noise.
+    The sum rate's best amplitudes often leave users out, and an ascent that begins with all of
+    them seldom finds that.  So the candidates serve nested sets of users: all, all but the last in
+    semi-orthogonal order, and so on.  Each is fitted to its channels, makes the ZF stage and a
+    third of the general one at a higher noise; the ``finalists`` with the highest rates then make
+    the rest (docs/mathematics.md, "Starts").  Copies of other users are never served.  Without ZF
+    iterations the start is kept to; that and minimum rates leave one candidate and no such noise,
+    and minimum rates serve everybody.
 
-    Returns m, V (F, L, K), the rate, iterations made, whether the last stage stopped by
-    itself, and the rates of the iterates (NaN where none).  Beams meet the minimum rates; where
-    none were found that do, the rate is log2 of the worst SINR over what it should be, summed
-    over the channels that fall short, and the beams balance the two.
+    Returns m, V (F, L, K), the rate, evaluations made, whether the last stage stopped by itself,
+    and the rates after each evaluation (NaN at the higher noise).  Beams meet the minimum rates;
+    where none were found that do, the rate is log2 of the worst SINR over what it should be,
+    summed over the channels that fall short, and the beams balance the two.
     """
     history = _room(zf_iterations + iterations)
     if not _finite(channel, phase, amplitudes):
         return _unsolved(channel, phase, amplitudes, history)
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
     start = amplitudes.astype(np.float64)
-    floored = np.any(min_rate > 0.0)
+    unit, heaviest = _unit_weights(weights)
+    floored = bool(np.any(min_rate > 0.0))
+    limits = Limits(power, noise_power, unit, min_rate, floored, radiated, sweeps)
+    users = channel.shape[1]
+    places = np.zeros(users, np.int64) if floored else _places(wide, unit)
     prelude = 0 if floored or zf_iterations == 0 else iterations // _PRELUDE
-    louder = _PRELUDE_NOISE[int(radiated)] * noise_power
-    metrics = _metrics(wide)
-    rate, forced_rate, made, random, converged = -np.inf, -np.inf, 0, 1, False
-    best, psi = start, np.zeros((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
-    forced, forced_psi = best, psi
-    for candidate in range(max(candidates, 1) if prelude > 0 else 1):
-        tried, rates = start, _room(zf_iterations)
-        if candidate > 0:
-            tried, random = _dimmed(start, random)
-        if zf_iterations > 0:
-            tried = _fitted(wide, waves, tried, metrics)
-        tried_psi, tried_rate, steps = np.zeros_like(psi), -np.inf, 0
-        if channel.shape[1] <= phase.shape[2]:
-            tried, tried_psi, tried_rate, steps, converged = _ascend(
-                0, wide, waves, tried, tried_psi, power, noise_power, weights, min_rate, radiated,
-                sweeps, zf_iterations, tolerance, rates,
-            )  # fmt: skip
-        zero_forced = tried, tried_psi, tried_rate
-        if prelude > 0:
-            tried, tried_psi, tried_rate, more, converged = _general_stage(
-                wide, waves, tried, tried_psi, power, louder, weights, min_rate, radiated, sweeps,
-                prelude, tolerance, np.empty(prelude + 1),
+    count = min(candidates, users) if prelude > 0 else 1
+    ends = [
+        _candidate(
+            wide, waves, start, limits, (places < users - c).astype(np.float64), zf_iterations,
+            prelude, tolerance,
+        )
+        for c in range(count)
+    ]  # fmt: skip
+    rates = np.array([end[5] for end in ends])
+    best, best_psi, best_rate, made, converged = start, ends[0][1], -np.inf, 0, False
+    for turn in range(min(finalists, count)):
+        c = 0
+        for other in range(1, count):
+            if rates[other] > rates[c] or np.isnan(rates[c]):
+                c = other
+        rates[c] = -np.inf
+        forced, forced_psi, forced_rate, m, psi, rate, steps, stopped, forced_history = ends[c]
+        history[:] = np.nan
+        history[: min(len(forced_history), len(history))] = forced_history[: len(history)]
+        if iterations > 0 or forced_rate == -np.inf:
+            m, psi, rate, more, stopped = _general_stage(
+                wide, waves, m, psi, limits, noise_power, (places < users - c).astype(np.float64),
+                iterations - prelude, tolerance, history[steps:],
             )  # fmt: skip
             steps += more
-        if candidate == 0 or tried_rate > rate:
-            best, psi, rate, made = tried, tried_psi, tried_rate, steps
-            forced, forced_psi, forced_rate = zero_forced
-            history[: len(rates)] = rates
-    if iterations > 0 or forced_rate == -np.inf:
-        best, psi, rate, more, converged = _general_stage(
-            wide, waves, best, psi, power, noise_power, weights, min_rate, radiated, sweeps,
-            iterations - prelude, tolerance, history[made:],
-        )  # fmt: skip
-        made += more
-        if floored:
-            gram = _grams(wide, waves, best, radiated)
-            psi, rate = _restored(gram, psi, power, noise_power, weights, min_rate)
-        if forced_rate > rate:
-            best, psi, rate = forced, forced_psi, forced_rate
+            if floored:
+                gram = _grams(wide, waves, m, radiated)
+                psi, rate = _restored(gram, psi, power, noise_power, unit, min_rate)
+            if forced_rate > rate:
+                m, psi, rate = forced, forced_psi, forced_rate
+        if turn == 0 or rate > best_rate:
+            best, best_psi, best_rate, made, converged = m, psi, rate, steps, stopped
     best = best / max(np.max(best), 1.0)
-    digital = _beams(wide, waves, best, psi, power, radiated)
-    return best, digital, rate, made, converged, history
+    digital, rate = _beams(wide, waves, best, best_psi, limits)
+    if floored and best_rate < 0.0:
+        rate = best_rate
+    history = np.where(history > 0.0, heaviest * history, history)
+    return best, digital, heaviest * rate if rate > 0.0 else rate, made, converged, history
 
 
 def best_beams(
@@ -826,40 +904,28 @@ def best_beams(
 ):
     """Beams at given amplitudes, (F, L, K), and their rate.
 
-    Zero forcing with water-filled powers or, if ``general``, the better of that and of `sweeps`
+    Zero forcing with water-filled powers or, if ``general``, the better of that and of ``sweeps``
     WMMSE sweeps; these too where there is no zero forcing.  Minimum rates as in
     `variable_projection`.
     """
-    if not _finite(channel, phase, amplitudes):
-        return _unsolved(channel, phase, amplitudes, _room(0))[1], np.nan
-    wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
-    m = amplitudes.astype(np.float64)
-    none = np.zeros((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
-    rate, psi = -np.inf, none
-    if channel.shape[1] <= phase.shape[2]:
-        rate, _, psi = _evaluate(
-            0, wide, waves, m, none, power, noise_power, weights, min_rate, radiated, sweeps
-        )
-    if general or rate == -np.inf:
-        start = psi if np.isfinite(rate) else none
-        _, swept, swept_rate, _, _ = _general_stage(
-            wide, waves, m, start, power, noise_power, weights, min_rate, radiated, sweeps, 0, 0.0,
-            _room(0),
-        )  # fmt: skip
-        if np.any(min_rate > 0.0):
-            gram = _grams(wide, waves, m, radiated)
-            swept, swept_rate = _restored(gram, swept, power, noise_power, weights, min_rate)
-        if not rate > swept_rate:
-            rate, psi = swept_rate, swept
-    return _beams(wide, waves, m, psi, power, radiated), rate
+    _, digital, rate, _, _, _ = variable_projection(
+        channel, amplitudes, phase, power, noise_power, weights, min_rate, radiated, 0,
+        int(general), 1, 1, sweeps, np.inf,
+    )  # fmt: skip
+    return digital, rate
 
 
 def _zf_beams(channel, phase, amplitudes, power, radiated):
     """Equal-SINR zero forcing in every channel, (F, L, K)."""
     psi = _grams(channel, phase, amplitudes, radiated)
+    digital = np.empty((len(channel), phase.shape[2], channel.shape[1]), np.complex128)
     for f in range(len(psi)):
-        psi[f] = _pseudoinverse(psi[f], _TINY)[0]
-    return _beams(channel, phase, amplitudes, psi, power, radiated)
+        waves = phase[min(f, len(phase) - 1)]
+        beams = _whiten(channel[f], amplitudes, waves, radiated)[1]
+        digital[f] = beams @ _pseudoinverse(psi[f], _TINY)[0]
+        spent = _spent(waves, amplitudes, digital[f], radiated)
+        digital[f] = _scaled(digital[f], spent, power)
+    return digital
 
 
 def _fixed_beams(channel, phase, amplitudes, digital, power, noise_power, weights, radiated):
@@ -938,11 +1004,12 @@ def alternating(
     history = _room(iterations)
     if not _finite(channel, phase, amplitudes):
         return _unsolved(channel, phase, amplitudes, history)
+    unit, heaviest = _unit_weights(weights)
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
     current = amplitudes.astype(np.float64)
     digital = _zf_beams(wide, waves, current, power, radiated)
     rate, gradient = _fixed_beams(
-        wide, waves, current, digital, power, noise_power, weights, radiated
+        wide, waves, current, digital, power, noise_power, unit, radiated
     )
     history[0] = rate
     best, best_digital, best_rate = current, digital, rate
@@ -959,7 +1026,7 @@ def alternating(
                     digital,
                     power,
                     noise_power,
-                    weights,
+                    unit,
                     radiated,
                     rate,
                     gradient,
@@ -973,26 +1040,26 @@ def alternating(
                 break
             if not backtracking:
                 rate, gradient = _fixed_beams(
-                    wide, waves, current, digital, power, noise_power, weights, radiated
+                    wide, waves, current, digital, power, noise_power, unit, radiated
                 )
             if inner == 0 and (abs(rate - previous) < tolerance or steps == _MOST_STEPS):
                 break
         digital = _zf_beams(wide, waves, current, power, radiated)
         rate, gradient = _fixed_beams(
-            wide, waves, current, digital, power, noise_power, weights, radiated
+            wide, waves, current, digital, power, noise_power, unit, radiated
         )
         _record(history, made, rate)
         if rate > best_rate:
             best, best_digital, best_rate = current, digital, rate
         converged = abs(rate - served) < tolerance
-    return best, best_digital, best_rate, made, converged, history
+    return best, best_digital, heaviest * best_rate, made, converged, heaviest * history
 
 
 def _quadratic(received, noise, weights):
     """a and c of the quadratic sum_k a_k (D_k + |A_kk|^2) - 2 Re sum_k c_k A_kk to minimise.
 
     a = alpha w |u|^2 and c = alpha w conj(u) of WMMSE are a = alpha |y|^2 and
-    c = alpha (1 + SINR)^{1/2} conj(y) of fractional programming (MATH sections 3.4, 3.5).
+    c = alpha (1 + SINR)^{1/2} conj(y) of fractional programming (docs/mathematics.md, "Coordinate descent").
     """
     amplitude, disturbance, ratio = _links(received, noise)
     total = disturbance * (1.0 + ratio)
@@ -1052,6 +1119,9 @@ def coordinate_descent(
         return _unsolved(channel, phase, amplitudes, history)
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
     current = amplitudes.astype(np.float64)
+    unit, heaviest = _unit_weights(weights)
+    everybody = np.ones_like(unit)
+    limits = Limits(power, noise_power, unit, 0.0 * unit, False, radiated, 0)
     ratio = noise_power / power
     psi = _grams(wide, waves, current, radiated)
     received, spent = np.zeros_like(psi), np.zeros(len(psi))
@@ -1060,7 +1130,7 @@ def coordinate_descent(
     fields = np.zeros((len(psi), len(current), channel.shape[1]), np.complex128)
     for f in range(len(psi)):
         gram = psi[f].copy()
-        psi[f] = _matched(gram)
+        psi[f] = _matched(gram, everybody)
         received[f], spent[f] = _spent_by(gram, psi[f])
     best, best_psi, best_rate = current.copy(), psi.copy(), -np.inf
     made, converged, previous = 0, False, 0.0
@@ -1071,17 +1141,15 @@ def coordinate_descent(
             whitened, beams = _whiten(wide[f], current, wave, radiated)
             gram = np.ascontiguousarray(whitened.conj().T) @ whitened
             if zero_forced:
-                zf_rate, _, _, psi[f], _ = _zf_terms(
-                    gram, power, noise_power, weights, 0.0 * weights
-                )
+                zf_rate, _, _, psi[f], _ = _zf_terms(gram, limits, noise_power, everybody)
                 if zf_rate == -np.inf:
                     psi[f] = _pseudoinverse(gram, _TINY)[0]
             else:
-                psi[f] = _wmmse_update(gram, psi[f], received[f], spent[f], ratio, weights)
+                psi[f] = _wmmse_update(gram, psi[f], received[f], spent[f], ratio, unit)
             received[f], spent[f] = _spent_by(gram, psi[f])
             fields[f] = wave @ (beams @ psi[f])
             if spent[f] > 0.0:
-                rate += _rate(_links(received[f], ratio * spent[f])[2], weights)
+                rate += _rate(_links(received[f], ratio * spent[f])[2], unit)
         _record(history, i, rate)
         made = i
         if rate > best_rate:
@@ -1093,15 +1161,15 @@ def coordinate_descent(
         for f in range(len(psi)):
             if spent[f] > 0.0:
                 noise = ratio * spent[f]
-                curvature[f], target[f] = _quadratic(received[f], noise, weights)
+                curvature[f], target[f] = _quadratic(received[f], noise, unit)
                 ridge[f] = ratio * np.sum(curvature[f]) if radiated else 0.0
         _descend(wide, fields, current, received, curvature, target, ridge)
         if radiated:
             for f in range(len(psi)):
                 size = fields[f].real ** 2 + fields[f].imag ** 2
                 spent[f] = np.sum(current**2 * np.sum(size, axis=1))
-    digital = _beams(wide, waves, best, best_psi, power, radiated)
-    return best, digital, best_rate, made, converged, history
+    digital, rate = _beams(wide, waves, best, best_psi, limits)
+    return best, digital, heaviest * rate, made, converged, heaviest * history
 
 
 def wmmse_gradient(
@@ -1109,7 +1177,7 @@ def wmmse_gradient(
 ):
     """Rate after some WMMSE sweeps from V, the beams, and the rate's gradient in m at them.
 
-    At the best V that is the gradient of the best rate at m (envelope theorem, MATH section 4).
+    At the best V that is the gradient of the best rate at m (envelope theorem, docs/mathematics.md, "Variable projection").
     Beams that reach nobody stay as they are, scaled to the power.
     """
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
