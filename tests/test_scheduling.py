@@ -328,9 +328,10 @@ def test_a_wider_search_is_never_worse(method: str, constraint: str, accept: str
         schedule(channel, search=search, **options).sum_rate
         for search in ("greedy", "local", "exhaustive")
     )
-    assert (local >= greedy).all()
-    assert (exhaustive >= local).all()
-    assert (exhaustive > greedy).any()
+    rounding = 1e-12 * greedy  # the searches rate their subsets in batches of other sizes
+    assert (local >= greedy - rounding).all()
+    assert (exhaustive >= local - rounding).all()
+    assert (exhaustive > greedy + rounding).any()
 
 
 def test_accepting_by_rate_pays_on_the_mean() -> None:
