@@ -143,8 +143,11 @@ static void order_candidates(problem *p, candidates *c) {
         c->place[k] = NUM(0);
 }
 
-/* Serves the first `count` users. */
-static void serve(problem *p, const candidates *c, num count) {
+/* Serves the users of a candidate: all, then one less each, from twice the feeds where there are
+ * more. */
+static void serve(problem *p, const candidates *c, num candidate) {
+    const num all_users = NUM(p->K), most_users = NUM(least(p->K, 2 * p->L + 1));
+    const num count = pick(candidate > 0, most_users, all_users) - candidate;
     for (idx k = 0; k < p->K; k++)
         p->served[k] = pick(c->place[k] < count, NUM(1), NUM(0));
 }
@@ -220,7 +223,7 @@ static void choose_candidate(problem *p, ascent *s, candidates *c, idx count) {
         pick_nums(least(s->traced, c->traced), here, c->traces[i], s->trace);
         *c->reached[i].rate = pick(here, NUM(-INFINITY), *c->reached[i].rate);
     }
-    serve(p, c, (real)p->K - which);
+    serve(p, c, which);
 }
 
 static int project_variables(problem *p, ascent *s, candidates *c, budget b) {
@@ -228,7 +231,7 @@ static int project_variables(problem *p, ascent *s, candidates *c, budget b) {
     num *const whole_trace = s->trace;
     const idx traced = s->traced;
     for (idx i = 0; i < count; i++) {
-        serve(p, c, NUM(p->K - i));
+        serve(p, c, NUM(i));
         s->trace = c->traces[i];
         s->traced = least(traced, c->traced);
         for (idx j = 0; j < s->traced; j++)
@@ -284,7 +287,8 @@ OPERATOR(variable_projection) {
     p->sweeps = (idx)options[5];
     p->min_rate = in[MIN_RATE];
     p->marks = marks;
-    const idx most_candidates = b.zf_iterations ? least(b.candidates, p->K) : 1;
+    const idx all_candidates = least(p->K, 2 * p->L + 1);
+    const idx most_candidates = b.zf_iterations ? least(b.candidates, all_candidates) : 1;
     s.traced = shape->recorded;
     c.traced = least(shape->recorded, b.zf_iterations + 1);
     for (int pass = 0; pass < 2; pass++) {

@@ -306,7 +306,7 @@ def test_weights_are_one_by_default(native: str, loop: str) -> None:
 
 
 class Channel:
-    """One channel of a problem at given amplitudes, beams in the L x L form of MATH 3.4."""
+    """One channel of a problem at given amplitudes, beams in the L x L form."""
 
     def __init__(self, problem: Problem, f: int, radiated: bool) -> None:
         self.h = problem.channel[f]
@@ -514,9 +514,7 @@ def oracle_projection(
     prelude = second // 3
     tried = []
     for chosen in nested(problem)[:candidates]:
-        part = problem._replace(
-            channel=problem.channel[:, chosen], weights=problem.weights[chosen]
-        )
+        part = problem._replace(channel=problem.channel[:, chosen], weights=problem.weights[chosen])
         m, psi, forced = spanning(part, problem.amplitudes), None, []
         outcome = (-math.inf, m, psi)
         if len(chosen) <= feeds:
@@ -527,9 +525,7 @@ def oracle_projection(
         made = max(len(forced) - 1, 0) + len(louder) - 1
         channels = [Channel(part, f, radiated) for f in range(len(part.channel))]
         psi = [c.swept(m, p, sweeps) for c, p in zip(channels, psi, strict=True)]
-        reached = sum(
-            c.rate(m, c.spread(m, p)) for c, p in zip(channels, psi, strict=True)
-        )
+        reached = sum(c.rate(m, c.spread(m, p)) for c, p in zip(channels, psi, strict=True))
         tried.append((reached, chosen, part, m, psi, forced, made, outcome))
     _, chosen, part, m, psi, forced, made, outcome = max(tried, key=lambda each: each[0])
     m, psi, rates = climb_for(part, radiated, sweeps, 1, m, psi, second - prelude)
@@ -942,7 +938,7 @@ def test_a_batch_of_nothing(native: str, loop: str) -> None:
 @any_users
 @conventions
 def test_wmmse_descent_never_falls(shape: Shape, radiated: bool) -> None:
-    """Both half steps of WMMSE-HBF raise the weighted rate (MATH section 3.4)."""
+    """Both half steps of WMMSE-HBF raise the weighted rate (docs/mathematics.md)."""
     solved = descend(draw(shape, (3,)), radiated, iterations=40, tolerance=0.0)
     assert (np.diff(solved.history, axis=-1) >= -1e-9).all()
     if shape.elements > 1:

@@ -456,7 +456,8 @@ def rates(part):
 workers = int(sys.argv[1])
 with joblib.parallel_config("loky", n_jobs=workers, inner_max_num_threads=int(sys.argv[2])):
     parts = joblib.Parallel()(joblib.delayed(rates)(part) for part in np.split(channel, 4))
-np.testing.assert_allclose(np.concatenate([rate for rate, _ in parts]), rates(channel)[0], rtol=1e-6)
+found = np.concatenate([rate for rate, _ in parts])
+np.testing.assert_allclose(found, rates(channel)[0], rtol=1e-6)
 print({threads for _, threads in parts})
 """
 

@@ -289,7 +289,9 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
     for position, (argument, core) in enumerate(op.inputs.items()):
         own = tuple(sizes[letter] for letter in core)
         if given[argument] == "absent":
-            defaults.append((position, _constant((1, *own), ARGUMENTS[argument].default)))
+            default = ARGUMENTS[argument].default
+            assert default is not None
+            defaults.append((position, _constant((1, *own), default)))
         elif argument in arrays:
             shape, dtype = arrays[argument]
             target = dtypes[ARGUMENTS[argument].kind]

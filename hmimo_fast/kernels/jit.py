@@ -258,7 +258,7 @@ def _native(place: int, op: Operator) -> Any:
         body += [f"in_{name} = ready({name}, {dtypes[ARGUMENTS[name].kind]})"]
     if "G" in known:
         body += _unless("G == 1 or G == F", "phase", "G = 1 or F")
-    if op.at_most:
+    if op.at_most and carrier:
         body += _unless(" <= ".join(op.at_most), carrier, " <= ".join(op.at_most))
     for option in op.options.values():
         if option.type is int:

@@ -92,7 +92,7 @@ def _unit_weights(weights):
 
 
 def _rate_adjoint(received, noise, weights):
-    """Rate, C with dR = (2/ln 2) Re tr(C^H dA), and -dR/d(noise) ln 2 (docs/mathematics.md, "Rate")."""
+    """Rate, C with dR = (2/ln 2) Re tr(C^H dA), and -dR/d(noise) ln 2."""
     amplitude, disturbance, ratio = _links(received, noise)
     total = disturbance * (1.0 + ratio)
     scale = weights / total
@@ -472,7 +472,7 @@ def _evaluate(stage, channel, phase, amplitudes, psi, limits, noise_power, serve
 
     dR = Re sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) - m_n Phi_n [Y Lambda Y^H] Phi_n^H,
     by the envelope theorem, for zero forcing (stage 0) and general V (stage 1) alike
-    (docs/mathematics.md, "Variable projection").  With minimum rates, stage 1 has the shares of
+    (docs/mathematics.md).  With minimum rates, stage 1 has the shares of
     the dual uplink in the first row of each Psi; as long as they do not fit in every channel, the
     rate is the sum over those where they do not.
     """
@@ -566,7 +566,7 @@ def _shorter(length, slope, rate, reached):
 def _ascend(
     stage, channel, phase, amplitudes, psi, limits, noise_power, served, budget, tolerance, history
 ):
-    """Nonmonotone projected ascent over m (docs/mathematics.md, "Variable projection").
+    """Nonmonotone projected ascent over m (docs/mathematics.md).
 
     Under `digital` power, where nearly all of m ends at a bound, the steps are spectral.  Under
     `radiated` power the rate does not change with the scale of m, which may grow, and the general
@@ -837,11 +837,11 @@ def variable_projection(
 
     The sum rate's best amplitudes often leave users out, and an ascent that begins with all of
     them seldom finds that.  So the candidates serve nested sets of users: all, all but the last in
-    semi-orthogonal order, and so on.  Each is fitted to its channels, makes the ZF stage and a
-    third of the general one at a higher noise; the ``finalists`` with the highest rates then make
-    the rest (docs/mathematics.md, "Starts").  Copies of other users are never served.  Without ZF
-    iterations the start is kept to; that and minimum rates leave one candidate and no such noise,
-    and minimum rates serve everybody.
+    semi-orthogonal order, and so on, from twice the feeds where there are more.  Each is fitted to
+    its channels, makes the ZF stage and a third of the general one at a higher noise; the
+    ``finalists`` with the highest rates then make the rest (docs/mathematics.md, "Starts").  Copies
+    of other users are never served.  Without ZF iterations the start is kept to; that and minimum
+    rates leave one candidate and no such noise, and minimum rates serve everybody.
 
     Returns m, V (F, L, K), the rate, evaluations made, whether the last stage stopped by itself,
     and the rates after each evaluation (NaN at the higher noise).  Beams meet the minimum rates;
@@ -857,12 +857,14 @@ def variable_projection(
     floored = bool(np.any(min_rate > 0.0))
     limits = Limits(power, noise_power, unit, min_rate, floored, radiated, sweeps)
     users = channel.shape[1]
+    most = min(users, 2 * phase.shape[2] + 1)  # of the candidates: one for all, then one user less
+    counts = [users] + [most - c for c in range(1, most)]
     places = np.zeros(users, np.int64) if floored else _places(wide, unit)
     prelude = 0 if floored or zf_iterations == 0 else iterations // _PRELUDE
-    count = min(candidates, users) if prelude > 0 else 1
+    count = min(candidates, most) if prelude > 0 else 1
     ends = [
         _candidate(
-            wide, waves, start, limits, (places < users - c).astype(np.float64), zf_iterations,
+            wide, waves, start, limits, (places < counts[c]).astype(np.float64), zf_iterations,
             prelude, tolerance,
         )
         for c in range(count)
@@ -880,7 +882,7 @@ def variable_projection(
         history[: min(len(forced_history), len(history))] = forced_history[: len(history)]
         if iterations > 0 or forced_rate == -np.inf:
             m, psi, rate, more, stopped = _general_stage(
-                wide, waves, m, psi, limits, noise_power, (places < users - c).astype(np.float64),
+                wide, waves, m, psi, limits, noise_power, (places < counts[c]).astype(np.float64),
                 iterations - prelude, tolerance, history[steps:],
             )  # fmt: skip
             steps += more
@@ -1008,9 +1010,7 @@ def alternating(
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
     current = amplitudes.astype(np.float64)
     digital = _zf_beams(wide, waves, current, power, radiated)
-    rate, gradient = _fixed_beams(
-        wide, waves, current, digital, power, noise_power, unit, radiated
-    )
+    rate, gradient = _fixed_beams(wide, waves, current, digital, power, noise_power, unit, radiated)
     history[0] = rate
     best, best_digital, best_rate = current, digital, rate
     made, converged = 0, False
@@ -1059,7 +1059,7 @@ def _quadratic(received, noise, weights):
     """a and c of the quadratic sum_k a_k (D_k + |A_kk|^2) - 2 Re sum_k c_k A_kk to minimise.
 
     a = alpha w |u|^2 and c = alpha w conj(u) of WMMSE are a = alpha |y|^2 and
-    c = alpha (1 + SINR)^{1/2} conj(y) of fractional programming (docs/mathematics.md, "Coordinate descent").
+    c = alpha (1 + SINR)^{1/2} conj(y) of fractional programming (docs/mathematics.md).
     """
     amplitude, disturbance, ratio = _links(received, noise)
     total = disturbance * (1.0 + ratio)
@@ -1177,7 +1177,7 @@ def wmmse_gradient(
 ):
     """Rate after some WMMSE sweeps from V, the beams, and the rate's gradient in m at them.
 
-    At the best V that is the gradient of the best rate at m (envelope theorem, docs/mathematics.md, "Variable projection").
+    At the best V that is the gradient of the best rate at m (envelope theorem).
     Beams that reach nobody stay as they are, scaled to the power.
     """
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)

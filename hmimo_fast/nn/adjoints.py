@@ -57,7 +57,7 @@ def sum_rate_gradient(
     outputs: Sequence[Tensor],
     gradients: Sequence[Any],
 ) -> Gradients:
-    """R alone: the kernel has dR/dm and dR/dV, the others follow from dR/dA (MATH section 2)."""
+    """R alone: the kernel has dR/dm and dR/dV, the others follow from dR/dA."""
     d_rate, *second = gradients
     if not torch.compiler.is_compiling() and any(gradient is not None for gradient in second):
         raise NotImplementedError("sum_rate: second derivatives are not implemented")

@@ -75,7 +75,7 @@ def total(values: Tensor, weights: Tensor | None) -> Tensor:
 
 
 def rate_adjoint(received: Tensor, noise: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-    """dR/dA, (..., K, K), and dR/dnoise, (...), of A = G V (MATH section 2)."""
+    """dR/dA, (..., K, K), and dR/dnoise, (...), of A = G V (docs/mathematics.md)."""
     disturbance, sinr = links(received, noise)
     scale = 1.0 / (disturbance * (1.0 + sinr))
     if weights is not None:
@@ -174,7 +174,7 @@ def wmmse_sweep(
     weights: Tensor | None,
     gram: Tensor | None,
 ) -> Tensor:
-    """One WMMSE update of V, at the power in the norm of B, (..., L, K) (MATH section 3.4).
+    """One WMMSE update of V, at the power in the norm of B, (..., L, K) (docs/mathematics.md).
 
     V = Y Psi, Y = B^-1 G^H, Psi = (diag(a) G Y + c I)^-1 diag(t), c = (sigma^2 / P) sum(a), with
     a_k = alpha_k abs(A_kk)^2 / (D_k T_k) and t_k = alpha_k A_kk / D_k.
@@ -215,7 +215,7 @@ def wmmse_gradient(
     radiated: bool,
     sweeps: int,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Rate after some sweeps from V, the beams, and dR/dm, (..., N), at them (MATH section 4).
+    """Rate after some sweeps from V, the beams, and dR/dm, (..., N), at them (docs/mathematics.md).
 
     Under radiated power V shrinks as m grows; by the chain rule over the scaling that costs
     Re <dR/dV, V> m_n norm(Phi_n V)^2 / P.

@@ -117,8 +117,8 @@ def solve(
         (NaN rate, ``feasible`` and ``converged`` False).
     **options
         Of the method: ``iterations`` and ``tolerance`` (all but random and mbdnn),
-        ``zf_iterations``, ``candidates``, ``sweeps`` (joint), ``step``, ``backtracking``, ``inner``
-        (alternating), ``polish``, ``model`` (mbdnn).
+        ``zf_iterations``, ``candidates``, ``finalists``, ``sweeps`` (joint), ``step``,
+        ``backtracking``, ``inner`` (alternating), ``polish``, ``model`` (mbdnn).
 
     Returns
     -------
@@ -164,11 +164,10 @@ def solve(
     best = attempt(problem, method, first, options, states)
     fair = None if min_rate is None else _fair(problem, best, first, options, states)
     lowest = 0.0 if random_first else _DIMMEST
-    again = replace(problem, again=True)
     for done in range(1, starts + 1):
         if done > 1:
             start = _random_start(problem, seed, done - 1, lowest)
-            best = _better(best, attempt(again, method, start, options, states))
+            best = _better(best, attempt(problem, method, start, options, states))
         solution = best if fair is None else _with_common_rate(best, fair)
         solution = solution if several else _one_channel(solution)
         if callback is not None:
@@ -399,7 +398,7 @@ def _better(one: Solution, other: Solution) -> Solution:
 
 def _chosen(which: np.ndarray, one: Solution, other: Solution) -> Solution:
     """Items of one solution where ``which`` is true, of the other elsewhere."""
-    chosen = {}
+    chosen: dict[str, Any] = {}
     for name in _ARRAYS:
         a, b = _alike(getattr(one, name), getattr(other, name), name)
         chosen[name] = np.where(which[(..., *[None] * (a.ndim - which.ndim))], a, b)
@@ -421,7 +420,7 @@ def _items(problem: Problem, solution: Solution, rows: np.ndarray) -> Solution:
 
 def _replaced(problem: Problem, whole: Solution, rows: np.ndarray, part: Solution) -> Solution:
     """The whole with some items of the flattened batch replaced."""
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for name in _ARRAYS:
         array = getattr(whole, name)
         flat = array.reshape(-1, *array.shape[len(problem.batch) :])

@@ -10,7 +10,7 @@ from .problem import Found, Problem, run_loop
 def wmmse_hbf(
     problem: Problem, start: np.ndarray, *, iterations: int = 300, tolerance: float = 1e-5
 ) -> Found:
-    """WMMSE over beams and amplitudes ([A], WMMSE-HBF; MATH section 3.4); monotone.
+    """WMMSE over beams and amplitudes ([A], WMMSE-HBF; docs/mathematics.md); monotone.
 
     ``iterations`` is the sweeps, 300 as published; converged means up to 10 000.  Stops when the
     rate changes by less than ``tolerance``.
@@ -22,7 +22,7 @@ def wmmse_hbf(
 def zf_hbf(
     problem: Problem, start: np.ndarray, *, iterations: int = 300, tolerance: float = 1e-5
 ) -> Found:
-    """Water-filled zero forcing and fractional programming ([A], ZF-HBF; MATH section 3.5).
+    """Water-filled zero forcing and fractional programming ([A], ZF-HBF; docs/mathematics.md).
 
     Not monotone, since zero forcing is done again after each sweep: the best iterate is kept.
     """

@@ -24,7 +24,6 @@ class Problem:
     batch: tuple[int, ...]
     threads: int | None
     min_rate: np.ndarray | None = None  # (..., K), for what solves under minimum rates
-    again: bool = False  # whether this start is one of several, after the first
 
     @property
     def users(self) -> int:

@@ -11,9 +11,6 @@ from .problem import Found, Problem, run_loop
 #: Iterations of the two stages under `digital` and under `radiated` power: one start is then
 #: within 1.5 % of the best of 20 starts with 200 iterations each.
 _STAGES = {False: (6, 30), True: (5, 35)}
-#: Iterations of the second stage that starts after the first do without, so that four of them take
-#: no longer than four times the time of one.
-_SAVED = 1
 
 
 def joint(
@@ -22,29 +19,28 @@ def joint(
     *,
     zf_iterations: int | None = None,
     iterations: int | None = None,
-    candidates: int = 2,
+    candidates: int | None = None,
     finalists: int = 1,
     sweeps: int = 3,
     tolerance: float = 1e-9,
 ) -> Found:
-    """ZF variable projection, then general beams by warm WMMSE sweeps (MATH section 4).
+    """ZF variable projection, then general beams by warm WMMSE sweeps (docs/mathematics.md).
 
-    ``zf_iterations`` and ``iterations`` bound the two stages (6 and 30 under `digital` power,
-    5 and 35 under `radiated`; starts after the first do without one of the second's).  The
-    start and dimmed copies of it, ``candidates`` in all, make the first stage and a third of the
-    second, and the best ``finalists`` of them the rest; ``zf_iterations=0`` keeps to the start.
-    ``sweeps`` is the WMMSE sweeps an evaluation, ``tolerance`` the rate in bit/s/Hz that a step
-    must promise.
+    ``zf_iterations`` and ``iterations`` bound the evaluations of the two stages (6 and 30 under
+    `digital` power, 5 and 35 under `radiated`).  The ``candidates`` serve nested sets of users (by
+    default as many as there are sets worth trying); each makes the first stage and a third of the
+    second, and the best ``finalists`` of them the rest.  ``zf_iterations=0`` keeps to the start.
+    ``sweeps`` is the WMMSE sweeps an evaluation, ``tolerance`` the rate that a step must promise,
+    in bit/s/Hz of a user with the largest weight.
     """
     first, second = _stages(problem, zf_iterations, iterations)
-    saved = _SAVED if problem.again and iterations is None else 0
     return run_loop(
         "variable_projection",
         problem,
         start,
         zf_iterations=first,
-        iterations=second - saved,
-        candidates=candidates,
+        iterations=second,
+        candidates=problem.users if candidates is None else candidates,
         finalists=finalists,
         sweeps=sweeps,
         tolerance=tolerance,

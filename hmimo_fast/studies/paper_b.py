@@ -242,7 +242,7 @@ def _power_of(dimension: str, ends: tuple[int, int], stated: float, **held: int)
     return Claim(
         f"an iteration takes a time that grows as {symbol}^{stated:g}",
         check,
-        remark="The gradient shares its inner products (MATH section 2): 16 N K L + 24 K^2 L "
+        remark="The gradient shares its inner products (docs/mathematics.md): 16 N K L + 24 K^2 L "
         "operations in all, where (21) of the paper, element by element, is of order N^2 K^2.",
     )
 

@@ -108,7 +108,7 @@ class Link:
     def ascent(
         self, amplitudes: Tensor, digital: Tensor, sweeps: int, weights: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """V after some WMMSE sweeps, and dR/dm there (MATH section 4), differentiable in m.
+        """V after some WMMSE sweeps, and dR/dm there (docs/mathematics.md), differentiable in m.
 
         The kernels give no second derivatives, but the Jacobian of a gradient is symmetric: its
         product with a vector from the left is the derivative of the gradient along that vector,
