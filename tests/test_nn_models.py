@@ -288,7 +288,7 @@ def test_half_precision_is_refused(name, dtype):
     with pytest.raises(TypeError, match=f"^weights: expected all of float32 .*, got {dtype}"):
         run(build(name).to(dtype), channel, phase)
     for pair in ((channel.to(torch.complex32), phase), (channel, phase.to(torch.complex32))):
-        with pytest.raises(TypeError, match=": expected complex64 or complex128, got torch.compl"):
+        with pytest.raises(TypeError, match="expected complex64 or complex128, got torch"):
             run(build(name), *pair)
 
 

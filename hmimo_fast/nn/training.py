@@ -309,7 +309,7 @@ class _Run:
             self.done = int(self.log[-1]["step"])
         except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
-                f"folder: expected none or a checkpoint of this training, got {str(file)!r}: {error}"
+                f"folder: expected a checkpoint of this training, got {str(file)!r}: {error}"
             ) from None
 
     def _take(self, tensors: dict[str, torch.Tensor]) -> None:

@@ -100,7 +100,7 @@ def load(path: str | PathLike[str]) -> nn.Module:
         ) from None
 
 
-def _built(name: str, config: Any, tensors: dict[str, torch.Tensor]) -> nn.Module:
+def _built(name: str, config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> nn.Module:
     precision("tensors", *tensors.values())
     depth = config["layers"] if "layers" in config else len(config.get("widths", ()))
     if depth > len(tensors):
