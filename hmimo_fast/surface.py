@@ -127,16 +127,25 @@ class Surface:
             reference = as_array(
                 "phase", phase, (len(positions), len(feed_positions)), "(elements, feeds)", complex
             )
-        vars(self).update(
-            shape=shape,
-            spacing=spacing,
-            frequency=frequency,
-            positions=_read_only(positions),
-            feed_positions=_read_only(feed_positions),
-            phase=_read_only(reference),
-        )
+        self.__setstate__({
+            "shape": shape,
+            "spacing": spacing,
+            "frequency": frequency,
+            "positions": positions,
+            "feed_positions": feed_positions,
+            "phase": reference,
+        })  # fmt: skip
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # Arrays come writable out of a pickle and out of deepcopy.
+        for name in ("positions", "feed_positions", "phase"):
+            state[name].flags.writeable = False
+        vars(self).update(state)
 
     def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name}: a Surface is frozen; build a new one")
+
+    def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{name}: a Surface is frozen; build a new one")
 
     def __repr__(self) -> str:
@@ -406,11 +415,6 @@ def as_array(
         raise ValueError(f"{name}: expected {shape} = {meaning}, got {array.shape}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: expected finite values")
-    return array
-
-
-def _read_only(array: NDArray[Any]) -> NDArray[Any]:
-    array.flags.writeable = False
     return array
 
 

@@ -265,6 +265,33 @@ def test_an_unknown_constraint_is_refused(model):
         model(constraint="x")
 
 
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: MBDNN(layers=0), "layers: expected a positive integer, got 0"),
+        (lambda: UnrolledNet(hidden=-1), "hidden: expected a positive integer, got -1"),
+        (lambda: FNN(width=2.5), "width: expected a positive integer, got 2.5"),
+        (lambda: GNN2D(widths=()), "widths: expected one size at least, got none"),
+        (lambda: GNN2D(widths=(4, "8")), "widths: expected a positive integer, got '8'"),
+    ],
+)
+def test_wrong_sizes_are_named(build, message):
+    with pytest.raises((ValueError, TypeError), match=f"^{message}"):
+        build()
+
+
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("name", SMALL)
+def test_half_precision_is_refused(name, dtype):
+    channel, phase = draw()
+    with pytest.raises(TypeError, match=f"^weights: expected all of float32 .*, got {dtype}"):
+        run(build(name).to(dtype), channel, phase)
+    for pair in ((channel.to(torch.complex32), phase), (channel, phase.to(torch.complex32))):
+        with pytest.raises(TypeError, match="expected complex64 or complex128, got torch"):
+            run(build(name), *pair)
+
+
 def test_wrong_inputs_are_named():
     channel, phase = draw()
     model = build("unrolled")

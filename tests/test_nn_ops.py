@@ -436,6 +436,9 @@ def test_compiled_without_a_graph_break(name: str) -> None:
     actual = torch.autograd.grad(readout(result), inputs)
     for left, right in zip(actual, torch.autograd.grad(readout(expected), inputs), strict=True):
         near(left, right)
+    near(compiled(*arguments), expected.detach())
+    with torch.no_grad():
+        near(compiled(*inputs), expected.detach())
 
 
 # --------------------------------------------------------------------------------- hard cases

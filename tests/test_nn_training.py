@@ -10,7 +10,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -198,12 +200,40 @@ def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
 
 def test_a_folder_holds_one_training(tmp_path: Path) -> None:
     nn.train(Tiny(), folder=tmp_path, steps=2, **SHORT)
-    with pytest.raises(ValueError, match=r"^folder: expected no checkpoint of another training"):
+    with pytest.raises(ValueError, match=r"^folder: expected .* it is of another training"):
         nn.train(Tiny(), folder=tmp_path, steps=3, **SHORT)
     checkpoint = tmp_path / "checkpoint.safetensors"
     checkpoint.write_bytes(checkpoint.read_bytes()[:-5])
     with pytest.raises(ValueError, match=r"^path: .*checkpoint.* is damaged"):
         nn.train(Tiny(), folder=tmp_path, steps=2, **SHORT)
+
+
+def test_a_checkpoint_that_lacks_something_is_refused(tmp_path: Path) -> None:
+    """It would go on to other bits."""
+    settings = SHORT | {"steps": 2, "check_every": 1}
+    nn.train(Tiny(), folder=tmp_path, **settings)
+    file = tmp_path / "checkpoint.safetensors"
+    whole = safetensors.load(file.read_bytes())
+    with safetensors.safe_open(file, framework="pt") as opened:
+        about = json.loads(opened.metadata()["hmimo_fast"])
+
+    def refused(tensors: dict[str, Any], about: Any, owner: str = "folder") -> None:
+        file.write_bytes(safetensors.save(tensors, {"hmimo_fast": json.dumps(about)}))
+        with pytest.raises(ValueError, match=rf"^{owner}: .*checkpoint\.safetensors"):
+            nn.train(Tiny(), folder=tmp_path, **settings)
+
+    refused({name: x for name, x in whole.items() if name.startswith("model.")}, about)
+    for name, tensor in whole.items():
+        refused({other: x for other, x in whole.items() if other != name}, about)
+        refused(whole | {name: tensor.half()}, about)
+        refused(whole | {name: torch.zeros(7)}, about)
+    for key in about:
+        refused(whole, {other: x for other, x in about.items() if other != key})
+    refused(whole, about | {"log": []})
+    refused(whole, about | {"log": [{}]})
+    refused(whole, [about])
+    file.write_bytes(safetensors.save(whole, {"hmimo_fast": json.dumps(about)}))
+    nn.train(Tiny(), folder=tmp_path, **settings)
 
 
 @pytest.mark.parametrize(
@@ -281,6 +311,8 @@ def test_a_model_comes_back_as_it_was_saved(name: str, constraint: str, tmp_path
 def test_only_our_models_are_saved(tmp_path: Path) -> None:
     with pytest.raises(TypeError, match=r"^model: expected one of MBDNN, .*, got Tiny"):
         nn.save(Tiny(), tmp_path / "model.safetensors")
+    with pytest.raises(TypeError, match=r"^model: expected all of float32 .*, got torch.float16"):
+        nn.save(small("MBDNN").half(), tmp_path / "model.safetensors")
     assert not list(tmp_path.iterdir())
 
 
@@ -290,8 +322,14 @@ def spoiled(whole: bytes, tensors: dict[str, Any], config: dict[str, Any]) -> di
     def file(about: Any, tensors: dict[str, Any] = tensors) -> bytes:
         return safetensors.save(tensors, about and {"hmimo_fast": about})
 
-    def model(name: str, config: dict[str, Any]) -> str:
+    def model(name: Any, config: Any) -> str:
         return json.dumps({"model": name, "config": config, "training": None})
+
+    def all_as(dtype: torch.dtype) -> dict[str, Any]:
+        return {name: tensor.to(dtype) for name, tensor in tensors.items()}
+
+    def first_as(dtype: torch.dtype) -> dict[str, Any]:
+        return dict(list(all_as(dtype).items())[:1])
 
     rest = dict(list(tensors.items())[1:])
     return {
@@ -302,11 +340,29 @@ def spoiled(whole: bytes, tensors: dict[str, Any], config: dict[str, Any]) -> di
         "pickle": b"\x80\x04\x95" + whole,
         "no metadata": file(None),
         "no JSON": file("{"),
+        "deep JSON": file("[" * 100_000),
+        "a number of too many digits": file("1" * 10_000),
         "a list": file("[1]"),
         "unknown model": file(model("Transformer", config)),
         "unknown keyword": file(model("MBDNN", config | {"heads": 8})),
         "bad keyword": file(model("MBDNN", config | {"constraint": "sound"})),
         "another model": file(model("FNN", {})),
+        "a list for its configuration": file(model("MBDNN", [])),
+        "a list for its name": file(model([], config)),
+        "too many layers": file(model("MBDNN", config | {"layers": 200_000})),
+        "too many widths": file(model("GNN2D", {"widths": [1] * 200_000})),
+        "layers beyond any integer": file(model("UnrolledNet", {"layers": 10**30})),
+        "a width beyond any integer": file(model("UnrolledNet", {"width": 10**30})),
+        "no layers": file(model("MBDNN", config | {"layers": 0})),
+        "layers by half": file(model("MBDNN", config | {"layers": 1.5})),
+        "layers in words": file(model("MBDNN", config | {"layers": "two"})),
+        "no widths": file(model("GNN2D", {"widths": []})),
+        "a width of nothing": file(model("GNN2D", {"widths": [4, 0]})),
+        "a width in words": file(model("GNN2D", {"widths": "four"})),
+        "no tensors": file(model("MBDNN", config), {}),
+        "mixed dtypes": file(model("MBDNN", config), rest | first_as(torch.float64)),
+        "half precision": file(model("MBDNN", config), all_as(torch.float16)),
+        "integers": file(model("MBDNN", config), all_as(torch.int64)),
         "tensor missing": file(model("MBDNN", config), rest),
         "tensors of one number": file(
             model("MBDNN", config), {name: torch.zeros(1) for name in tensors}
@@ -322,8 +378,10 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     nn.save(model, file)
     for wrong, content in spoiled(file.read_bytes(), model.state_dict(), model.config).items():
         file.write_bytes(content)
+        began = time.perf_counter()
         with pytest.raises(ValueError, match=r"^path: .*model\.safetensors"):
             pytest.fail(f"{wrong}: {nn.load(file)}")
+        assert time.perf_counter() - began < 2.0, wrong
 
 
 # -- recipes and shipped weights ---------------------------------------------------------
@@ -356,7 +414,13 @@ def test_unknown_recipes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no such file"):
         nn.train(tmp_path / "mine.json")
     file = tmp_path / "mine.json"
-    for text in ("{", "[]", "{}", '{"model": "MBDNN", "config": {}, "training": {"pace": 3}}'):
+    for text in (
+        "{",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"model": "MBDNN", "config": {}, "training": {"pace": 3}}',
+    ):
         file.write_text(text)
         with pytest.raises(ValueError, match=r"^recipe: .*mine\.json"):
             nn.train(file)
@@ -497,6 +561,25 @@ def test_a_channel_of_minus_170_db(
     solution = network(far, phase, noise_power=0.2e-17, **options)
     np.testing.assert_allclose(solution.sum_rate, near.sum_rate, rtol=1e-2)
     assert solution.sum_rate.mean() == pytest.approx(near.sum_rate.mean(), rel=1e-3)
+
+
+def test_threads_of_python_leave_those_of_torch_alone(fresh: np.ndarray) -> None:
+    """However calls overlap, and in threads that come later."""
+    phase = hf.Surface((8, 8), feeds=6).phase
+    expected = network(fresh[:8], phase)
+    torch.set_num_threads(3)
+
+    def calls(threads: int) -> int:
+        for _ in range(3):
+            solution = network(fresh[:8], phase, threads=threads)
+            np.testing.assert_allclose(solution.sum_rate, expected.sum_rate, rtol=1e-4)
+        return torch.get_num_threads()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert set(pool.map(calls, [1, 2] * 8)) == {3}
+    assert torch.get_num_threads() == 3
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == 3
 
 
 def test_bad_options_are_named(fresh: np.ndarray) -> None:

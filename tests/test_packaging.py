@@ -83,9 +83,9 @@ def assert_probe(backend: str, site: Path) -> None:
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the source tree without anything built."""
-    built = (".*", "build", "dist", "__pycache__", "*.egg-info", "*.so", "native.c")
+    built = (".git", ".venv", ".*_cache", "build", "dist", "__pycache__", "*.egg-info", "*.so")
     target = tmp_path_factory.mktemp("tree") / "hmimo_fast"
-    return shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*built))
+    return shutil.copytree(ROOT, target, ignore=shutil.ignore_patterns(*built, "native.c"))
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +110,13 @@ def site(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_sdist_holds_all_that_is_tracked(dist: Path) -> None:
-    """The sources, the licence, and the tests with their data, but nothing generated."""
+    """So its tests find what they read; nothing generated."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a checkout")
     with tarfile.open(next(dist.glob("*.tar.gz"))) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    wanted = {"LICENSE", "csrc/kernels.c", "csrc/dispatch.c", "hmimo_fast/include/hmimo_fast.h"}
-    wanted |= {"hmimo_fast/kernels/native.pyx", "tests/outside/outside.pyx", "constraints.txt"}
-    wanted |= {str(path.relative_to(ROOT)) for path in ROOT.glob("csrc/*.h")}
-    wanted |= {str(path.relative_to(ROOT)) for path in ROOT.glob("tests/data/*")}
-    assert wanted <= names
+    assert not set(listed.stdout.splitlines()) - names
     assert "hmimo_fast/kernels/native.c" not in names
 
 
@@ -198,7 +197,6 @@ def test_kernels_compile_for_elsewhere(
 ) -> None:
     """zig compiles them; the extension around them would need the headers of Python there."""
     pytest.importorskip("ziglang")
-    shutil.copytree(ROOT / ".ci", tree / ".ci", dirs_exist_ok=True)
     settings = {"DIST_EXTRA_CONFIG": ".ci/windows.cfg"} if "windows" in target else {}
     said = python(
         *("setup.py", "build_ext", "--build-temp", tmp_path, "--build-lib", tmp_path / "lib"),

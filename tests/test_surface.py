@@ -153,22 +153,32 @@ def test_phase_handed_in_is_copied_and_used_as_it_is():
     np.testing.assert_array_equal(surface.phase, np.arange(12.0).reshape(4, 3) * 1j)
 
 
-def test_a_surface_is_frozen():
-    surface = Surface()
-    with pytest.raises(AttributeError, match="spacing: a Surface is frozen"):
-        surface.spacing = 1.0
-    for array in (surface.phase, surface.positions, surface.feed_positions):
-        with pytest.raises(ValueError, match="read-only"):
-            array[0] = 0
-    assert surface.phase is surface.phase
+COPIES = {
+    "built": lambda surface: surface,
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    **{
+        f"pickle {protocol}": lambda surface, protocol=protocol: pickle.loads(
+            pickle.dumps(surface, protocol)
+        )
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    },
+}
 
 
-@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda s: pickle.loads(pickle.dumps(s))])
-def test_a_surface_can_be_copied_and_sent(duplicate):
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+def test_a_surface_and_its_copies_are_frozen(duplicate):
     surface = Surface((3, 2), feeds="edge:2", attenuation=1.0)
     again = duplicate(surface)
     assert repr(again) == repr(surface)
-    np.testing.assert_array_equal(again.phase, surface.phase)
+    for name in ("phase", "positions", "feed_positions"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(surface, name))
+        with pytest.raises(ValueError, match="read-only"):
+            getattr(again, name)[0] = 0
+    with pytest.raises(AttributeError, match="spacing: a Surface is frozen"):
+        again.spacing = 1.0
+    with pytest.raises(AttributeError, match="phase: a Surface is frozen"):
+        del again.phase
 
 
 def test_direction_is_spherical_coordinates():

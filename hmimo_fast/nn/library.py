@@ -1,7 +1,8 @@
 """The kernels as operators of PyTorch, from the same table of operators as every backend.
 
-On the CPU they call the kernels, on CUDA the definitions in PyTorch; the compiler sees shapes and
-dtypes alone.  They know nothing of gradients: `ops` gives them theirs.
+All that PyTorch has to know of one is here.  Forward, the CPU calls the kernels and CUDA the
+definitions in PyTorch; the compiler sees shapes and dtypes alone; vmap has its rule; backward come
+the adjoints.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import Tensor
 from ..kernels.edge import call
 from ..kernels.operators import ARGUMENTS, OPERATORS, Operator
 from . import definitions
+from .adjoints import ADJOINTS
 
 _LIBRARY = torch.library.Library("hmimo_fast", "DEF")
 
@@ -151,3 +153,67 @@ OPERATIONS = {
         "wmmse_gradient",
     )
 }
+
+
+def differentiable(name: str, *arguments: Any) -> tuple[Tensor, ...]:
+    """The results of an operator that has an adjoint."""
+    if torch._C._are_functorch_transforms_active():
+        return _Transformed.apply(name, *arguments)
+    return _Plain.apply(name, *arguments)
+
+
+def _forward(name: str, *arguments: Any) -> tuple[Tensor, ...]:
+    results = OPERATIONS[name](*arguments)
+    return results if isinstance(results, tuple) else (results,)
+
+
+def _keep(ctx: Any, inputs: tuple[Any, ...], outputs: tuple[Tensor, ...]) -> None:
+    name, *arguments = inputs
+    count = len(OPERATORS[name].inputs)
+    ctx.name, ctx.options = name, arguments[count:]
+    ctx.save_for_backward(*arguments[:count], *outputs)
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+    needs = ctx.needs_input_grad
+    if all(gradient is None for gradient in gradients):
+        return (None,) * len(needs)
+    count = len(OPERATORS[ctx.name].inputs)
+    inputs, outputs = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+    found = ADJOINTS[ctx.name](needs[1:], (*inputs, *ctx.options), outputs, gradients)
+    summed = [
+        _summed(gradient, value) if need else None
+        for gradient, value, need in zip(found, inputs, needs[1:], strict=False)
+    ]
+    return (None, *summed, *[None] * len(ctx.options))
+
+
+class _Plain(torch.autograd.Function):
+    """In PyTorch's older form, called in half the time, 20 us less."""
+
+    @staticmethod
+    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
+        outputs = _forward(*inputs)
+        _keep(ctx, inputs, outputs)
+        return outputs
+
+    backward = staticmethod(_backward)
+
+
+class _Transformed(torch.autograd.Function):
+    """In the form that torch.func takes."""
+
+    generate_vmap_rule = True
+    forward = staticmethod(_forward)
+    setup_context = staticmethod(_keep)
+    backward = staticmethod(_backward)
+
+
+def _summed(gradient: Tensor, value: Tensor) -> Tensor:
+    """The gradient in the value's own shape and dtype, summed over what was broadcast."""
+    if gradient.is_complex() and not value.is_complex():
+        gradient = gradient.real
+    if gradient.shape != value.shape:
+        gradient = gradient.sum_to_size(value.shape)
+    return gradient if gradient.dtype == value.dtype else gradient.to(value.dtype)

@@ -144,7 +144,7 @@ def load_recipe(name: str | PathLike[str]) -> Recipe:
     try:
         fields = json.loads(text)
         return Recipe(fields["model"], fields["config"], Training(**fields["training"]))
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"recipe: {str(name)!r} is none: {error!r}") from None
 
 
@@ -285,7 +285,8 @@ class _Run:
         tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
         for index, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
-        write(folder / _CHECKPOINT, tensors, {"training": self._about(), "log": self.log})
+        about = {"training": self._about(), "log": self.log, "tensors": _forms(tensors)}
+        write(folder / _CHECKPOINT, tensors, about)
         with replacing(folder / "log.csv") as temporary, temporary.open("w", newline="") as file:
             rows = csv.DictWriter(file, self.log[0])
             rows.writeheader()
@@ -297,10 +298,22 @@ class _Run:
         if not file.exists():
             return
         tensors, about = read(file)
-        if about.get("training") != self._about():
+        try:
+            if about["training"] != self._about():
+                raise ValueError("it is of another training")
+            # Without the optimizer's state, say, the run would go on to other bits.
+            if about["tensors"] != _forms(tensors):
+                raise ValueError("its tensors are not those that were written")
+            self._take(tensors)
+            self.log = about["log"]
+            self.done = int(self.log[-1]["step"])
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise ValueError(
-                f"folder: expected no checkpoint of another training, got {str(file)!r}"
-            )
+                f"folder: expected a checkpoint of this training, got {str(file)!r}: {error}"
+            ) from None
+
+    def _take(self, tensors: dict[str, torch.Tensor]) -> None:
+        """Model and optimizer as `keep` wrote them."""
         state: dict[int, dict[str, torch.Tensor]] = {}
         weights = {}
         for key, tensor in tensors.items():
@@ -313,14 +326,17 @@ class _Run:
         self.model.load_state_dict(weights)
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
-        self.log = about["log"]
-        self.done = int(self.log[-1]["step"])
 
     def _about(self) -> dict[str, Any]:
         """What must be the same for a run to go on, as JSON has it."""
         kind = type(self.model).__name__
         config = getattr(self.model, "config", None)
         return json.loads(json.dumps({"model": kind, "config": config, **asdict(self.training)}))
+
+
+def _forms(tensors: dict[str, torch.Tensor]) -> dict[str, list[Any]]:
+    """Dtype and shape of each, as JSON has them."""
+    return {name: [str(tensor.dtype), *tensor.shape] for name, tensor in tensors.items()}
 
 
 def validation(training: Training) -> tuple[Surface, np.ndarray, float]:

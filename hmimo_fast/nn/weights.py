@@ -15,6 +15,7 @@ from torch import nn
 
 from ..results import replacing
 from .models import FNN, GNN2D, MBDNN, UnrolledNet
+from .models.network import precision
 
 #: Models that a file may hold, by the name in its metadata.
 MODELS = {model.__name__: model for model in (MBDNN, GNN2D, FNN, UnrolledNet)}
@@ -41,7 +42,7 @@ def save(
     Raises
     ------
     TypeError
-        If it is no model of this package.
+        If it is no model of this package, or in half precision.
 
     Examples
     --------
@@ -57,6 +58,7 @@ def save(
     name = type(model).__name__
     if MODELS.get(name) is not type(model):
         raise TypeError(f"model: expected one of {', '.join(MODELS)}, got {name}")
+    precision("model", *model.parameters())
     about = {"model": name, "config": model.config, "training": training}
     write(Path(path), model.state_dict(), about)
 
@@ -84,15 +86,30 @@ def load(path: str | PathLike[str]) -> nn.Module:
     file = Path(path)
     tensors, about = read(file)
     try:
-        build = MODELS[about["model"]]
-        with torch.device("meta"):  # no memory before the shapes are known to fit
-            model = build(**about["config"])
-        model.load_state_dict(tensors, assign=True)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        return _built(about["model"], about["config"], tensors).eval()
+    except (
+        AttributeError,
+        LookupError,
+        OverflowError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
         raise ValueError(
             f"path: expected a model of hmimo_fast in {str(file)!r}: {error}"
         ) from None
-    return model.eval()
+
+
+def _built(name: str, config: dict[str, Any], tensors: dict[str, torch.Tensor]) -> nn.Module:
+    precision("tensors", *tensors.values())
+    depth = config["layers"] if "layers" in config else len(config.get("widths", ()))
+    if depth > len(tensors):
+        # Before they are built: each layer takes a millisecond and some memory, with no weights.
+        raise ValueError(f"layers: expected at most one for each tensor, got {depth}")
+    with torch.device("meta"):  # no memory before the shapes are known to fit
+        model = MODELS[name](**config)
+    model.load_state_dict(tensors, assign=True)
+    return model
 
 
 def load_pretrained(name: str = "mbdnn", constraint: str = "radiated") -> nn.Module:
@@ -157,5 +174,5 @@ def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name).clone() for name in file.keys()}, about
     except KeyError:
         raise ValueError(f"path: {str(path)!r} was not written by hmimo_fast") from None
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"path: {str(path)!r} is damaged: {error}") from None

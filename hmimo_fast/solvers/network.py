@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,7 +92,7 @@ def _infer(problem: Problem, network: nn.Module) -> Found:
     amplitudes = np.empty((items, core[1]), channel.real.dtype)
     digital = np.empty((items, p.feeds, p.users), channel.dtype)
     phase = torch.from_numpy(np.array(p.phase[0], channel.dtype))
-    with _torch_threads(p.threads), torch.no_grad():
+    with _TORCH_THREADS.at_most(p.threads or default_threads()), torch.no_grad():
         for at in (slice(begin, begin + _BATCH) for begin in range(0, items, _BATCH)):
             m, v = network(
                 torch.from_numpy(channel[at]), phase,
@@ -117,14 +118,32 @@ def _rate(problem: Problem, found: Found) -> np.ndarray:
     )  # fmt: skip
 
 
-@contextmanager
-def _torch_threads(threads: int | None) -> Iterator[None]:
-    """At most these threads within torch, which keeps their number for the whole process."""
-    import torch
+class _TorchThreads:
+    """The number of torch's threads, changed for a while by several threads of Python at once.
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or default_threads())
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    A new thread starts from the number that any other set last.  So the first to come notes the
+    number before, and each goes back to that.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._inside = self._before = 0
+
+    @contextmanager
+    def at_most(self, threads: int) -> Iterator[None]:
+        import torch
+
+        with self._lock:
+            if self._inside == 0:
+                self._before = torch.get_num_threads()
+            self._inside += 1
+            torch.set_num_threads(threads)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._inside -= 1
+                torch.set_num_threads(self._before)
+
+
+_TORCH_THREADS = _TorchThreads()

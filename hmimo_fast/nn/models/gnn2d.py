@@ -43,7 +43,7 @@ class GNN2D(Network):
         widths: Sequence[int] = (32, 512, 512, 512, 512, 32),
         constraint: str = "radiated",
     ) -> None:
-        super().__init__(constraint, widths=list(widths))
+        super().__init__(constraint, widths=widths)
         self.antennas_in = nn.Linear(2, widths[0])
         self.edges_in = nn.Linear(4, widths[0])
         self.layers = nn.ModuleList(map(_Layer, widths[:-1], widths[1:]))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...surface import as_count
 from ..definitions import scale
 from .arrays import ArrayLink, Values, together
 from .link import Link
@@ -20,25 +21,31 @@ class Network(nn.Module):
     ----------
     constraint : {"radiated", "digital"}
         Power of diag(m) Phi V (paper A, eq. 4d) or of V (paper B, eq. 10).
-    **config
-        The other keywords of the network's constructor.
+    **sizes
+        The other keywords of the network's constructor: a count, or a sequence of some.
 
     Attributes
     ----------
     config : dict
         Keywords that construct the network again; made of what JSON has.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the constraint is unknown or a size is no positive integer.
     """
 
     #: Items that a processor designs at once where no gradient is asked for, on arrays: their
     #: features stay in its cache.  None for a design of tensors, of all items.
     PART: int | None = None
 
-    def __init__(self, constraint: str, **config: Any) -> None:
+    def __init__(self, constraint: str, **sizes: Any) -> None:
         super().__init__()
         if constraint not in ("radiated", "digital"):
             raise ValueError(f"constraint: expected 'radiated' or 'digital', got {constraint!r}")
         self.constraint = constraint
-        self.config: dict[str, Any] = {**config, "constraint": constraint}
+        counts = {name: _counts(name, value) for name, value in sizes.items()}
+        self.config: dict[str, Any] = {**counts, "constraint": constraint}
 
     def forward(
         self,
@@ -71,11 +78,11 @@ class Network(nn.Module):
         ValueError
             If shapes do not fit.
         TypeError
-            If the channel or the phase is not complex.
+            If the channel or the phase is not complex64 or complex128, or the weights are in
+            half precision.
         """
         _check(channel, phase)
-        weight = next(self.parameters())
-        wide = torch.complex128 if weight.dtype == torch.float64 else torch.complex64
+        wide = precision("weights", next(self.parameters())).to_complex()
         power, noise_power = (
             _per_item(name, value, channel)
             for name, value in (("power", power), ("noise_power", noise_power))
@@ -127,10 +134,27 @@ def _plain(value: Tensor) -> bool:
     return type(value) is Tensor and value.device.type == "cpu" and not traced
 
 
+def precision(name: str, *weights: Tensor) -> torch.dtype:
+    """The one dtype of all weights, single or double; TypeError where it is another or differs."""
+    dtypes = {weight.dtype for weight in weights}
+    if dtypes not in ({torch.float32}, {torch.float64}):
+        got = ", ".join(sorted(map(str, dtypes)))
+        raise TypeError(f"{name}: expected all of float32 or all of float64, got {got}")
+    return dtypes.pop()
+
+
+def _counts(name: str, value: Any) -> int | list[int]:
+    if not isinstance(value, (list, tuple)):
+        return as_count(name, value)
+    if not value:
+        raise ValueError(f"{name}: expected one size at least, got none")
+    return [as_count(name, size) for size in value]
+
+
 def _check(channel: Tensor, phase: Tensor) -> None:
     for name, value, shape in (("channel", channel, "(B, K, N)"), ("phase", phase, "(N, L)")):
-        if not value.is_complex():
-            raise TypeError(f"{name}: expected complex numbers, got {value.dtype}")
+        if value.dtype not in (torch.complex64, torch.complex128):
+            raise TypeError(f"{name}: expected complex64 or complex128, got {value.dtype}")
         if value.ndim != shape.count(",") + 1:
             raise ValueError(f"{name}: expected {shape}, got {tuple(value.shape)}")
     if channel.shape[-1] != phase.shape[0]:
