@@ -28,7 +28,7 @@ static void force(problem *p, alternation *s, mask which) {
     for (idx f = 0; f < p->F; f++) {
         cpx *beams = s->forced + f * size;
         whiten(p, f, s->m, p->radiated);
-        s->singular |= which & not(pseudo_invert(p->K, p->gram, s->psi));
+        s->singular |= which & not(pseudo_invert(p->K, p->gram, s->psi, p->adjoint));
         multiply(p->L, p->K, p->K, p->carrier, s->psi, beams);
         const num power = power_of(p, f, s->m, beams);
         scale(size, pick(power > 0, 1 / root(power), NUM(1)), beams);
@@ -176,8 +176,7 @@ OPERATOR(alternating) {
     arena a = {NULL, 0};
     const alternating_rule r = {options[1] != 0, NUM(options[2]), NUM(options[4]), (idx)options[3],
                                 (idx)options[5]};
-    if (!measure(p, shape, lanes, in[PHASE].step != 0))
-        return HF_TOO_LARGE;
+    measure(p, shape, lanes, in[PHASE].step != 0);
     p->radiated = options[0] != 0;
     p->marks = marks;
     s.traced = shape->recorded;

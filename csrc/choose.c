@@ -38,6 +38,16 @@ static int has_floors(int operator_, const hf_shape *s, const hf_operand *in) {
     return 0;
 }
 
+/* Whether sizes are past all real problems, so that no product of them overflows below. */
+static int too_large(int operator_, const hf_shape *s) {
+    const double K = (double)s->users, N = (double)s->elements, L = (double)s->feeds;
+    const double F = (double)s->channels, G = (double)s->phases;
+    const double largest = 1 << 24;
+    if (K > largest || N > largest || L > largest || F > largest || G > largest)
+        return 1;
+    return operator_ != HF_WATER_FILLING && F * K * (N + K + L) + (G + 1) * L * (N + L) > 1e10;
+}
+
 /* What single precision leaves to be done in double after a loop. */
 static int refinement(int operator_, const double *options) {
     switch (operator_) {
@@ -50,6 +60,8 @@ static int refinement(int operator_, const double *options) {
 
 static int run(int operator_, const hf_shape *s, const hf_operand *in, const double *options,
                void *const *out) {
+    if (too_large(operator_, s))
+        return HF_TOO_LARGE;
     const int loop = is_loop(operator_), floors = has_floors(operator_, s, in);
     const hf_kind *pack = s->single && !floors ? &FLOATS : &DOUBLES;
     const double bytes = (double)s->users * s->elements * (loop ? s->channels : 1) *

@@ -69,7 +69,7 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
         const mask none = not(rate > (real)-INFINITY);
         if (any(none)) {
             d->singular |= none;
-            pseudo_invert(K, p->gram, p->spare);
+            pseudo_invert(K, p->gram, p->spare, p->adjoint);
             pick_nums(2 * K * K, none, (const num *)p->spare, (num *)psi);
             whiten(p, f, (const vec *)d->m, p->radiated);
         }
@@ -215,8 +215,7 @@ OPERATOR(coordinate_descent) {
     problem at, *p = &at;
     descent d = {0};
     arena a = {NULL, 0};
-    if (!measure(p, shape, lanes, in[PHASE].step != 0))
-        return HF_TOO_LARGE;
+    measure(p, shape, lanes, in[PHASE].step != 0);
     p->radiated = options[0] != 0;
     p->marks = marks;
     d.traced = shape->recorded;
@@ -258,8 +257,7 @@ OPERATOR(refine) {
     memcpy(given, in, sizeof given);
     if (out[TO_AMPLITUDES])
         given[AMPLITUDES] = amplitudes;
-    if (!measure(p, shape, lanes, in[PHASE].step != 0))
-        return HF_TOO_LARGE;
+    measure(p, shape, lanes, in[PHASE].step != 0);
     p->radiated = options[0] != 0;
     for (int pass = 0; pass < 2; pass++) {
         a.used = 0;
@@ -289,7 +287,7 @@ OPERATOR(refine) {
                 mask regular, fits;
                 whiten(p, f, s.m, p->radiated);
                 if (how == EQUAL_SINR)
-                    regular = pseudo_invert(p->K, p->gram, s.psi);
+                    regular = pseudo_invert(p->K, p->gram, s.psi, p->adjoint);
                 else
                     regular = zf_terms(p, p->gram, p->noise, s.psi, p->adjoint, &price, &fits) >
                               (real)-INFINITY;

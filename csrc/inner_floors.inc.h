@@ -84,7 +84,7 @@ static num floored_terms(problem *p, dual_uplink *d, const cpx *gram, idx sweeps
             d->next[k] = d->least[k];
             d->pull[k] = p->weights[k] * share[k] / d->beta[k];
         }
-        level = fill(K, d->ones, NUM(1), NUM(0), d->pull, d->next);
+        level = fill(K, d->ones, NUM(1), NUM(0), d->pull, p->above, d->next);
     }
     num rate = rate_of(K, d->ratio, p->weights);
     *fits = level >= 0;

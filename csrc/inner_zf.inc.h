@@ -7,15 +7,15 @@
 /* q_k = max(f_k, alpha_k mu / cost_k - sigma^2) with sum q_k cost_k = P, in place of the floors
  * f_k in `filled`; floors that do not fit are scaled down together.  A user whose share would be
  * under its floor goes to it, which lowers mu for the others: so K rounds suffice.  Users with
- * an infinite cost or no weight stay at their floors.  Returns mu, or minus how often the floors
- * exceed the power. */
-static num fill(idx K, const num *cost, num power, num noise, const num *weights, num *filled) {
+ * an infinite cost or no weight stay at their floors.  above: workspace.  Returns mu, or minus how
+ * often the floors exceed the power. */
+static num fill(idx K, const num *cost, num power, num noise, const num *weights, num *above,
+                num *filled) {
     num needed = NUM(0), level = NUM(0);
     for (idx k = 0; k < K; k++)
         needed += pick(filled[k] > 0, filled[k] * cost[k], NUM(0));
     const mask fits = needed <= power;
-    num above[K]; /* 1 for users over their floors */
-    for (idx k = 0; k < K; k++)
+    for (idx k = 0; k < K; k++) /* 1 for users over their floors */
         above[k] = pick((weights[k] > 0) & (cost[k] <= (real)HUGE_REAL), NUM(1), NUM(0));
     for (idx round = 0; round <= K; round++) {
         num budget = power, slope = NUM(0), changed = NUM(0);
@@ -66,7 +66,7 @@ static num zf_terms(problem *p, const cpx *gram, num noise, cpx *psi, cpx *adjoi
         p->filled[k] = p->targets[k] * noise;
         p->half[k] = p->weights[k] * p->served[k];
     }
-    const num level = fill(K, p->cost, NUM(1), noise, p->half, p->filled);
+    const num level = fill(K, p->cost, NUM(1), noise, p->half, p->above, p->filled);
     *fits = level >= 0;
     for (idx k = 0; k < K; k++)
         p->half[k] = root(p->filled[k]);

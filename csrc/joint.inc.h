@@ -138,7 +138,7 @@ static void order_candidates(problem *p, candidates *c) {
     }
     for (idx i = 0; p->lanes == CHANNELS && i < K * K; i++)
         sum[i] = (cpx){over_channels(p, sum[i].re), over_channels(p, sum[i].im)};
-    order_users(K, p->weights, sum, c->gain, c->place);
+    order_users(K, p->weights, sum, c->gain, p->aim, c->place);
     for (idx k = 0; p->floored && k < K; k++)
         c->place[k] = NUM(0);
 }
@@ -281,8 +281,7 @@ OPERATOR(variable_projection) {
     arena a = {NULL, 0};
     budget b = {(idx)options[1], (idx)options[2], 0, (idx)options[3], (idx)options[4],
                 NUM(options[6])};
-    if (!measure(p, shape, lanes, in[PHASE].step != 0))
-        return HF_TOO_LARGE;
+    measure(p, shape, lanes, in[PHASE].step != 0);
     p->radiated = options[0] != 0;
     p->sweeps = (idx)options[5];
     p->min_rate = in[MIN_RATE];
@@ -364,8 +363,7 @@ static num fixed_terms(problem *p, idx f, const vec *m, const cpx *beams, num po
 OPERATOR(wmmse_gradient) {
     problem at, *p = &at;
     arena a = {NULL, 0};
-    if (!measure(p, shape, ITEMS, in[PHASE].step != 0))
-        return HF_TOO_LARGE;
+    measure(p, shape, ITEMS, in[PHASE].step != 0);
     vec *m = NULL, *gradient = NULL;
     cpx *psi = NULL, *beams = NULL;
     for (int pass = 0; pass < 2; pass++) {

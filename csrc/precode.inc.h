@@ -67,13 +67,12 @@ static double rank_tolerance(const hf_shape *s, idx rows, idx columns) {
 }
 #endif
 
-/* inverse = gram^+, spoiling `gram`; a pack leaves the lanes where X is singular. */
-static mask pseudo_invert(idx K, cpx *gram, cpx *inverse) {
+/* inverse = gram^+, spoiling `gram` and `rotation`; a pack leaves the lanes where X is singular. */
+static mask pseudo_invert(idx K, cpx *gram, cpx *inverse, cpx *rotation UNUSED) {
     memcpy(inverse, gram, (size_t)(K * K) * sizeof(cpx));
     const mask regular = invert(K, inverse) > (real)SINGULAR;
 #ifdef HF_LONE
     if (!regular) {
-        cpx rotation[K * K];
         jacobi_inverse(K, K, SINGULAR, gram, rotation);
         multiply_left_dagger(K, K, K, gram, rotation, inverse);
     }
@@ -87,8 +86,7 @@ typedef struct {
 } precoding;
 
 static int open_precoding(problem *p, precoding *c, const hf_shape *s, arena *a) {
-    if (!measure(p, s, ITEMS, 0))
-        return HF_TOO_LARGE;
+    measure(p, s, ITEMS, 0);
     p->L = 1;
     for (int pass = 0; pass < 2; pass++) {
         a->used = 0;
@@ -236,12 +234,12 @@ OPERATOR(wmmse) {
 OPERATOR(water_filling) {
     problem at, *p = &at;
     arena a = {NULL, 0};
-    if (!measure(p, shape, ITEMS, 0))
-        return HF_TOO_LARGE;
+    measure(p, shape, ITEMS, 0);
     for (int pass = 0; pass < 2; pass++) {
         a.used = 0;
-        lay_out_problem(p, &a, 0);
-        lay_out_algebra(p, &a);
+        num **vectors[] = {&p->cost, &p->weights, &p->above, &p->filled};
+        for (int i = 0; i < 4; i++)
+            *vectors[i] = TAKE(&a, p->K, num);
         if (pass == 0 && !(a.memory = claim(a.used)))
             return HF_NO_MEMORY;
     }
@@ -259,7 +257,7 @@ OPERATOR(water_filling) {
                     (real)(expm1((double)get(floor, lane) / NATURAL) * get(noise, lane)));
             size += p->cost[k];
         }
-        const mask fits = fill(K, p->cost, power, noise, p->weights, p->filled) >= 0;
+        const mask fits = fill(K, p->cost, power, noise, p->weights, p->above, p->filled) >= 0;
         for (idx lane = 0; lane < LANES; lane++) {
             if (!p->used[lane])
                 continue;
@@ -278,8 +276,7 @@ OPERATOR(water_filling) {
 OPERATOR(project) {
     problem at, *p = &at;
     arena a = {NULL, 0};
-    if (!measure(p, shape, ITEMS, in[1].step != 0))
-        return HF_TOO_LARGE;
+    measure(p, shape, ITEMS, in[1].step != 0);
     const idx K = p->K, L = p->L;
     vec *m = NULL;
     cpx *UNUSED rows = NULL, *UNUSED rotation = NULL;

@@ -1,6 +1,5 @@
 /* From the callers' arrays to lanes and back; what a problem holds between. */
 
-#define MOST ((idx)1 << 24)  /* of any size: what is past all real problems is refused */
 #define STRIP 16             /* vecs of elements that share a strip of pairs */
 #define KEPT_PAIRS 524288    /* bytes of the pairs of a phase, to be kept */
 #define NATURAL 1.44269504088896340736 /* 1 / ln 2 */
@@ -49,7 +48,7 @@ typedef struct {
     cpx *aim;                   /* K */
     cpx *omega;                 /* K x L */
     cpx *beams, *radiating;     /* V, L x K; V V^H, L x L */
-    num *disturbance, *ratio, *signal, *half, *cost, *filled; /* K */
+    num *disturbance, *ratio, *signal, *half, *cost, *filled, *above; /* K */
     vec *slope, *sums;          /* n; L^2 */
     cvec *field;                /* K */
 
@@ -444,8 +443,8 @@ static void finish_phase(problem *p) {
 
 /* ---- a problem's memory and sizes */
 
-/* Sizes of a problem whose lanes are `lanes`; 0 where they are past all real ones. */
-static int measure(problem *p, const hf_shape *s, int lanes, int own_phase) {
+/* Sizes of a problem whose lanes are `lanes`. */
+static void measure(problem *p, const hf_shape *s, int lanes, int own_phase) {
     memset(p, 0, sizeof *p);
     p->shape = s;
     p->K = s->users;
@@ -456,10 +455,6 @@ static int measure(problem *p, const hf_shape *s, int lanes, int own_phase) {
     p->F = lanes == CHANNELS ? (s->channels + LANES - 1) / LANES : s->channels;
     p->phases = lanes == CHANNELS && s->phases > 1 ? p->F : s->phases;
     p->own_phase = LANES == 1 || own_phase || (lanes == CHANNELS && s->phases > 1);
-    const double K = (double)p->K, L = (double)p->L, F = (double)p->F;
-    if (s->users > MOST || s->elements > MOST || s->feeds > MOST || s->channels > MOST)
-        return 0;
-    return LANES * (F * K * ((double)p->N + K + L) + L * ((double)p->N + L) * F) <= 1e10;
 }
 
 /* What is read of a problem; `pairs`: whether the products of the feeds are needed. */
@@ -494,8 +489,9 @@ static void lay_out_algebra(problem *p, arena *a) {
     p->omega = TAKE(a, K * L, cpx);
     p->beams = TAKE(a, L * K, cpx);
     p->radiating = TAKE(a, L * L, cpx);
-    num **vectors[] = {&p->disturbance, &p->ratio, &p->signal, &p->half, &p->cost, &p->filled};
-    for (int i = 0; i < 6; i++)
+    num **vectors[] = {&p->disturbance, &p->ratio, &p->signal, &p->half,
+                        &p->cost,        &p->filled, &p->above};
+    for (int i = 0; i < 7; i++)
         *vectors[i] = TAKE(a, K, num);
     p->slope = TAKE(a, p->n, vec);
     p->sums = TAKE(a, L * L, vec);

@@ -26,8 +26,8 @@ static void find_channel_gram(const problem *p, idx f, cpx *gram) {
 
 /* The place of every user in semi-orthogonal order, the largest weighted gain after projecting
  * out those before it: pivoted Cholesky of `gram`, which is spoiled.  Copies of users come last,
- * at places from K on. */
-static void order_users(idx K, const num *weights, cpx *gram, num *gain, num *place) {
+ * at places from K on.  gain, row: workspace. */
+static void order_users(idx K, const num *weights, cpx *gram, num *gain, cpx *row, num *place) {
     for (idx k = 0; k < K; k++) {
         gain[k] = gram[k * K + k].re;
         place[k] = NUM(-1);
@@ -40,7 +40,6 @@ static void order_users(idx K, const num *weights, cpx *gram, num *gain, num *pl
             best = pick(better, left, best);
             first = pick(better, NUM(k), first);
         }
-        cpx row[K]; /* of the user chosen, over the root of its pivot */
         num pivot = NUM(0);
         for (idx k = 0; k < K; k++)
             row[k] = (cpx){NUM(0), NUM(0)};

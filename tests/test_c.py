@@ -15,13 +15,14 @@ ROOT = Path(__file__).parent.parent
 CC = os.environ.get("CC", "cc").split()
 FLAGS = ["-std=c11", "-O1", "-g", "-Wno-psabi", f"-I{ROOT}/csrc", f"-I{ROOT}/hmimo_fast/include"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-COUNTED = [f"-D{name}=check_{name}" for name in ("malloc", "aligned_alloc", "free")]
+COUNTED = [f"-D{name}=check_{name}" for name in ("malloc", "calloc", "aligned_alloc", "free")]
 LEVELS = {"baseline": []}
 if platform.machine().lower() in ("x86_64", "amd64"):
     LEVELS |= {
         "v3": ["-march=x86-64-v3"],
         "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
     }
+KINDS = ("LONE", "DOUBLES", "FLOATS")
 NOT_HERE = 77
 
 
@@ -33,7 +34,7 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=400,
     )
 
 
@@ -57,16 +58,19 @@ def check(tmp_path_factory: pytest.TempPathFactory) -> Path:
         or run(folder / "probe").returncode
     ):
         pytest.skip(f"{CC[0]} has no sanitizers that run here")
+    units = [("choose.c", []), *(("kernels.c", [f"-DHF_{kind}"]) for kind in KINDS)]
     kernels = [
         (
-            folder / f"{level}.o",
+            folder / f"{level}{number}.o",
             "-c",
-            ROOT / "csrc/kernels.c",
+            ROOT / "csrc" / source,
             f"-DHF_ISA={level}",
             *COUNTED,
+            *kind,
             *flags,
         )
         for level, flags in LEVELS.items()
+        for number, (source, kind) in enumerate(units)
     ]
     with ThreadPoolExecutor(2) as pool:
         objects = list(pool.map(lambda arguments: compile_to(*arguments), kernels))

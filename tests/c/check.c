@@ -42,6 +42,13 @@ void *check_malloc(size_t size) {
     return malloc(size);
 }
 
+void *check_calloc(size_t count, size_t size) {
+    if (refused())
+        return NULL;
+    live++;
+    return calloc(count, size);
+}
+
 void *check_aligned_alloc(size_t alignment, size_t size) {
     if (refused())
         return NULL;

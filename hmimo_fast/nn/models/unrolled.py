@@ -86,6 +86,8 @@ class UnrolledNet(Network):
             seen = [amplitudes, step, direction, change, length, snr]
             added, memory = rule(seen, memory)
             ahead = tamed((amplitudes + step + added).clip(0.0, 1.0))
+            on = ahead.sum(-1)[:, None] > 0.0  # a step that turns everything off is not made
+            ahead = ahead * on + amplitudes * ~on
             amplitudes, change, last = ahead, ahead - amplitudes, gradient
         # The rate is stationary in these beams: nothing of theirs to differentiate.
         with torch.no_grad():
