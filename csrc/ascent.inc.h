@@ -118,7 +118,7 @@ static void whiten(problem *p, idx f, const vec *m, int radiated) {
         num guard = NUM(0);
         for (idx l = 0; l < L; l++)
             guard += p->feeds[l * L + l].re;
-        guard *= (real)(sizeof(real) == 4 ? EPSILON : GUARD) / (real)L;
+        guard *= (real)GUARD / (real)L;
         for (idx l = 0; l < L; l++)
             p->feeds[l * L + l].re += guard;
         const mask dark = not((cholesky(L, p->feeds) > 0) & (guard > 0));

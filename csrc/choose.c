@@ -29,7 +29,8 @@ static int is_loop(int operator_) {
 static int has_floors(int operator_, const hf_shape *s, const hf_operand *in) {
     if (operator_ != HF_VARIABLE_PROJECTION && operator_ != HF_BEST_BEAMS)
         return 0;
-    for (ptrdiff_t b = 0; b < (in[6].step ? s->batch : 1); b++) {
+    const ptrdiff_t items = in[6].step || s->batch == 0 ? s->batch : 1;
+    for (ptrdiff_t b = 0; b < items; b++) {
         const double *rate = (const double *)((const char *)in[6].data + b * in[6].step);
         for (ptrdiff_t k = 0; k < s->users; k++)
             if (rate[k] > 0)
@@ -63,9 +64,10 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
     if (too_large(operator_, s))
         return HF_TOO_LARGE;
     const int loop = is_loop(operator_), floors = has_floors(operator_, s, in);
-    const hf_kind *pack = s->single && !floors ? &FLOATS : &DOUBLES;
+    const int floats = s->single && !floors && operator_ != HF_WATER_FILLING;
+    const hf_kind *pack = floats ? &FLOATS : &DOUBLES;
     const double bytes = (double)s->users * s->elements * (loop ? s->channels : 1) *
-                         pack->lanes * (pack == &FLOATS ? 8 : 16);
+                         pack->lanes * (floats ? 8 : 16);
     int lanes = ITEMS, packed = s->whole >= FEWEST && bytes <= (loop ? STAYING : PASSING);
     if (loop && !packed && !floors && s->channels >= FEWEST &&
         bytes / s->channels <= STAYING) {
@@ -78,7 +80,7 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
     if (!marks)
         return HF_NO_MEMORY;
     int status = pack->kernels[operator_](s, in, options, out, lanes, marks);
-    if (status == HF_OK && pack == &FLOATS && loop) {
+    if (status == HF_OK && floats && loop) {
         void *beams[] = {NULL, out[0], out[1]}; /* best_beams has no amplitudes to give */
         const double how[] = {options[0], refinement(operator_, options)};
         status = DOUBLES.kernels[HF_REFINE](s, in, how,

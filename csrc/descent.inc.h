@@ -274,8 +274,10 @@ OPERATOR(refine) {
     for (idx next = 0; fill_lanes(p, &next);) {
         load_problem(p, given, &loaded, s.m);
         num sum = NUM(0);
+        mask wrong = every(0);
         for (idx f = 0; f < p->F; f++) {
             cpx *beams = s.beams + f * size;
+            mask regular = every(1);
             read_matrix(p, digital, f, size, beams);
             scale(size, 1 / p->size, beams);
             if (how == KEEP) {
@@ -284,7 +286,7 @@ OPERATOR(refine) {
                 sweep_beams(p, f, s.m, 1, s.psi, beams);
             } else {
                 num price;
-                mask regular, fits;
+                mask fits;
                 whiten(p, f, s.m, p->radiated);
                 if (how == EQUAL_SINR)
                     regular = pseudo_invert(p->K, p->gram, s.psi, p->adjoint);
@@ -294,16 +296,19 @@ OPERATOR(refine) {
                 multiply(p->L, p->K, p->K, p->carrier, s.psi, p->whitened);
                 pick_nums(2 * size, regular, (const num *)p->whitened, (num *)beams);
             }
-            sum += channel_in_use(p, f) * scale_to_power(p, f, s.m, beams);
+            const num counts = channel_in_use(p, f);
+            sum += counts * scale_to_power(p, f, s.m, beams);
+            wrong |= not(regular) & (counts > 0);
             scale(size, p->size, beams);
         }
+        const int spoilt = p->lanes == CHANNELS && any(wrong);
         const num rate = over_channels(p, sum) * p->weight_size;
         for (idx lane = 0; lane < LANES; lane++) {
             const idx item = p->item[lane];
             const double found = get(rate, lane), off = found - rates[item];
             if (!p->used[lane] || rates[item] != rates[item] || marks[item]) {
                 p->used[lane] = 0;
-            } else if (!(fabs(off) <= FLOAT_SUFFICES * found)) {
+            } else if (spoilt || holds(wrong, lane) || !(fabs(off) <= FLOAT_SUFFICES * found)) {
                 marks[item] = 1;
                 p->used[lane] = 0;
             } else {

@@ -67,17 +67,17 @@ static num zf_terms(problem *p, const cpx *gram, num noise, cpx *psi, cpx *adjoi
         p->half[k] = p->weights[k] * p->served[k];
     }
     const num level = fill(K, p->cost, NUM(1), noise, p->half, p->above, p->filled);
-    *fits = level >= 0;
+    *fits = regular & (level >= 0);
     for (idx k = 0; k < K; k++)
         p->half[k] = root(p->filled[k]);
     scale_columns(K, K, p->half, p->inverse, psi);
-    const num divisor = pick(*fits, level, NUM(1));
+    const num divisor = pick(level >= 0, level, NUM(1));
     *price = pick(divisor > 0, (real)(2 * NATURAL) / divisor, NUM(0));
     for (idx i = 0; i < K * K; i++)
         adjoint[i] = scaled(*price, psi[i]);
     for (idx k = 0; k < K; k++)
         p->ratio[k] = p->filled[k] / noise;
     const num rate = rate_of(K, p->ratio, p->weights);
-    const num excess = -log_plus_one(pick(*fits, NUM(0), -level - 1)) * (real)NATURAL;
+    const num excess = -log_plus_one(pick(level >= 0, NUM(0), -level - 1)) * (real)NATURAL;
     return pick(regular, pick(*fits, rate, excess), NUM(-INFINITY));
 }
