@@ -40,7 +40,7 @@ def joint(
         start,
         zf_iterations=first,
         iterations=second,
-        candidates=problem.users if candidates is None else candidates,
+        candidates=max(problem.users, 1) if candidates is None else candidates,
         finalists=finalists,
         sweeps=sweeps,
         tolerance=tolerance,
