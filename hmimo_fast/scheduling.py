@@ -27,7 +27,6 @@ from .solvers import (
     _problem,
     _random_start,
     _reals,
-    _require_finite,
     attempt,
 )
 from .solvers.problem import Problem
@@ -64,8 +63,9 @@ class Schedule:
     With one m for F channels, ``digital`` and ``rates`` have a dimension F before their last two
     or one, and ``sum_rate`` is the sum over the channels too.
 
-    Where no user set meets its minimum rates nobody is served and all is zero; where the channel
-    is not finite, ``rates`` and ``sum_rate`` are NaN.
+    Where no user set meets its minimum rates nobody is served and all is zero, which the next
+    slot takes as all on if it is handed the amplitudes as its ``start``; where the channel is not
+    finite, ``rates`` and ``sum_rate`` are NaN.
 
     Attributes
     ----------
@@ -151,6 +151,7 @@ def schedule(
     seed: int = 0,
     threads: int | None = None,
     *,
+    user_noise: ArrayLike | None = None,
     start: ArrayLike | None = None,
     levels: int | ArrayLike | None = None,
     shared: bool = False,
@@ -179,9 +180,10 @@ def schedule(
         ``shared`` or a phase of three dimensions, (..., F, K, N): one amplitude vector and one
         user set for F channels, as in `solve`.
     phase : (N, L) or (F, N, L) complex
-        Reference wave of each feed at each element; at most L users are served.
+        Reference wave of each feed at each element, finite; at most L users are served.
     power, noise_power : (...) real
-        Transmit and noise power, linear, in the same unit.
+        Transmit and noise power, linear, in the same unit; each value is a problem's own, so that
+        (K,) with the channel of one problem makes K problems.
     min_rate : scalar or (..., K) real
         Minimum rate of each user in bit/s/Hz, unweighted, if it is served; on the mean of its
         rates where there are F channels.
@@ -203,10 +205,14 @@ def schedule(
         Seed of the random starting amplitudes; an item's depend on its index alone.
     threads : int, optional
         Most threads to use.
+    user_noise : (..., K) real, optional
+        Noise power of each user, as of receivers with noise figures of their own, in place of
+        ``noise_power``.
     start : (..., N) real, optional
-        Starting amplitudes, for the order of ``greedy`` and for every solve.  By default they
-        are uniform in [0, 1], the same for all solves of an item, as published; ``joint`` and
-        ``zf`` take them for the order alone and solve from all elements on.
+        Starting amplitudes, for the order of ``greedy`` and for every solve; all off is taken as
+        all on.  By default they are uniform in [0, 1], the same for all solves of an item, as
+        published; ``joint`` and ``zf`` take them for the order alone and solve from all elements
+        on.
     levels : int or (levels,) real, optional
         Amplitudes the hardware can take, as in `solve`; every user set is solved at them, so that
         the minimum rates hold there.
@@ -258,9 +264,10 @@ def schedule(
     _one_of("accept", accept, ("qos", "rate"))
     _method(method, options)
     several = shared or np.ndim(phase) == 3
-    problem = _problem(channel, phase, power, noise_power, weights, constraint, several, threads)
-    if check_finite:
-        _require_finite(problem.channel if several else problem.channel[..., 0, :, :])
+    problem = _problem(
+        channel, phase, power, noise_power, user_noise, weights, constraint, several, threads,
+        check_finite,
+    )  # fmt: skip
     rescue = not several and (method in _RESCUED if rescue is None else rescue)
     states = None if levels is None else _levels(levels, method)
     task = _task(problem, min_rate, start, seed, rescue, method, states, options)
@@ -316,8 +323,6 @@ def _task(
     else:
         first = _given_start(problem, start)
         batch = _broadcast("start", batch, first.shape[:-1])
-    effective_channel(h, first[..., None, :], phase)  # for its checks
-
     users, elements = h.shape[-2:]
     kind = np.complex64 if h.dtype.newbyteorder("=") == np.complex64 else np.complex128
     h = np.broadcast_to(h, (*batch, *h.shape[-3:])).reshape(-1, *h.shape[-3:])

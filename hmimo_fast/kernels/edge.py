@@ -173,6 +173,8 @@ def _constant(shape: tuple[int, ...], value: float) -> ndarray:
 
 def as_array(argument: str, value: Any) -> ndarray:
     """Anything array-like as an ndarray; PyTorch tensors without importing PyTorch."""
+    if np.ma.is_masked(value):
+        raise ValueError(f"{argument}: expected no masked values, got a masked array")
     try:
         if hasattr(value, "resolve_conj"):
             value = value.detach().resolve_conj().resolve_neg().numpy()

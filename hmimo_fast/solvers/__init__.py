@@ -56,6 +56,7 @@ def solve(
     seed: int = 0,
     threads: int | None = None,
     *,
+    user_noise: ArrayLike | None = None,
     levels: int | ArrayLike | None = None,
     callback: Callable[[int, int, Solution], Any] | None = None,
     shared: bool = False,
@@ -71,9 +72,10 @@ def solve(
         (..., F, K, N): one amplitude vector for F channels, whose rates add up and each of
         which has the power to itself.
     phase : (N, L) or (F, N, L) complex
-        Reference wave of each feed at each element.
+        Reference wave of each feed at each element, finite.
     power, noise_power : (...) real
-        Transmit and noise power, linear, in the same unit.
+        Transmit and noise power, linear, in the same unit; each value is a problem's own, so that
+        (K,) with the channel of one problem makes K problems.
     method : str
         ``"joint"`` (variable projection, ours, the default), ``"zf"`` (its first stage alone),
         ``"alternating"`` (paper B, Algorithm 1), ``"random"`` (paper B's benchmark),
@@ -96,12 +98,16 @@ def solve(
         uniform on [0, 1], or on [0.5, 1] for ``zf`` and ``joint``.
     start : (..., N) real, optional
         The first start, for example the amplitudes of the channel a moment ago; by default all
-        elements on, or random for the published methods.  ``zf`` and ``joint`` fit it to the
-        channel first, but for ``joint`` with ``zf_iterations=0``, which keeps to it.
+        elements on, or random for the published methods.  Nothing is received from elements that
+        are all off, nor any derivative: such a start is taken as all on.  ``zf`` and ``joint``
+        fit it to the channel first, but for ``joint`` with ``zf_iterations=0``, which keeps to it.
     seed : int
         Seed of the random starts; an item's depends on its index in the batch alone.
     threads : int, optional
         Most threads to use.
+    user_noise : (..., K) real, optional
+        Noise power of each user, as of receivers with noise figures of their own, in place of
+        ``noise_power``.
     levels : int or (levels,) real, optional
         Amplitudes the hardware can take: a number of bits b for 2^b even levels from 0 to 1
         (1 is on or off), or the levels themselves.  Each run's amplitudes are scaled, rounded
@@ -146,9 +152,10 @@ def solve(
     random_first = _method(method, options)[1]
     starts, seed = _count("starts", starts, 1), _count("seed", seed, 0)
     several = shared or np.ndim(phase) == 3
-    problem = _problem(channel, phase, power, noise_power, weights, constraint, several, threads)
-    if check_finite:
-        _require_finite(problem.channel)
+    problem = _problem(
+        channel, phase, power, noise_power, user_noise, weights, constraint, several, threads,
+        check_finite,
+    )  # fmt: skip
     if min_rate is not None:
         problem = replace(problem, min_rate=_min_rate(problem, min_rate))
     states = None if levels is None else _levels(levels, method)
@@ -242,19 +249,23 @@ def _problem(
     phase: ArrayLike,
     power: ArrayLike,
     noise_power: ArrayLike,
+    user_noise: ArrayLike | None,
     weights: ArrayLike | None,
     constraint: str,
     several: bool,
     threads: int | None,
+    check_finite: bool,
 ) -> Problem:
     if constraint not in ("radiated", "digital"):
         raise ValueError(f"constraint: expected 'radiated' or 'digital', got {constraint!r}")
-    h, waves = as_array("channel", channel), as_array("phase", phase)
+    h, waves = _numbers("channel", channel), _numbers("phase", phase)
     if waves.ndim not in (2, 3):
         raise ValueError(f"phase: expected (N, L) or (F, N, L), got {waves.shape}")
-    if h.ndim < 2 + several:
-        expected = "(..., F, K, N)" if several else "(..., K, N)"
-        raise ValueError(f"channel: expected {expected}, got {h.shape}")
+    _require_sizes("channel", h, "FKN" if several else "KN")
+    _require_sizes("phase", waves, "NL")
+    _require_finite("phase", waves)
+    if check_finite:
+        _require_finite("channel", h)
     h = h if several else h[..., None, :, :]
     waves = waves if waves.ndim == 3 else waves[None]
     if h.shape[-1] != waves.shape[-2] or len(waves) not in (1, h.shape[-3]):
@@ -262,6 +273,8 @@ def _problem(
         raise ValueError(
             f"channel: expected (..., K, N) with {fits} to match phase, got {np.shape(channel)}"
         )
+    if user_noise is not None:
+        h, noise_power = _equal_noise(h, user_noise)
     leading = {
         "channel": h.shape[:-3],
         "power": np.shape(power),
@@ -274,6 +287,20 @@ def _problem(
     return Problem(h, waves, power, noise_power, weights, constraint == "radiated", batch, threads)
 
 
+def _equal_noise(channel: np.ndarray, user_noise: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Channels (..., F, K, N) in which all users have the least noise of all, and that (...)."""
+    noise, users = _reals("user_noise", user_noise), channel.shape[-2]
+    if not noise.ndim or noise.shape[-1] != users:
+        raise ValueError(f"user_noise: expected (..., K) with K = {users}, got {noise.shape}")
+    if not ((noise > 0.0) & (noise < np.inf)).all():
+        raise ValueError(f"user_noise: expected values positive and finite, got {user_noise!r}")
+    _broadcast("user_noise", channel.shape[:-3], noise.shape[:-1])
+    least = noise.min(axis=-1)
+    single = channel.dtype.newbyteorder("=") == np.complex64
+    scale = np.sqrt(least[..., None] / noise).astype(np.float32 if single else float)
+    return channel * scale[..., None, :, None], least
+
+
 def _broadcast(argument: str, batch: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     try:
         return np.broadcast_shapes(batch, shape)
@@ -283,11 +310,20 @@ def _broadcast(argument: str, batch: tuple[int, ...], shape: tuple[int, ...]) ->
         ) from None
 
 
-def _require_finite(channel: np.ndarray) -> None:
-    bad = np.argwhere(~np.isfinite(channel))
+def _require_sizes(argument: str, array: np.ndarray, core: str) -> None:
+    expected = f"{argument}: expected (..., {', '.join(core)})"
+    if array.ndim < len(core):
+        raise ValueError(f"{expected}, got {array.shape}")
+    for letter, length in zip(core, array.shape[array.ndim - len(core) :], strict=True):
+        if length < 1:
+            raise ValueError(f"{expected} with {letter} at least 1, got {array.shape}")
+
+
+def _require_finite(argument: str, array: np.ndarray) -> None:
+    bad = np.argwhere(~np.isfinite(array))
     if len(bad):
         where = tuple(bad[0].tolist())
-        raise ValueError(f"channel: expected finite values, got {channel[where]} at index {where}")
+        raise ValueError(f"{argument}: expected finite values, got {array[where]} at index {where}")
 
 
 def _min_rate(problem: Problem, value: ArrayLike) -> np.ndarray:
@@ -304,6 +340,13 @@ def _min_rate(problem: Problem, value: ArrayLike) -> np.ndarray:
     return np.broadcast_to(floor, (*problem.batch, problem.users))
 
 
+def _numbers(argument: str, value: ArrayLike) -> np.ndarray:
+    array = as_array(argument, value)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{argument}: expected numbers, got dtype {array.dtype}")
+    return array
+
+
 def _reals(argument: str, value: ArrayLike) -> np.ndarray:
     array = as_array(argument, value)
     if array.dtype.kind not in "biuf":
@@ -316,10 +359,15 @@ def _given_start(problem: Problem, start: ArrayLike) -> np.ndarray:
     elements = problem.channel.shape[-1]
     if not amplitudes.ndim or amplitudes.shape[-1] != elements:
         raise ValueError(f"start: expected (..., N) with N = {elements}, got {amplitudes.shape}")
-    if ((amplitudes < 0.0) | (amplitudes > 1.0)).any():
-        raise ValueError("start: expected values in [0, 1], got values outside")
+    bad = np.argwhere(~((amplitudes >= 0.0) & (amplitudes <= 1.0)))
+    if len(bad):
+        where = tuple(bad[0].tolist())
+        raise ValueError(
+            f"start: expected values in [0, 1], got {amplitudes[where]} at index {where}"
+        )
     _broadcast("start", problem.batch, amplitudes.shape[:-1])
-    return amplitudes
+    off = ~amplitudes.astype(np.float32).any(axis=-1, keepdims=True)  # in either precision
+    return np.where(off, 1.0, amplitudes)
 
 
 def _random_start(problem: Problem, seed: int, index: int, lowest: float = 0.0) -> np.ndarray:
