@@ -12,7 +12,9 @@ import pytest
 
 import hmimo_fast as hf
 from hmimo_fast import kernels
-from hmimo_fast.kernels import edge, reference
+from hmimo_fast.kernels import edge
+from hmimo_fast.kernels.definitions.alternating import backtrack, force
+from hmimo_fast.kernels.definitions.joint import fixed_terms
 
 LN2 = math.log(2.0)
 
@@ -233,21 +235,21 @@ def test_backtracking_is_monotone_at_fixed_beams(radiated: bool) -> None:
     problem = draw(Shape(16, 4, 3, 2, 2))
     h, phase, power, noise = problem.channel, problem.phase, problem.power, problem.noise_power
     given = power, noise, problem.weights, radiated
-    digital = reference._zf_beams(h, phase, problem.amplitudes, power, radiated)
+    digital = force(h, phase, problem.amplitudes, power, radiated)
     for guess in (100.0, 1e-6):
         m, length = problem.amplitudes, guess
-        rate, gradient = reference._fixed_beams(h, phase, m, digital, *given)
+        rate, gradient = fixed_terms(h, phase, m, digital, *given)
         overshot = np.clip(m + 100.0 * gradient, 0.0, 1.0)
-        assert reference._fixed_beams(h, phase, overshot, digital, *given)[0] < rate
+        assert fixed_terms(h, phase, overshot, digital, *given)[0] < rate
         first = rate
         for _ in range(30):
             before = rate
-            m, rate, gradient, length = reference._backtracked(
+            m, rate, gradient, length = backtrack(
                 h, phase, m, digital, *given, rate, gradient, length
             )
             assert ((m >= 0.0) & (m <= 1.0)).all()
             assert rate >= before
-            assert rate == pytest.approx(reference._fixed_beams(h, phase, m, digital, *given)[0])
+            assert rate == pytest.approx(fixed_terms(h, phase, m, digital, *given)[0])
         assert rate > first * 1.01
 
 
@@ -255,7 +257,7 @@ def test_backtracking_stays_where_no_step_helps() -> None:
     problem = draw(Shape(4, 2, 2))
     h, phase, start = problem.channel, problem.phase, problem.amplitudes
     digital, still = np.ones((1, 2, 2), complex), np.full(4, np.nan)
-    m, rate, gradient, length = reference._backtracked(
+    m, rate, gradient, length = backtrack(
         h, phase, start, digital, 1.0, 0.1, np.ones(2), False, 1.0, still, 0.3
     )
     np.testing.assert_array_equal(m, start)

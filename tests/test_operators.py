@@ -12,7 +12,8 @@ import pytest
 from conftest import BACKENDS
 
 from hmimo_fast import kernels
-from hmimo_fast.kernels import edge, jit, reference
+from hmimo_fast.kernels import definitions, edge, jit
+from hmimo_fast.kernels.definitions.problem import room
 from hmimo_fast.kernels.operators import ARGUMENTS, MOST_RECORDED, OPERATORS, SIZES
 
 ROOT = Path(__file__).parent.parent
@@ -50,7 +51,7 @@ def test_the_typed_functions_are_those_of_the_table() -> None:
 def test_a_definition_has_the_arguments_of_its_operator(name: str) -> None:
     op = OPERATORS[name]
     expected = [*op.inputs, *op.options]
-    assert list(inspect.signature(getattr(reference, name)).parameters) == expected
+    assert list(inspect.signature(getattr(definitions, name)).parameters) == expected
     for function in (getattr(jit, name), getattr(jit, f"native_{name}")):
         assert list(inspect.signature(function.py_func).parameters) == expected
 
@@ -118,4 +119,14 @@ def test_options_that_are_left_out_have_the_defaults_of_the_table(backend: str) 
 
 
 def test_no_history_is_longer_than_what_is_recorded() -> None:
-    assert len(reference._room(10**9)) == MOST_RECORDED
+    assert len(room(10**9)) == MOST_RECORDED
+
+
+def test_each_definition_stands_beside_its_c_twin() -> None:
+    """File for file: no formula of the C kernels is without a NumPy file of the same name."""
+    root = Path(definitions.__file__).parents[3]
+    twins = {file.stem for file in Path(definitions.__file__).parent.glob("[a-z]*.py")}
+    sources = {file.name.removesuffix(".inc.h") for file in (root / "csrc").glob("*.inc.h")}
+    if not sources:
+        pytest.skip("an installed package has no C sources")
+    assert twins == sources

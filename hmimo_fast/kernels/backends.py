@@ -30,7 +30,7 @@ BatchFunction = Callable[..., Any]
 
 _PLACES = {name: place for place, name in enumerate(OPERATORS)}
 
-_MODULES = {"native": ".native", "numba": ".jit", "numpy": ".reference"}
+_MODULES = {"native": ".native", "numba": ".jit", "numpy": ".definitions"}
 
 _default: str | None = None
 _chosen: ContextVar[str | None] = ContextVar("hmimo_fast_backend", default=None)
@@ -143,9 +143,9 @@ def link_item(gradient: bool, *operands: Any) -> Any:
     return _native.link_item(gradient, *operands)
 
 
-def _interpreted(reference: ModuleType, op: Operator) -> BatchFunction:
+def _interpreted(definitions: ModuleType, op: Operator) -> BatchFunction:
     """The loop over a batch, item by item, of the plain NumPy definition."""
-    function = getattr(reference, op.name)
+    function = getattr(definitions, op.name)
 
     def batch(
         inputs: Sequence[np.ndarray],

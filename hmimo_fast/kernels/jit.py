@@ -1,7 +1,7 @@
 """The operators compiled by Numba, also for use inside your own ``@njit`` functions.
 
 The functions named like the operators take one item (no batch dimensions) and the arguments of
-`hmimo_fast.kernels.reference`, all of them given: ``sum_rate(channel, amplitudes, phase, digital,
+`hmimo_fast.kernels.definitions`, all of them given: ``sum_rate(channel, amplitudes, phase, digital,
 noise_power, weights)``.
 
 Examples
@@ -27,9 +27,13 @@ where the package was built without its C kernels.
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib import import_module
+from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import llvmlite.binding
@@ -40,7 +44,7 @@ from numba import types
 from numba.core import cgutils, errors
 from numba.extending import intrinsic, overload, register_jitable
 
-from . import reference
+from . import definitions
 from .operators import ARGUMENTS, MOST_RECORDED, OPERATORS, SIZES, Operator
 
 try:
@@ -51,9 +55,25 @@ except ImportError:  # built without a compiler
 _SEMANTICS = {"error_model": "numpy", "fastmath": False}
 _njit = numba.njit(cache=True, nogil=True, **_SEMANTICS)
 
-for _function in vars(reference).copy().values():
-    if inspect.isfunction(_function):
-        register_jitable(**_SEMANTICS)(_function)
+_FILES = sorted(Path(definitions.__file__).parent.glob("*.py"))
+
+for _file in _FILES:
+    _module = import_module(f"{definitions.__name__}.{_file.stem}")
+    for _function in vars(_module).copy().values():
+        if inspect.isfunction(_function) and _function.__module__ == _module.__name__:
+            register_jitable(**_SEMANTICS)(_function)
+
+#: Numba's cache knows a function by its name and its own file.  What the definitions call stands in
+#: other files, so the names carry a digest of all of them.
+_DIGEST = hashlib.sha256(b"".join(file.read_bytes() for file in _FILES)).hexdigest()[:12]
+
+
+def _cached(function: FunctionType) -> Any:
+    """The function compiled, and compiled anew once any definition is edited."""
+    named = FunctionType(function.__code__, function.__globals__, function.__name__)
+    named.__qualname__ = f"{function.__name__}_{_DIGEST}"
+    named.__doc__ = function.__doc__
+    return _njit(named)
 
 
 @_njit
@@ -66,15 +86,11 @@ def outside_unit(values: np.ndarray) -> bool:
 
 
 for _operator in OPERATORS:
-    globals()[_operator] = _njit(getattr(reference, _operator))
+    globals()[_operator] = _cached(getattr(definitions, _operator))
 
 
 def _batch(op: Operator) -> Any:
-    """The loop over a batch: ``loop(*inputs, *options, *outputs)``.
-
-    Numba stamps its cache with the file that a function names as its own: reference.py, so that
-    an edited formula is compiled anew.
-    """
+    """The loop over a batch: ``loop(*inputs, *options, *outputs)``."""
     inputs = [f"input_{name}" for name in op.inputs]
     outputs = [f"output_{name}" for name in op.outputs]
     items = [f"{name}[i % len({name})]" for name in inputs]
@@ -84,9 +100,10 @@ def _batch(op: Operator) -> Any:
         f"        {', '.join(f'{name}[i]' for name in outputs)} = "
         f"item({', '.join([*items, *op.options])})\n"
     )
-    namespace = {"__name__": reference.__name__, "item": getattr(reference, op.name)}
-    exec(compile(source, reference.__file__, "exec"), namespace)
-    return _njit(namespace[f"{op.name}_batch"])
+    item = getattr(definitions, op.name)
+    namespace = {"__name__": item.__module__, "item": item}
+    exec(compile(source, inspect.getfile(item), "exec"), namespace)
+    return _cached(namespace[f"{op.name}_batch"])
 
 
 _BATCHES = {op.name: _batch(op) for op in OPERATORS.values()}

@@ -1,6 +1,6 @@
 """Every operator in plain PyTorch, over any leading dimensions: what runs on CUDA.
 
-The counterpart of `hmimo_fast.kernels.reference`, with the signatures of the table of operators.
+The counterpart of `hmimo_fast.kernels.definitions`, with the signatures of the table of operators.
 As there, K x K and K x L algebra runs in double precision whatever the channel's, and an item with
 a NaN or an infinity gives NaN in that item alone.
 """

@@ -1,0 +1,219 @@
+"""Projected ascent on the amplitudes, beams eliminated (csrc/ascent.inc.h)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .algebra import EPSILON, SINGULAR, double
+from .inner_floors import floored_terms
+from .inner_general import general_terms
+from .inner_zf import zf_terms
+from .passes import pull_back
+
+#: Rates of an ascent, the least of which a step must exceed; steps whose curvature it remembers.
+RECENT, MEMORY = 5, 3
+
+
+#: The first move of an ascent, of the element with the largest gradient.
+FIRST_MOVE = 0.2
+
+
+#: Upper bound of m during an ascent under `radiated` power, where its scale is free.
+HEADROOM = 10.0
+
+
+#: Shortest step of a line search.
+SHORTEST = 1e-6
+
+
+def whiten(channel, amplitudes, phase, radiated):
+    """Y' = G'^H and Y with V = Y Psi: (L, K) each, Y = C^{-H} Y'."""
+    surface = (amplitudes.reshape(-1, 1) * phase).astype(phase.dtype)
+    whitened = np.ascontiguousarray(double(channel @ surface).conj().T)
+    if not radiated:
+        return whitened, whitened
+    surface = double(surface)
+    gram = np.ascontiguousarray(surface.conj().T) @ surface
+    guard = SINGULAR * np.sum(np.diag(gram).real) / len(gram)
+    for i in range(len(gram)):
+        gram[i, i] += guard
+    if not guard > 0.0:
+        return whitened * 0.0, whitened * 0.0
+    factor = np.linalg.cholesky(gram)
+    whitened = np.ascontiguousarray(np.linalg.solve(factor, whitened))
+    beams = np.linalg.solve(np.ascontiguousarray(factor.conj().T), whitened)
+    return whitened, np.ascontiguousarray(beams)
+
+
+def grams(channel, phase, amplitudes, radiated):
+    """X = G' G'^H of every channel, (F, K, K)."""
+    users = channel.shape[1]
+    gram = np.empty((len(channel), users, users), np.complex128)
+    for f in range(len(channel)):
+        waves = phase[min(f, len(phase) - 1)]
+        whitened = whiten(channel[f], amplitudes, waves, radiated)[0]
+        gram[f] = np.ascontiguousarray(whitened.conj().T) @ whitened
+    return gram
+
+
+def evaluate(stage, channel, phase, amplitudes, psi, limits, noise_power, served):
+    """Rate over all F channels, its gradient in m, and the Psi that reach it (F, K, K).
+
+    dR = Re sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) - m_n Phi_n [Y Lambda Y^H] Phi_n^H,
+    by the envelope theorem, for zero forcing (stage 0) and general V (stage 1) alike
+    (docs/mathematics.md).  With minimum rates, stage 1 has the shares of
+    the dual uplink in the first row of each Psi; as long as they do not fit in every channel, the
+    rate is the sum over those where they do not.
+    """
+    total, fit = 0.0, True
+    gradient = np.zeros(channel.shape[2])
+    best = np.zeros_like(psi)
+    for f in range(len(channel)):
+        waves = phase[min(f, len(phase) - 1)]
+        whitened, beams = whiten(channel[f], amplitudes, waves, limits.radiated)
+        adjoint = np.ascontiguousarray(whitened.conj().T)
+        gram = adjoint @ whitened
+        fits = True
+        if stage == 0:
+            rate, gamma, lambda_, best[f], fits = zf_terms(gram, limits, noise_power, served)
+        elif limits.floored:
+            rate, gamma, lambda_, best[f, 0], fits = floored_terms(
+                gram, psi[f, 0].real.copy(), limits.power, noise_power, limits.weights,
+                limits.min_rate, limits.sweeps,
+            )  # fmt: skip
+        else:
+            rate, gamma, lambda_, best[f] = general_terms(
+                gram, psi[f], limits.power, noise_power, limits.weights, limits.sweeps
+            )
+        if fit and not fits:
+            total, fit = 0.0, False
+            gradient[:] = 0.0
+        if fits and not fit:
+            continue
+        total += rate
+        dagger = np.ascontiguousarray(beams.conj().T)
+        gradient += pull_back(channel[f], waves, gamma @ dagger)
+        if limits.radiated:
+            loss = double(waves) @ (beams @ lambda_ @ dagger)
+            fields = double(waves)
+            gradient -= amplitudes * np.sum(
+                loss.real * fields.real + loss.imag * fields.imag, axis=1
+            )
+    return total, gradient, best
+
+
+def clip(amplitudes, upper):
+    return np.minimum(np.maximum(amplitudes, 0.0), upper)
+
+
+def quasi_newton(gradient, free, moves, bends, latest, step):
+    """The gradient times the inverse curvature that the last moves of m showed (L-BFGS).
+
+    ``moves`` and ``bends`` (memory, N) are rings of changes of m and of -gradient, ``latest``
+    the row filled last.  Only the free elements take part: those at a bound that the gradient
+    pushes against stay where they are.
+    """
+    direction = gradient * free
+    memory = len(moves)
+    bent, share = np.zeros(memory), np.zeros(memory)
+    for i in range(memory):
+        row = (latest - i) % memory
+        bent[row] = np.sum(moves[row] * bends[row] * free)
+        if bent[row] > 0.0:
+            share[row] = np.sum(moves[row] * direction) / bent[row]
+            direction = direction - share[row] * bends[row] * free
+    if bent[latest] > 0.0:
+        step = bent[latest] / np.sum(bends[latest] ** 2 * free)
+    direction = step * direction
+    for i in range(memory):
+        row = (latest + 1 + i) % memory
+        if bent[row] > 0.0:
+            back = np.sum(bends[row] * direction) / bent[row]
+            direction = direction + (share[row] - back) * moves[row] * free
+    return direction
+
+
+def record(history, iterate, rate):
+    if iterate < len(history):
+        history[iterate] = rate
+
+
+def shorter(length, slope, rate, reached):
+    """The length at which the parabola through the rate, its slope and the rate reached is highest.
+
+    Within a tenth and a half of ``length``.
+    """
+    best = length * (length * slope / (2.0 * (rate + length * slope - reached)))
+    return max(0.1 * length, best if best < 0.5 * length else 0.5 * length)
+
+
+def ascend(
+    stage, channel, phase, amplitudes, psi, limits, noise_power, served, budget, tolerance, history
+):
+    """Nonmonotone projected ascent over m (docs/mathematics.md).
+
+    Under `digital` power, where nearly all of m ends at a bound, the steps are spectral.  Under
+    `radiated` power the rate does not change with the scale of m, which may grow, and the general
+    stage takes quasi-Newton steps.  The budget counts evaluations, accepted or not.
+
+    Returns the best m, its Psi and rate, the evaluations made, and whether it stopped by itself.
+    """
+    upper = HEADROOM if limits.radiated else 1.0
+    quasi = limits.radiated and stage == 1
+    rate, gradient, psi = evaluate(
+        stage, channel, phase, amplitudes, psi, limits, noise_power, served
+    )
+    best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
+    record(history, 0, rate)
+    if not np.isfinite(rate):
+        return best_amplitudes, best_psi, rate, 0, False
+    recent = np.full(RECENT, np.inf)
+    recent[0] = rate
+    moves = np.zeros((MEMORY, len(amplitudes)))
+    bends = np.zeros((MEMORY, len(amplitudes)))
+    largest = np.max(np.abs(gradient))
+    step = FIRST_MOVE / largest if largest > 0.0 else 1.0
+    made, moved = 0, 0
+    while made < budget:
+        direction = clip(amplitudes + step * gradient, upper) - amplitudes
+        slope = np.sum(gradient * direction)
+        if not slope > tolerance:
+            return best_amplitudes, best_psi, best_rate, made, True
+        if quasi and moved > 0:
+            free = ((amplitudes > 0.0) | (gradient > 0.0)).astype(np.float64)
+            bent = quasi_newton(gradient, free, moves, bends, (moved - 1) % MEMORY, step)
+            bent = clip(amplitudes + bent, upper) - amplitudes
+            if np.sum(gradient * bent) > tolerance:
+                direction, slope = bent, np.sum(gradient * bent)
+        length, accepted = 1.0, False
+        while made < budget and not accepted:
+            trial = amplitudes + length * direction
+            trial_rate, trial_gradient, trial_psi = evaluate(
+                stage, channel, phase, trial, psi, limits, noise_power, served
+            )
+            made += 1
+            worst = np.min(recent)
+            asked = worst + 1e-4 * length * slope - 4.0 * EPSILON * worst
+            accepted = trial_rate >= asked
+            if accepted:
+                break
+            record(history, made, rate)
+            length = shorter(length, slope, rate, trial_rate)
+            if length < SHORTEST:
+                return best_amplitudes, best_psi, best_rate, made, True
+        if not accepted:
+            break
+        move, bend = trial - amplitudes, gradient - trial_gradient
+        curvature = np.sum(move * bend)
+        step = 100.0
+        if curvature > 0.0:
+            step = min(max(np.sum(move**2) / curvature, 1e-8), 1e4)
+        moves[moved % MEMORY], bends[moved % MEMORY] = move, bend
+        moved += 1
+        amplitudes, gradient, psi, rate = trial, trial_gradient, trial_psi, trial_rate
+        recent[1:] = recent[:-1].copy()
+        recent[0] = rate
+        record(history, made, rate)
+        if rate > best_rate:
+            best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
+    return best_amplitudes, best_psi, best_rate, made, False

@@ -1,0 +1,130 @@
+"""Paper A's baselines: beams, then coordinate descent, in turn (csrc/descent.inc.h)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .algebra import SINGULAR, pseudo_invert
+from .ascent import grams, record, whiten
+from .inner_general import match, power_by, wmmse_update
+from .inner_zf import zf_terms
+from .joint import beams_at
+from .problem import Limits, is_finite, room, unit_weights, unsolved
+from .rates import find_links, rate_of
+
+
+def quadratic(received, noise, weights):
+    """a and c of the quadratic sum_k a_k (D_k + |A_kk|^2) - 2 Re sum_k c_k A_kk to minimise.
+
+    a = alpha w |u|^2 and c = alpha w conj(u) of WMMSE are a = alpha |y|^2 and
+    c = alpha (1 + SINR)^{1/2} conj(y) of fractional programming (docs/mathematics.md).
+    """
+    amplitude, disturbance, ratio = find_links(received, noise)
+    total = disturbance * (1.0 + ratio)
+    gain = weights * (1.0 + ratio)
+    return gain * np.abs(amplitude / total) ** 2, gain * amplitude.conj() / total
+
+
+def descend(channel, fields, amplitudes, received, curvature, target, ridge):
+    """One sweep of exact coordinate descent on m in the box, A updated in place.
+
+    With Z = Phi V, dA_kj = H_kn Z_nj dm_n, so that each m_n has the quadratic of
+    `quadratic` with slope and curvature below; ``ridge`` is sigma^2 / P sum(a) under
+    `radiated` power, whose noise grows with sum_n m_n^2 |Z_n|^2, and 0 under `digital`.
+    """
+    for n in range(len(amplitudes)):
+        slope, bend = 0.0, 0.0
+        for f in range(len(channel)):
+            row, field = channel[f, :, n], fields[f, n]
+            size = np.sum(field.real**2 + field.imag**2)
+            mixed = received[f] @ field.conj()
+            pull = curvature[f] * (row.real * mixed.real + row.imag * mixed.imag)
+            slope += np.sum(pull) - np.sum((target[f] * row * field).real)
+            slope += ridge[f] * size * amplitudes[n]
+            bend += size * (np.sum(curvature[f] * (row.real**2 + row.imag**2)) + ridge[f])
+        if not bend > 0.0:
+            continue
+        moved = min(max(amplitudes[n] - slope / bend, 0.0), 1.0)
+        change = moved - amplitudes[n]
+        amplitudes[n] = moved
+        for f in range(len(channel)):
+            row, field = channel[f, :, n], fields[f, n]
+            for k in range(len(row)):
+                received[f, k] += change * row[k] * field
+
+
+def coordinate_descent(
+    channel,
+    amplitudes,
+    phase,
+    power,
+    noise_power,
+    weights,
+    radiated,
+    zero_forced,
+    tolerance,
+    iterations,
+):
+    """Beams, then one sweep of coordinate descent on m, in turn: [A]'s two baselines.
+
+    Beams by a WMMSE update, from matched ones ([A] WMMSE-HBF; monotone), or by
+    water-filled zero forcing (ZF-HBF; not monotone, so the best iterate is kept).  Stops
+    when the rate changes by less than ``tolerance``.  Returns as `variable_projection`;
+    ``history`` holds the rate after each update of the beams.
+    """
+    history = room(iterations)
+    if not is_finite(channel, phase, amplitudes):
+        return unsolved(channel, phase, amplitudes, history)
+    wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
+    current = amplitudes.astype(np.float64)
+    unit, heaviest = unit_weights(weights)
+    everybody = np.ones_like(unit)
+    limits = Limits(power, noise_power, unit, 0.0 * unit, False, radiated, 0)
+    ratio = noise_power / power
+    psi = grams(wide, waves, current, radiated)
+    received, spent = np.zeros_like(psi), np.zeros(len(psi))
+    curvature, target = np.zeros(psi.shape[:2]), np.zeros(psi.shape[:2], np.complex128)
+    ridge = np.zeros(len(psi))
+    fields = np.zeros((len(psi), len(current), channel.shape[1]), np.complex128)
+    for f in range(len(psi)):
+        gram = psi[f].copy()
+        psi[f] = match(gram, everybody)
+        received[f], spent[f] = power_by(gram, psi[f])
+    best, best_psi, best_rate = current.copy(), psi.copy(), -np.inf
+    made, converged, previous = 0, False, 0.0
+    for i in range(iterations + 1):
+        rate = 0.0
+        for f in range(len(psi)):
+            wave = waves[min(f, len(waves) - 1)]
+            whitened, beams = whiten(wide[f], current, wave, radiated)
+            gram = np.ascontiguousarray(whitened.conj().T) @ whitened
+            if zero_forced:
+                zf_rate, _, _, psi[f], _ = zf_terms(gram, limits, noise_power, everybody)
+                if zf_rate == -np.inf:
+                    psi[f] = pseudo_invert(gram, SINGULAR)[0]
+            else:
+                psi[f] = wmmse_update(gram, psi[f], received[f], spent[f], ratio, unit)
+            received[f], spent[f] = power_by(gram, psi[f])
+            fields[f] = wave @ (beams @ psi[f])
+            if spent[f] > 0.0:
+                rate += rate_of(find_links(received[f], ratio * spent[f])[2], unit)
+        record(history, i, rate)
+        made = i
+        if rate > best_rate:
+            best, best_psi, best_rate = current.copy(), psi.copy(), rate
+        converged = i > 0 and abs(rate - previous) < tolerance
+        if converged or i == iterations:
+            break
+        previous = rate
+        for f in range(len(psi)):
+            if spent[f] > 0.0:
+                noise = ratio * spent[f]
+                curvature[f], target[f] = quadratic(received[f], noise, unit)
+                ridge[f] = ratio * np.sum(curvature[f]) if radiated else 0.0
+        descend(wide, fields, current, received, curvature, target, ridge)
+        if radiated:
+            for f in range(len(psi)):
+                size = fields[f].real ** 2 + fields[f].imag ** 2
+                spent[f] = np.sum(current**2 * np.sum(size, axis=1))
+    digital, rate = beams_at(wide, waves, best, best_psi, limits)
+    return best, digital, heaviest * rate, made, converged, heaviest * history

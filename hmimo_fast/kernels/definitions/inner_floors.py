@@ -1,0 +1,141 @@
+"""General beams under minimum rates, by the dual uplink (csrc/inner_floors.inc.h)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .inner_general import power_by
+from .inner_zf import fill
+from .problem import LN2
+from .rates import find_links, rate_of
+
+#: Least share of a user in the dual uplink, from which it can come back; sweeps until it settles.
+LEAST_SHARE, SETTLING = 1e-6, 20
+
+
+def find_dual(gram, share, ridge, target):
+    """Beams and SINR of the dual uplink, in which user k sends the share lambda_k of the power.
+
+    With half = diag(lambda)^{1/2} and T = (half X half + ridge)^{-1}, ridge = sigma^2 / P, its
+    MMSE receivers have 1 + SINR_k = 1 / (ridge T_kk).  The same beams reach the same SINR in the
+    downlink, with Psi = half T diag(beta_k / T_kk)^{1/2}, where beta are the weights whose
+    weighted sum rate is stationary at lambda (derived here from uplink-downlink duality).
+    Returns half T, its T_kk, SINR, beta, and the share that alone would bring each user to its
+    ``target`` (Yates' standard interference function).
+    """
+    half = np.sqrt(share)
+    signals = gram * half.reshape(-1, 1) * half
+    inverse = np.linalg.inv(signals + ridge * np.eye(len(gram)))
+    diagonal = np.diag(inverse).real.copy()
+    system = (inverse.real**2 + inverse.imag**2) * (-ridge / diagonal)
+    ratio = np.zeros_like(share)
+    for k in range(len(half)):
+        part = np.sum((signals[k] * inverse[:, k]).real)  # SINR / (1 + SINR)
+        ratio[k] = part / (ridge * diagonal[k])
+        system[k, k] = max(part, 1e-30)  # regular with a zero channel too
+    beta = np.linalg.solve(system, share)
+    least = np.zeros_like(share)
+    for k in range(len(half)):
+        if target[k] > 0.0:
+            least[k] = target[k] * share[k] / ratio[k]
+    return half.reshape(-1, 1) * inverse, diagonal, ratio, beta, least
+
+
+def floored_terms(gram, share, power, noise_power, weights, min_rate, sweeps):
+    """As `zf_terms`, for general V, after ``sweeps`` of a fixed point over the dual shares.
+
+    lambda_k <- max(mu alpha_k lambda_k / beta_k, least_k), sum lambda_k = 1: a WMMSE update in
+    the dual uplink where the first is larger, a user held at its minimum rate where the second
+    is.  Where the sum of least_k is above 1, lambda <- least / sum, which balances SINR over
+    target.  A fixed point meets the minimum rates and is stationary (derived here).
+    """
+    target = np.expm1(LN2 * min_rate)
+    ones = np.ones_like(share)
+    filled = share
+    for _ in range(max(sweeps, 1)):
+        share = np.maximum(filled, LEAST_SHARE)
+        share = share / np.sum(share)
+        directions, diagonal, ratio, beta, least = find_dual(
+            gram, share, noise_power / power, target
+        )
+        filled, level = fill(ones, 1.0, 0.0, weights * share / beta, least)
+        if level == -np.inf:  # a zero channel
+            break
+    rates = np.log1p(ratio) / LN2
+    pull = weights
+    rate = np.sum(weights * rates)
+    if level > 0.0:  # users at their minimum pull with their multipliers
+        pull = beta * filled / (share * level)
+        rate += np.sum((pull - weights) * (rates - min_rate))
+    elif level < 0.0:
+        pull = beta / np.sum(beta * ratio / (1.0 + ratio))
+        rate = -np.log2(-level)
+    psi = directions * np.sqrt(pull / diagonal)
+    gamma = (2.0 / LN2) * psi @ np.ascontiguousarray(psi.conj().T)
+    return rate, gamma, gamma, share, level >= 0.0
+
+
+def initialize_floored(gram, power, noise_power, weights, min_rate):
+    """Shares after sweeps that suffice, from equal ones."""
+    share = np.full(len(gram), 1.0 / len(gram))
+    return floored_terms(gram, share, power, noise_power, weights, min_rate, SETTLING)[3]
+
+
+def meet_floors(gram, share, power, noise_power, weights, min_rate):
+    """Psi of the shares with powers that meet the minimum rates exactly, and its rate.
+
+    The least powers that do, scaled up to P, still do; a mixture of them with the powers of the
+    shares has SINR constraints linear in the mixture, so that the smallest that meets them all is
+    known.  Where the least powers exceed P, the first is log2 of the worst SINR over target.
+    """
+    target = np.expm1(LN2 * min_rate)
+    directions, diagonal, ratio, beta, _ = find_dual(gram, share, noise_power / power, target)
+    psi = directions * np.sqrt(beta / diagonal)
+    received, spent = power_by(gram, psi)
+    if not spent > 0.0:
+        return psi, -np.inf, False
+    psi, received = psi * np.sqrt(power / spent), received * np.sqrt(power / spent)
+    gains = received.real**2 + received.imag**2
+    own = np.diag(gains).copy()
+    system = -target.reshape(-1, 1) * gains
+    for k in range(len(own)):
+        system[k, k] = max(own[k], 1e-300)
+    least = np.linalg.solve(system, target * noise_power)
+    needed = np.sum(least * np.sum((psi.conj() * received).real, axis=0))
+    if np.min(least) >= 0.0 and needed <= power:
+        mixture = 0.0
+        full = least * (power / needed)
+        for k in range(len(own)):
+            margin = np.sum(system[k]) - target[k] * noise_power
+            if margin < 0.0:
+                better = np.sum(system[k] * full) - target[k] * noise_power
+                mixture = max(mixture, margin / (margin - better))
+        powers = np.sqrt((1.0 - mixture) + mixture * full)
+        return psi * powers, rate_of(find_links(received * powers, noise_power)[2], weights), True
+    worst = 0.0
+    for k in range(len(own)):
+        if target[k] > 0.0:
+            worst = min(worst, np.log2(ratio[k] / target[k]))
+    return psi, worst, False
+
+
+def leave_dual(gram, shares, power, noise_power, weights, min_rate):
+    """`meet_floors` in every channel, from the first rows of ``shares``; the rate in all."""
+    psi = np.empty_like(shares)
+    total, fit = 0.0, True
+    for f in range(len(gram)):
+        share = floored_terms(
+            gram[f],
+            shares[f, 0].real.copy(),
+            power,
+            noise_power,
+            weights,
+            min_rate,
+            SETTLING,
+        )[3]
+        psi[f], rate, fits = meet_floors(gram[f], share, power, noise_power, weights, min_rate)
+        if fit and not fits:
+            total, fit = 0.0, False
+        if fit or not fits:
+            total += rate
+    return psi, total

@@ -1,0 +1,93 @@
+"""General beams by WMMSE sweeps (csrc/inner_general.inc.h)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .problem import LN2
+from .rates import find_links, rate_adjoint
+
+#: SINR of a user who is given up, before its beam ends in denormal numbers.
+FAINT = 1e-60
+
+
+def match(gram, served):
+    """Psi of the matched beams g_k^H / ||g_k|| of those served, (K, K); none for zero channels."""
+    psi = np.zeros_like(gram)
+    for k in range(len(gram)):
+        if gram[k, k].real > 0.0:
+            psi[k, k] = served[k] / np.sqrt(gram[k, k].real)
+    return psi
+
+
+def power_by(gram, psi):
+    """A = X Psi and the power of V' = G'^H Psi."""
+    received = gram @ psi
+    return received, np.sum(psi.real * received.real + psi.imag * received.imag)
+
+
+def wmmse_sweep(gram, psi, ratio, weights):
+    """One block-coordinate WMMSE sweep on V' = G'^H Psi; ratio = sigma^2 / P."""
+    received, power = power_by(gram, psi)
+    return wmmse_update(gram, psi, received, power, ratio, weights)
+
+
+def wmmse_update(gram, psi, received, power, ratio, weights):
+    """The Psi that answers u and w of the received A and the power of the beams so far.
+
+    Psi = (diag(a) X + c I)^{-1} diag(alpha w u), c = ratio sum(a), made Hermitian by
+    diag(a)^{1/2} on both sides.  The noise is written as ratio * (power of V), so V
+    needs no rescaling (docs/mathematics.md, "WMMSE").
+    """
+    if not power > 0.0:
+        return psi * power
+    amplitude, disturbance, sinr_ = find_links(received, ratio * power)
+    total = disturbance * (1.0 + sinr_)
+    magnitude = np.where(sinr_ > FAINT, np.abs(amplitude), 0.0)
+    root = np.sqrt(weights * (1.0 + sinr_))
+    half = np.where(magnitude > 0.0, root * magnitude / total, 0.0)
+    ridge = ratio * np.sum(half**2)
+    if not ridge > 0.0:
+        return psi
+    system = gram * half.reshape(-1, 1) * half
+    target = np.zeros_like(gram)
+    for k in range(len(half)):
+        system[k, k] += ridge
+        if magnitude[k] > 0.0:
+            target[k, k] = root[k] * amplitude[k] / magnitude[k]
+    return half.reshape(-1, 1) * np.linalg.solve(system, target)
+
+
+def general_terms(gram, psi, power, noise_power, weights, sweeps):
+    """Rate at V*(m) by warm-started WMMSE sweeps; Gamma, Lambda of its gradient; Psi."""
+    ratio = noise_power / power
+    for _ in range(sweeps):
+        psi = wmmse_sweep(gram, psi, ratio, weights)
+    received = gram @ psi
+    spent = np.sum(psi.real * received.real + psi.imag * received.imag)
+    if not spent > 0.0:
+        return 0.0 * spent, gram * 0.0, gram * 0.0, psi
+    rate, adjoint, d_noise = rate_adjoint(received, ratio * spent, weights)
+    dagger = np.ascontiguousarray(psi.conj().T)
+    return (
+        rate,
+        (2.0 / LN2) * adjoint @ dagger,
+        (2.0 / LN2 * ratio * d_noise) * psi @ dagger,
+        psi,
+    )
+
+
+def initialize_general(gram, psi, limits, noise_power, served):
+    """The start of the general stage: the better of Psi as given and matched beams.
+
+    WMMSE cannot revive a beam of zero power, and keeps a weak user for long: which
+    start is right depends on the SNR, and two sweeps tell (found here).
+    """
+    best_rate, best = -1.0, psi
+    for candidate in (psi, match(gram, served)):
+        rate, _, _, refined = general_terms(
+            gram, candidate, limits.power, noise_power, limits.weights, 2
+        )
+        if rate > best_rate:
+            best_rate, best = rate, refined
+    return best

@@ -1,0 +1,63 @@
+"""Zero forcing with water-filled powers (csrc/inner_zf.inc.h)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .algebra import SINGULAR, pseudo_invert
+from .problem import LN2
+from .rates import rate_of
+
+
+def fill(cost, power, noise_power, weights, floor):
+    """Received powers over the floors f_k, and mu; minus how often they exceed the power."""
+    spent = np.where(floor > 0.0, floor * cost, 0.0)
+    needed = np.sum(spent)
+    if not needed <= power:
+        return floor * (power / needed), -needed / power
+    breakpoint_ = np.full_like(cost, np.inf)
+    for k in range(len(cost)):
+        if weights[k] > 0.0:
+            breakpoint_[k] = (floor[k] + noise_power) * cost[k] / weights[k]
+    order = np.argsort(breakpoint_)
+    received = floor.copy()
+    budget, slope = power - needed, 0.0
+    for i in range(len(cost)):
+        k = order[i]
+        if not (breakpoint_[k] * slope < budget and breakpoint_[k] < np.inf):
+            break
+        budget += spent[k] + noise_power * cost[k]
+        slope += weights[k]
+    level = budget / slope if slope > 0.0 else 0.0
+    for k in range(len(cost)):
+        if slope > 0.0 and breakpoint_[k] * slope < budget:
+            received[k] = max(received[k], weights[k] * level / cost[k] - noise_power)
+    return received, level
+
+
+def restrict_gram(gram, served):
+    """X with a unit in place of every user that is not served."""
+    both = served.reshape(-1, 1) * served
+    return gram * both + np.diag(1.0 - served)
+
+
+def zf_terms(gram, limits, noise_power, served):
+    """ZF rate with water-filled powers; Gamma, Lambda of its gradient; Psi; whether it has floors.
+
+    A singular X has no such gradient and gives -inf.  Where the minimum rates do not fit the
+    power, the first is -log2 of how often they exceed it: to raise it is to make them fit.
+    """
+    power, weights, min_rate = limits.power, limits.weights * served, limits.min_rate
+    gram = restrict_gram(gram, served)
+    inverse, rank = pseudo_invert(gram, SINGULAR)
+    if rank < len(gram):
+        return -np.inf, gram, gram, gram * 0.0, False
+    cost = np.diag(inverse).real.copy()
+    floor = np.expm1(LN2 * min_rate) * noise_power
+    received, level = fill(cost, power, noise_power, weights, floor)
+    fits = level >= 0.0
+    rate = rate_of(received / noise_power, weights) if fits else -np.log2(-level)
+    gamma = inverse * 0.0
+    if level != 0.0:
+        gamma = (2.0 / LN2 / (level if fits else power)) * (inverse * received) @ inverse
+    return rate, gamma, gamma, inverse * np.sqrt(received), fits

@@ -1,0 +1,239 @@
+"""Variable projection: amplitudes and beams together (csrc/joint.inc.h)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .algebra import double, norm2, scale_to_power
+from .ascent import ascend, evaluate, grams, whiten
+from .inner_floors import initialize_floored, leave_dual
+from .inner_general import initialize_general, power_by, wmmse_sweep, wmmse_update
+from .passes import effective_channel, pull_back
+from .problem import LN2, Limits, is_finite, room, unit_weights, unsolved
+from .rates import find_links, power_of, rate_adjoint, rate_of
+from .start import find_metrics, fit, order_users
+
+#: Share of the general stage that every candidate makes, inverse, and times the noise there, under
+#: `digital` and `radiated` power: with less to gain from nulls, users are not given up early.
+PRELUDE, PRELUDE_NOISE = 3, (4.0, 1.5)
+
+
+def beams_at(channel, phase, amplitudes, psi, limits):
+    """V = Y Psi in every channel, (F, L, K), scaled to the power that it radiates, and its rate."""
+    digital = np.empty((len(channel), phase.shape[2], channel.shape[1]), np.complex128)
+    total = 0.0
+    for f in range(len(channel)):
+        waves = phase[min(f, len(phase) - 1)]
+        beams = whiten(channel[f], amplitudes, waves, limits.radiated)[1] @ psi[f]
+        spent = power_of(waves, amplitudes, beams, limits.radiated)
+        digital[f] = scale_to_power(beams, spent, limits.power)
+        received = effective_channel(channel[f], amplitudes, waves) @ digital[f]
+        total += rate_of(find_links(received, limits.noise_power)[2], limits.weights)
+    return digital, total
+
+
+def general_stage(
+    channel, phase, amplitudes, psi, limits, noise_power, served, budget, tolerance, history
+):
+    """`ascend` with general V, entered from what is the better start of its beams."""
+    gram = grams(channel, phase, amplitudes, limits.radiated)
+    start = np.zeros_like(psi)
+    for f in range(len(channel)):
+        if limits.floored:
+            start[f, 0] = initialize_floored(
+                gram[f], limits.power, noise_power, limits.weights, limits.min_rate
+            )
+        else:
+            start[f] = initialize_general(gram[f], psi[f], limits, noise_power, served)
+    return ascend(
+        1, channel, phase, amplitudes, start, limits, noise_power, served, budget, tolerance,
+        history,
+    )  # fmt: skip
+
+
+def run_candidate(channel, phase, start, limits, served, zf_iterations, prelude, tolerance):
+    """A candidate: the fit, the zero-forcing stage and its share of the general one.
+
+    Returns m, Psi, rate and evaluations where each of the two stages ended, whether the last
+    stopped by itself, and the rates of the first.  The share is made at a higher noise; its rate is
+    that at the problem's.
+    """
+    history = room(zf_iterations)
+    m, psi = start, np.zeros((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
+    if zf_iterations > 0:
+        m = fit(channel, phase, start, find_metrics(channel, served))
+    rate, made, converged = -np.inf, 0, False
+    if np.sum(served) <= phase.shape[2]:
+        m, forced, rate, made, converged = ascend(
+            0, channel, phase, m, psi, limits, limits.noise_power, served, zf_iterations, tolerance,
+            history,
+        )  # fmt: skip
+        if rate > -np.inf:
+            psi = forced
+    if prelude == 0:
+        return m, psi, rate, m, psi, rate, made, converged, history
+    louder = PRELUDE_NOISE[int(limits.radiated)] * limits.noise_power
+    later, swept, _, more, converged = general_stage(
+        channel, phase, m, psi, limits, louder, served, prelude, tolerance, room(0)
+    )
+    reached, _, swept = evaluate(
+        1, channel, phase, later, swept, limits, limits.noise_power, served
+    )
+    return m, psi, rate, later, swept, reached, made + more, converged, history
+
+
+def variable_projection(
+    channel,
+    amplitudes,
+    phase,
+    power,
+    noise_power,
+    weights,
+    min_rate,
+    radiated,
+    zf_iterations,
+    iterations,
+    candidates,
+    finalists,
+    sweeps,
+    tolerance,
+):
+    """ZF variable projection, then general variable projection, from a start m.
+
+    The sum rate's best amplitudes often leave users out, and an ascent that begins with all of
+    them seldom finds that.  So the candidates serve nested sets of users: all, all but the last in
+    semi-orthogonal order, and so on, from twice the feeds where there are more.  Each is fitted to
+    its channels, makes the ZF stage and a third of the general one at a higher noise; the
+    ``finalists`` with the highest rates then make the rest (docs/mathematics.md, "Starts").  Copies
+    of other users are never served.  Without ZF iterations the start is kept to; that and minimum
+    rates leave one candidate and no such noise, and minimum rates serve everybody.
+
+    Returns m, V (F, L, K), the rate, evaluations made, whether the last stage stopped by itself,
+    and the rates after each evaluation (NaN at the higher noise).  Beams meet the minimum rates;
+    where none were found that do, the rate is log2 of the worst SINR over what it should be,
+    summed over the channels that fall short, and the beams balance the two.
+    """
+    history = room(zf_iterations + iterations)
+    if not is_finite(channel, phase, amplitudes):
+        return unsolved(channel, phase, amplitudes, history)
+    wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
+    start = amplitudes.astype(np.float64)
+    unit, heaviest = unit_weights(weights)
+    floored = bool(np.any(min_rate > 0.0))
+    limits = Limits(power, noise_power, unit, min_rate, floored, radiated, sweeps)
+    users = channel.shape[1]
+    most = min(users, 2 * phase.shape[2] + 1)  # of the candidates: one for all, then one user less
+    counts = [users] + [most - c for c in range(1, most)]
+    places = np.zeros(users, np.int64) if floored else order_users(wide, unit)
+    prelude = 0 if floored or zf_iterations == 0 else iterations // PRELUDE
+    count = min(candidates, most) if prelude > 0 else 1
+    ends = [
+        run_candidate(
+            wide, waves, start, limits, (places < counts[c]).astype(np.float64), zf_iterations,
+            prelude, tolerance,
+        )
+        for c in range(count)
+    ]  # fmt: skip
+    rates = np.array([end[5] for end in ends])
+    best, best_psi, best_rate, made, converged = start, ends[0][1], -np.inf, 0, False
+    for turn in range(min(finalists, count)):
+        c = 0
+        for other in range(1, count):
+            if rates[other] > rates[c] or np.isnan(rates[c]):
+                c = other
+        rates[c] = -np.inf
+        forced, forced_psi, forced_rate, m, psi, rate, steps, stopped, forced_history = ends[c]
+        history[:] = np.nan
+        history[: min(len(forced_history), len(history))] = forced_history[: len(history)]
+        if iterations > 0 or forced_rate == -np.inf:
+            m, psi, rate, more, stopped = general_stage(
+                wide, waves, m, psi, limits, noise_power, (places < counts[c]).astype(np.float64),
+                iterations - prelude, tolerance, history[steps:],
+            )  # fmt: skip
+            steps += more
+            if floored:
+                gram = grams(wide, waves, m, radiated)
+                psi, rate = leave_dual(gram, psi, power, noise_power, unit, min_rate)
+            if forced_rate > rate:
+                m, psi, rate = forced, forced_psi, forced_rate
+        if turn == 0 or rate > best_rate:
+            best, best_psi, best_rate, made, converged = m, psi, rate, steps, stopped
+    best = best / max(np.max(best), 1.0)
+    digital, rate = beams_at(wide, waves, best, best_psi, limits)
+    if floored and best_rate < 0.0:
+        rate = best_rate
+    history = np.where(history > 0.0, heaviest * history, history)
+    return best, digital, heaviest * rate if rate > 0.0 else rate, made, converged, history
+
+
+def best_beams(
+    channel, amplitudes, phase, power, noise_power, weights, min_rate, radiated, general, sweeps
+):
+    """Beams at given amplitudes, (F, L, K), and their rate.
+
+    Zero forcing with water-filled powers or, if ``general``, the better of that and of ``sweeps``
+    WMMSE sweeps; these too where there is no zero forcing.  Minimum rates as in
+    `variable_projection`.
+    """
+    _, digital, rate, _, _, _ = variable_projection(
+        channel, amplitudes, phase, power, noise_power, weights, min_rate, radiated, 0,
+        int(general), 1, 1, sweeps, np.inf,
+    )  # fmt: skip
+    return digital, rate
+
+
+def fixed_terms(channel, phase, amplitudes, digital, power, noise_power, weights, radiated):
+    """Rate at fixed V (scaled to the power) over all channels, and its gradient in m."""
+    total, gradient = 0.0, np.zeros(len(amplitudes))
+    for f in range(len(channel)):
+        waves = phase[min(f, len(phase) - 1)]
+        spent = power_of(waves, amplitudes, digital[f], radiated)
+        if not spent > 0.0:
+            total += 0.0 * spent
+            continue
+        received = double(effective_channel(channel[f], amplitudes, waves)) @ digital[f]
+        rate, adjoint, d_noise = rate_adjoint(received, noise_power * spent / power, weights)
+        dagger = np.ascontiguousarray(digital[f].conj().T)
+        total += rate
+        gradient += pull_back(channel[f], waves, (2.0 / LN2) * adjoint @ dagger)
+        if radiated:
+            fields = double(waves) @ digital[f]
+            loss = np.sum(fields.real**2 + fields.imag**2, axis=1)
+            gradient -= (2.0 / LN2 * noise_power / power * d_noise) * amplitudes * loss
+    return total, gradient
+
+
+def wmmse_gradient(
+    channel, amplitudes, phase, digital, power, noise_power, weights, radiated, sweeps
+):
+    """Rate after some WMMSE sweeps from V, the beams, and the rate's gradient in m at them.
+
+    At the best V that is the gradient of the best rate at m (envelope theorem).
+    Beams that reach nobody stay as they are, scaled to the power.
+    """
+    wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
+    beams, current = double(digital), amplitudes.astype(np.float64)
+    if not np.isfinite(norm2(wide) + norm2(waves) + norm2(beams) + np.sum(current)):
+        return np.nan, np.full_like(beams, np.nan), np.full_like(current, np.nan)
+    ratio = noise_power / power
+    beams = scale_to_power(beams, power_of(waves, current, beams, radiated), power)
+    if sweeps > 0:
+        whitened, carrier = whiten(wide, current, waves, radiated)
+        gram = np.ascontiguousarray(whitened.conj().T) @ whitened
+        received = effective_channel(wide, current, waves) @ beams
+        psi = wmmse_update(gram, np.zeros_like(gram), received, power, ratio, weights)
+        for _ in range(sweeps - 1):
+            psi = wmmse_sweep(gram, psi, ratio, weights)
+        if norm2(psi) > 0.0:
+            beams = scale_to_power(carrier @ psi, power_by(gram, psi)[1], power)
+    rate, gradient = fixed_terms(
+        wide.reshape((1, *wide.shape)),
+        waves.reshape((1, *waves.shape)),
+        current,
+        beams.reshape((1, *beams.shape)),
+        power,
+        noise_power,
+        weights,
+        radiated,
+    )
+    return rate, beams, gradient

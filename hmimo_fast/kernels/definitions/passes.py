@@ -1,0 +1,24 @@
+"""The passes over the N elements (csrc/passes.inc.h)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .algebra import double
+
+
+def effective_channel(channel, amplitudes, phase):
+    """G = H diag(m) Phi, (K, L)."""
+    return (channel * amplitudes).astype(channel.dtype) @ phase
+
+
+def pull_back(channel, phase, omega):
+    """Re sum_k conj(H_kn) sum_l Omega_kl conj(Phi_nl), (N,)."""
+    rows = double(channel)
+    waves = omega @ np.ascontiguousarray(double(phase).conj().T)
+    return np.sum(rows.real * waves.real + rows.imag * waves.imag, axis=0)
+
+
+def find_channel_gram(channel):
+    """H H^H, (K, K)."""
+    return channel @ np.ascontiguousarray(channel.conj().T)

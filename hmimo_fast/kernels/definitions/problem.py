@@ -1,0 +1,51 @@
+"""What a problem holds and how it is left unsolved (csrc/problem.inc.h)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from ..operators import MOST_RECORDED
+from .algebra import norm2
+
+LN2 = np.log(2.0)
+
+
+class Limits(NamedTuple):
+    """What limits the beams; weights have a largest of one."""
+
+    power: float
+    noise_power: float
+    weights: np.ndarray
+    min_rate: np.ndarray
+    floored: bool
+    radiated: bool
+    sweeps: int
+
+
+def unit_weights(weights):
+    """Weights with a largest of one, and that largest: a common factor changes no solution."""
+    heaviest = np.max(weights)
+    if not heaviest > 0.0:
+        heaviest = 1.0
+    return weights / heaviest, heaviest
+
+
+def is_finite(channel, phase, amplitudes):
+    total = np.sum(amplitudes)
+    for f in range(len(channel)):
+        total += norm2(channel[f])
+    for g in range(len(phase)):
+        total += norm2(phase[g])
+    return np.isfinite(total)
+
+
+def unsolved(channel, phase, amplitudes, history):
+    digital = np.full((len(channel), phase.shape[2], channel.shape[1]), np.nan + 0j)
+    return np.full(len(amplitudes), np.nan), digital, np.nan, 0, False, history
+
+
+def room(budget):
+    """A history of NaN for the rates of the iterates, as far as they are recorded."""
+    return np.full(min(budget + 1, MOST_RECORDED), np.nan)

@@ -1,0 +1,85 @@
+"""In which order users are served, and amplitudes fitted to them (csrc/start.inc.h)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .ascent import whiten
+from .inner_zf import restrict_gram
+from .passes import find_channel_gram, pull_back
+
+#: Rounds of the fit to the channel from which every candidate begins.
+FITTINGS = 3
+
+
+#: Of a user's gain, added to it: keeps apart users whose channels depend on each other.
+ALIKE = 1e-8
+
+
+#: Squared residual, over its gain, of a user who is a copy of others.
+COPY = 64.0 * np.finfo(np.float64).eps
+
+
+def find_metrics(channel, served):
+    """(H H^H)^{-1} of the users served in every channel, (F, K, K), zero for the others."""
+    metrics = np.empty((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
+    for f in range(len(channel)):
+        whole = restrict_gram(find_channel_gram(channel[f]), served)
+        for k in range(len(whole)):
+            gain = whole[k, k].real
+            whole[k, k] = gain * (1.0 + ALIKE) if gain > 0.0 else 1.0
+        metrics[f] = np.linalg.inv(whole) * (served.reshape(-1, 1) * served)
+    return metrics
+
+
+def order_users(channel, weights):
+    """The place of every user in semi-orthogonal order; copies of others at places from K on.
+
+    The largest weighted gain after projecting out those before: pivoted Cholesky of H H^H, summed
+    over the channels.
+    """
+    gram = np.zeros((channel.shape[1], channel.shape[1]), np.complex128)
+    for f in range(len(channel)):
+        gram += find_channel_gram(channel[f])
+    gain = np.diag(gram).real.copy()
+    place = np.full(len(gain), -1)
+    for turn in range(len(gain)):
+        left = np.where(place < 0, np.maximum(np.diag(gram).real, 0.0) * weights, -1.0)
+        first = np.argmax(left)
+        pivot = gram[first, first].real
+        if not pivot > COPY * gain[first]:
+            place[first] = len(gain) + turn
+            continue
+        place[first] = turn
+        row = gram[first].copy()
+        gram -= row.conj().reshape(-1, 1) * row / pivot
+    return place
+
+
+def fit(channel, phase, amplitudes, metrics):
+    """Halfway from a start m to amplitudes whose beams span what the users receive from.
+
+    Alternating least squares of H^H - diag(m) Phi C over C and m >= 0, in the metric (H H^H)^{-1}
+    in which all users count alike (found here: all-on starts end lower).  m stays where nobody
+    receives.
+    """
+    found = amplitudes
+    for _ in range(FITTINGS):
+        share, size = np.zeros(len(found)), np.zeros(len(found))
+        for f in range(len(channel)):
+            waves = phase[min(f, len(phase) - 1)]
+            beams = whiten(channel[f], found, waves, True)[1]
+            weighted = beams @ metrics[f]
+            dagger = np.ascontiguousarray(weighted.conj().T)
+            share += pull_back(channel[f], waves, dagger)
+            fields = waves @ beams
+            loads = waves @ weighted
+            size += np.sum(fields.real * loads.real + fields.imag * loads.imag, axis=1)
+        found = np.zeros(len(amplitudes))
+        for n in range(len(found)):
+            if size[n] > 0.0 and share[n] > 0.0:
+                found[n] = share[n] / size[n]
+        if not np.max(found) > 0.0:
+            return amplitudes
+        found = found / np.max(found)
+    return 0.5 * amplitudes + 0.5 * found
