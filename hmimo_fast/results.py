@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from .channels import Scene
 from .files import Arrays
 from .scheduling import Schedule
 from .surface import Surface
+from .writing import MARK, write
 
 #: Suffixes of the files that `save` writes.
 SUFFIXES = (".npz", ".h5", ".hdf5")
@@ -122,17 +122,6 @@ def plain(values: dict[str, Any]) -> Arrays:
     return {name: np.asarray(value) for name, value in values.items()}
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path``, renamed to it when the block ends without an error."""
-    temporary = path.with_name(f".{path.stem}-{os.getpid()}{path.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def save(path: Path, arrays: Arrays) -> None:
     """Write arrays to one .npz or HDF5 file, or leave what was there.
 
@@ -160,15 +149,26 @@ def save(path: Path, arrays: Arrays) -> None:
     ...         saved["rates"]
     array([1., 2.])
     """
-    with replacing(path) as temporary:
-        if path.suffix == ".npz":
-            # NumPy's types take any array by keyword for its flag allow_pickle.
-            np.savez_compressed(temporary, **arrays)  # type: ignore[arg-type]
-            return
-        import h5py
+    write(path, _npz(arrays) if path.suffix == ".npz" else _hdf5(arrays))
 
-        with h5py.File(temporary, "w") as file:
-            for name, array in arrays.items():
-                # HDF5 has no fixed-width Unicode strings.
-                is_text = array.dtype.kind == "U"
-                file[name] = array.astype(h5py.string_dtype()) if is_text else array
+
+def _npz(arrays: Arrays) -> bytes:
+    content = io.BytesIO()
+    # NumPy's types take any array by keyword for its flag allow_pickle.
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    with zipfile.ZipFile(content, "a") as archive:
+        archive.comment = MARK.encode()
+    return content.getvalue()
+
+
+def _hdf5(arrays: Arrays) -> bytes:
+    import h5py
+
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file.attrs["creator"] = np.bytes_(MARK)
+        for name, array in arrays.items():
+            # HDF5 has no fixed-width Unicode strings.
+            is_text = array.dtype.kind == "U"
+            file[name] = array.astype(h5py.string_dtype()) if is_text else array
+    return content.getvalue()

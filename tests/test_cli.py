@@ -20,7 +20,7 @@ import pytest
 import scipy.io
 
 import hmimo_fast as hf
-from hmimo_fast import benchmark, cli, results
+from hmimo_fast import benchmark, cli
 from hmimo_fast.cli import main
 
 QUICK = ["--users", "9", "--feeds", "3"]
@@ -320,19 +320,6 @@ def test_interrupted(
     assert main(["schedule", "munich"]) == 130
     assert capsys.readouterr().err.splitlines()[1:] == ["hmimo-fast: interrupted"]
     assert not list(here.iterdir())
-
-
-def test_a_failed_write_leaves_the_old_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full_disk(path: Path, **arrays: np.ndarray) -> None:
-        path.write_bytes(b"half")
-        raise OSError("no space left on device")
-
-    Path("result.npz").write_bytes(b"old")
-    monkeypatch.setattr(np, "savez_compressed", full_disk)
-    with pytest.raises(OSError, match="no space"):
-        results.save(Path("result.npz"), {"rates": np.ones(3)})
-    assert [path.name for path in here.iterdir()] == ["result.npz"]
-    assert Path("result.npz").read_bytes() == b"old"
 
 
 def without(package: str) -> Callable[[str], object]:

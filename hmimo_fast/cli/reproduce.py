@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..results import replacing
+from ..writing import write
 from .arguments import Commands, count, natural
 from .display import display, table
 
@@ -149,8 +149,7 @@ def _reproduce(study: Study, options: argparse.Namespace) -> bool:
     for suffix in (".pdf", ".png"):
         draw(stem.with_suffix(suffix), study, dataset)
     text = f"{_tables(study, dataset)}\n\n{_trends(study, dataset)}"
-    with replacing(stem.with_suffix(".txt")) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write(stem.with_suffix(".txt"), f"{text}\n".encode())
     print(f"{text}\n\nresult: {stem}.h5, .pdf, .png, .txt\n")
     return bool(dataset.attributes["failed"] == 0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 import time
@@ -18,8 +19,8 @@ import torch
 from torch import nn
 
 from ..channels import sparse_mmwave
-from ..results import replacing
 from ..surface import Surface
+from ..writing import write as write_bytes
 from . import ops
 from .weights import MODELS, read, write
 
@@ -287,10 +288,11 @@ class _Run:
             tensors |= {f"optimizer.{index}.{name}": value for name, value in state.items()}
         about = {"training": self._about(), "log": self.log, "tensors": _forms(tensors)}
         write(folder / _CHECKPOINT, tensors, about)
-        with replacing(folder / "log.csv") as temporary, temporary.open("w", newline="") as file:
-            rows = csv.DictWriter(file, self.log[0])
-            rows.writeheader()
-            rows.writerows(self.log)
+        text = io.StringIO()
+        rows = csv.DictWriter(text, self.log[0])
+        rows.writeheader()
+        rows.writerows(self.log)
+        write_bytes(folder / "log.csv", text.getvalue().encode())
 
     def resume(self, folder: Path) -> None:
         """Go on from the checkpoint in the folder, if there is one."""

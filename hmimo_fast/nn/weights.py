@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as serialized
 from torch import nn
 
-from ..results import replacing
+from ..writing import write as write_bytes
 from .models import FNN, GNN2D, MBDNN, UnrolledNet
 from .models.network import precision
 
@@ -159,8 +159,7 @@ def load_pretrained(name: str = "mbdnn", constraint: str = "radiated") -> nn.Mod
 def write(path: Path, tensors: dict[str, torch.Tensor], about: dict[str, Any]) -> None:
     """Tensors and what JSON can say about them, in one file that appears complete."""
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
-        temporary.write_bytes(serialized(held, {_KEY: json.dumps(about)}))
+    write_bytes(path, serialized(held, {_KEY: json.dumps(about)}))
 
 
 def read(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

@@ -8,6 +8,7 @@ mean of 100 draws, depends on processor and compiler in the sixth digit.
 from __future__ import annotations
 
 import csv
+import io
 from importlib import resources
 from itertools import product
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import channels
-from ..results import replacing
 from ..solvers import solve
 from ..surface import Surface
+from ..writing import write
 
 REALIZATIONS, SEED = 100, 0
 TOLERANCE = 1e-6  # relative
@@ -91,10 +92,11 @@ def committed() -> list[Row]:
 
 def save(path: Path, rows: list[Row]) -> None:
     """Write a table as text, in ten digits."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEADING)
-        writer.writerows([*row[:-1], *(f"{rate:.10g}" for rate in row.rates)] for row in rows)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(HEADING)
+    writer.writerows([*row[:-1], *(f"{rate:.10g}" for rate in row.rates)] for row in rows)
+    write(path, text.getvalue().encode())
 
 
 def difference(rows: list[Row], others: list[Row]) -> float:

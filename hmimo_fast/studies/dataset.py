@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..results import replacing
+from ..writing import MARK, write
 
 #: What is measured, and the unit; of dimensions and of variables.
 MEANINGS = {
@@ -160,7 +161,9 @@ class Dataset:
         """
         import h5py
 
-        with replacing(path) as temporary, h5py.File(temporary, "w") as file:
+        content = io.BytesIO()
+        with h5py.File(content, "w") as file:
+            file.attrs["creator"] = np.bytes_(MARK)
             file.attrs["attributes"] = json.dumps(self.attributes, sort_keys=True)
             for name, labels in self.coordinates.items():
                 is_text = labels.dtype.kind == "U"
@@ -172,6 +175,7 @@ class Dataset:
                     file[name].dims[axis].attach_scale(file[dimension])
             for name in file:
                 file[name].attrs["long_name"], file[name].attrs["units"] = MEANINGS[name]
+        write(path, content.getvalue())
 
     @classmethod
     def load(cls, path: Path) -> Dataset:

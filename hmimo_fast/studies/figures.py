@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..results import replacing
+from ..figures import save
 from .dataset import MEANINGS, Dataset, axis_label
 from .description import Panel, Study
 from .summaries import Line, lines
@@ -77,10 +77,7 @@ def draw(path: Path, study: Study, dataset: Dataset) -> None:
         columns = min(len(handles), 1 + across)
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
         figure.suptitle(_title(study, dataset), fontsize=10)
-        with replacing(path) as temporary:
-            # Without the date, so that the same data give the same file.
-            metadata = {"CreationDate": None} if path.suffix == ".pdf" else None
-            figure.savefig(temporary, metadata=metadata)
+        save(path, figure)
 
 
 def _title(study: Study, dataset: Dataset) -> str:

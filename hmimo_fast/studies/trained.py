@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from ..results import replacing
 from ..solvers import solve
+from ..writing import write
 from .chunks import weights
 from .dataset import Dataset
 from .description import Method, Study
@@ -102,8 +102,7 @@ def learn(name: str, folder: Path, progress: Callable[[int, int], object]) -> di
             "threads": torch.get_num_threads(),
             "versions": {"hmimo_fast": __version__, "torch": torch.__version__},
         }
-        with replacing(file) as temporary:
-            temporary.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        write(file, f"{json.dumps(about, indent=1)}\n".encode())
     return json.loads(file.read_text(encoding="utf-8"))
 
 
