@@ -26,6 +26,7 @@ import numpy as np
 from .channels import sparse_mmwave
 from .kernels import backend, sum_rate_gradient, wmmse, zero_forcing
 from .solvers import solve
+from .streams import tell
 from .surface import Surface
 
 Task = Callable[[], Any]
@@ -182,7 +183,7 @@ def compare(
 
 
 def _timed(workload: str, tasks: dict[str, Task], seconds: float, items: dict[str, int]) -> Row:
-    print(f"{workload} ...", file=sys.stderr, flush=True)
+    tell(f"{workload} ...")
     return Row(workload, measure(tasks, seconds, items))
 
 

@@ -23,6 +23,7 @@ _STYLE = {
     "legend.columnspacing": 1.2,
     "savefig.dpi": 150,
     "svg.fonttype": "none",
+    "text.usetex": False,
 }
 
 
@@ -53,7 +54,8 @@ def draw(path: Path, comparison: Comparison) -> None:
         left, right = figure.subplots(1, 2, width_ratios=(1, 1.25))
         _draw_beams(left, comparison)
         _draw_rates(right, comparison)
-        figure.suptitle(_title(comparison), fontsize=12)
+        # A name may hold what is markup elsewhere.
+        figure.suptitle(_title(comparison), fontsize=12, parse_math=False)
         save(path, figure)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import sys
 from collections.abc import Sequence
 
+from ..streams import settle, tell
 from . import bench, info, inspect, reproduce, schedule, solve, train
 from .arguments import Parser
+from .ending import FAILURES, ended_by_signals, in_a_line
 
 #: In the order of the help.  A module here imports what is slow, or an extra, only when it runs.
 COMMANDS = (solve, schedule, inspect, reproduce, train, bench, info)
@@ -33,25 +33,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     int
         Exit status: 0 done, 2 a bad argument or file, 130 interrupted.
 
+    Raises
+    ------
+    SystemExit
+        With the status of a help text, of `reproduce` where chunks or a study failed, and of a
+        signal.
+
     Examples
     --------
     >>> main(["schedule", "munich", "--users", "0"])
     2
     """
+    settle()
     try:
-        options = _parser().parse_args(arguments)
-        options.run(options)
-        sys.stdout.flush()
-    except (ValueError, TypeError, ImportError, OSError) as error:
-        if isinstance(error, BrokenPipeError):
-            # The reader of the table has gone; nor may the flush at exit meet the closed pipe.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        message = " ".join(str(error).split()) or type(error).__name__
-        print(f"hmimo-fast: error: {message}", file=sys.stderr)
+        with ended_by_signals():
+            options = _parser().parse_args(arguments)
+            options.run(options)
+    except FAILURES as error:
+        tell(f"hmimo-fast: error: {in_a_line(error)}")
         return 2
     except KeyboardInterrupt:
-        print("hmimo-fast: interrupted", file=sys.stderr)
+        tell("hmimo-fast: interrupted")
         return 130
     return 0
 

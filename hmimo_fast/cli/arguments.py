@@ -7,6 +7,8 @@ import math
 from collections.abc import Callable, Collection
 from typing import Any, NoReturn, TypeAlias
 
+from ..streams import say
+
 #: What `add` of a command's module is given.
 Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
@@ -21,6 +23,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message} (see {self.prog} --help)")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        say(message.rstrip("\n"))  # the help and the version; errors are raised
 
 
 def _number(text: str, low: float, expected: str) -> float:

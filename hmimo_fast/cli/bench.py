@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 from .. import benchmark
+from ..streams import say
 from .arguments import Commands, nonnegative
 from .display import table
 from .info import backend
@@ -56,6 +57,11 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Measure, and print the table."""
+    # First, so that nobody waits for a table that cannot be printed.
+    say(
+        f"backend: {backend()}\nprocessor: {benchmark.processor()}, one core\n"
+        "time of one item, µs, the shortest found\n"
+    )
     # A process of its own: libraries read how many threads to use when they are loaded.
     done = subprocess.run(
         [sys.executable, "-m", benchmark.__name__, str(options.seconds)],
@@ -68,12 +74,8 @@ def run(options: argparse.Namespace) -> None:
         raise SystemExit(done.returncode)
     rows: dict[str, dict[str, float]] = json.loads(done.stdout)
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
-    print(
-        f"backend: {backend()}\nprocessor: {benchmark.processor()}, one core\n"
-        "time of one item, µs, the shortest found\n"
-    )
-    print(table(("", *names, "best other"), ("workload", *["µs"] * len(names), "/ ours"),
-                *(_row(name, row, names) for name, row in rows.items())))  # fmt: skip
+    say(table(("", *names, "best other"), ("workload", *["µs"] * len(names), "/ ours"),
+              *(_row(name, row, names) for name, row in rows.items())))  # fmt: skip
 
 
 def _row(workload: str, seconds: dict[str, float], names: list[str]) -> tuple[str, ...]:

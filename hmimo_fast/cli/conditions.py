@@ -165,7 +165,8 @@ def limits(options: argparse.Namespace) -> dict[str, Any]:
 def settings(options: argparse.Namespace, scene: Scene, surface: Surface) -> dict[str, Any]:
     """What a result was computed under: plain numbers and strings."""
     return {
-        "scene": scene.name,
+        # Without the undecodable bytes that a file's name may have, which HDF5 and fonts refuse.
+        "scene": scene.name.encode(errors="replace").decode(),
         "frequency_hz": surface.frequency,
         "shape": list(surface.shape),
         "spacing_m": surface.spacing,

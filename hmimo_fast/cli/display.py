@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+from ..streams import tell
+
 INSTALL = "pip install 'hmimo_fast[cli]'"
 
 Begin = Callable[[str], Callable[[int, int], None]]
@@ -24,7 +26,7 @@ def display() -> Iterator[Begin]:
         from rich.progress import TimeElapsedColumn as Elapsed
         from rich.progress import TimeRemainingColumn as Remaining
     except ImportError:
-        print(f"hmimo-fast: no progress bars without rich: {INSTALL}", file=sys.stderr)
+        tell(f"hmimo-fast: no progress bars without rich: {INSTALL}")
         yield _begin_line
         return
     columns = (
@@ -44,7 +46,7 @@ def display() -> Iterator[Begin]:
 
 
 def _begin_line(label: str) -> Callable[[int, int], None]:
-    print(f"{label} ...", file=sys.stderr, flush=True)
+    tell(f"{label} ...")
     return lambda done, total: None
 
 

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 from ..kernels import get_backend
 from ..kernels.threads import default_threads
+from ..streams import say
 from .arguments import Commands
 
 #: Packages that some part of hmimo_fast uses, in the order of `info`.
@@ -36,8 +37,7 @@ def run(options: argparse.Namespace) -> None:
         "Python": platform.python_version(),
         **{package: version_of(package) for package in PACKAGES},
     }
-    for name, text in lines.items():
-        print(f"{name:12}{text}")
+    say("\n".join(f"{name:12}{text}" for name, text in lines.items()))
 
 
 def backend() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from ..channels.reading import contents
+from ..streams import say
 from .arguments import Commands
 from .display import table
 
@@ -37,6 +38,6 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the table."""
     rows = contents(options.file)
-    print(table(("", "", "", ""), ("array", "type", "shape", "read as"), *rows[:_ROWS]))
+    say(table(("", "", "", ""), ("array", "type", "shape", "read as"), *rows[:_ROWS]))
     if len(rows) > _ROWS:
-        print(f"and {len(rows) - _ROWS} more")
+        say(f"and {len(rows) - _ROWS} more")

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import textwrap
 from importlib.util import find_spec
 from pathlib import Path
+from traceback import format_exc
 from typing import TYPE_CHECKING
 
-from ..writing import write
+from .. import __version__
+from ..streams import say, tell
+from ..writing import MARK, write
 from .arguments import Commands, count, natural
 from .display import display, table
+from .ending import FAILURES, in_a_line
+from .output import add_force, check
 
 if TYPE_CHECKING:
     from ..studies import Dataset, Study
@@ -55,8 +59,9 @@ engines:
 
 exit status:
   0 done; 1 chunks failed again and again, and are missing in the results, or
-  the reference curves differ from the package's; 2 a bad argument or file; 130
-  interrupted
+  the reference curves differ from the package's; 2 a bad argument or file, or
+  an error in a study, which does not end those that follow; 130 interrupted;
+  143 terminated
 
 examples:
   hmimo-fast reproduce all --quick
@@ -92,6 +97,7 @@ def add(commands: Commands) -> None:
         "a training of the same budget came to")  # fmt: skip
     option("--output", type=Path, default=Path("studies"), metavar="DIR",
         help="folder for what is written (default: studies here)")  # fmt: skip
+    add_force(command)
     command.set_defaults(run=run)
 
 
@@ -101,10 +107,10 @@ def run(options: argparse.Namespace) -> None:
 
     name, folder = options.study, options.output
     if name == "list":
-        print("\n".join(f"{s.id:6}{s.title} ({s.source})" for s in studies.STUDIES.values()))
+        say("\n".join(f"{s.id:6}{s.title} ({s.source})" for s in studies.STUDIES.values()))
         return
     if name == "curves":
-        _reproduce_curves(folder)
+        _reproduce_curves(folder, options.force)
         return
     if name not in (*studies.STUDIES, "all", "trends"):
         known = ", ".join((*studies.STUDIES, "all", "list", "trends", "curves"))
@@ -113,14 +119,33 @@ def run(options: argparse.Namespace) -> None:
         if find_spec(package) is None:
             raise ImportError(f"reproduce needs {package}: pip install 'hmimo_fast[{extra}]'")
     if name == "trends":
-        print(_known_trends(folder))
+        say(_known_trends(folder))
         return
     folder.mkdir(parents=True, exist_ok=True)
     chosen = studies.STUDIES.values() if name == "all" else [studies.STUDIES[name]]
-    incomplete = [study.id for study in chosen if not _reproduce(study, options)]
-    if incomplete:
-        print(f"hmimo-fast: chunks are missing in {', '.join(incomplete)}", file=sys.stderr)
-        raise SystemExit(1)
+    for study in chosen:
+        for file in _files(study, folder):
+            check("--output", file, options.force)
+    status = max(_status(study, options) for study in chosen)
+    if status:
+        raise SystemExit(status)
+
+
+def _status(study: Study, options: argparse.Namespace) -> int:
+    """Reproduce a study; what goes wrong is told, and does not end those that follow."""
+    from ..studies.runner import ChunksFailedError
+
+    try:
+        if _reproduce(study, options):
+            return 0
+        tell(f"hmimo-fast: chunks are missing in {study.id}")
+    except ChunksFailedError as error:
+        tell(f"hmimo-fast: {error}")
+    except Exception as error:
+        known = isinstance(error, FAILURES)
+        tell(f"hmimo-fast: error: {study.id}: {in_a_line(error) if known else format_exc()}")
+        return 2
+    return 1
 
 
 def _reproduce(study: Study, options: argparse.Namespace) -> bool:
@@ -138,20 +163,25 @@ def _reproduce(study: Study, options: argparse.Namespace) -> bool:
                 options.seed,
                 options.engine,
                 begin(label),
-                lambda line: print(f"hmimo-fast: {line}", file=sys.stderr),
+                lambda line: tell(f"hmimo-fast: {line}"),
             )
 
         if options.train:
             studies.train(study, options.output, begin, measure)
         dataset = measure(study, f"{study.id}: {study.title}")
-    stem = options.output / study.id
-    dataset.save(stem.with_suffix(".h5"))
-    for suffix in (".pdf", ".png"):
-        draw(stem.with_suffix(suffix), study, dataset)
-    text = f"{_tables(study, dataset)}\n\n{_trends(study, dataset)}"
-    write(stem.with_suffix(".txt"), f"{text}\n".encode())
-    print(f"{text}\n\nresult: {stem}.h5, .pdf, .png, .txt\n")
+    data, *pictures, told = _files(study, options.output)
+    dataset.save(data)
+    for picture in pictures:
+        draw(picture, study, dataset)
+    text = f"{_tables(study, dataset)}\n\n{_trends(study, dataset)}\n\n{MARK} {__version__}"
+    write(told, f"{text}\n".encode())
+    say(f"{text}\n\nresult: {data}, .pdf, .png, .txt\n")
     return bool(dataset.attributes["failed"] == 0)
+
+
+def _files(study: Study, folder: Path) -> list[Path]:
+    """The dataset, the figure twice, and the text."""
+    return [folder / f"{study.id}{suffix}" for suffix in (".h5", ".pdf", ".png", ".txt")]
 
 
 def _tables(study: Study, dataset: Dataset) -> str:
@@ -187,23 +217,26 @@ def _trends(study: Study, dataset: Dataset) -> str:
     return "\n".join(lines)
 
 
-def _reproduce_curves(folder: Path) -> None:
+def _reproduce_curves(folder: Path, force: bool) -> None:
     """Compute, write, print and compare the reference curves."""
     from ..studies import curves
 
+    folder.mkdir(parents=True, exist_ok=True)
+    check("--output", folder / curves.FILE, force, mark=",".join(curves.HEADING))
     rows = curves.compute()
     known = curves.committed()
-    folder.mkdir(parents=True, exist_ok=True)
     curves.save(folder / curves.FILE, rows)
-    print(f"mean sum rate in bit/s/Hz of {curves.REALIZATIONS} draws, seed {curves.SEED}\n")
+    say(f"mean sum rate in bit/s/Hz of {curves.REALIZATIONS} draws, seed {curves.SEED}\n")
     units = ("", "N", "K = L", "dB", *["bit/s/Hz"] * len(curves.METHODS))
     cells = [(*map(str, row[:-1]), *(f"{rate:.6f}" for rate in row.rates)) for row in rows]
-    print(table(curves.HEADING, units, *cells))
+    say(table(curves.HEADING, units, *cells))
     largest = curves.difference(rows, known)
-    print(f"\nlargest relative difference to the package's: {largest:.1e}\n"
-          f"result: {folder / curves.FILE}")  # fmt: skip
+    say(
+        f"\nlargest relative difference to the package's: {largest:.1e}\n"
+        f"result: {folder / curves.FILE}"
+    )
     if not largest <= curves.TOLERANCE:
-        print(f"hmimo-fast: the curves differ by more than {curves.TOLERANCE:g}", file=sys.stderr)
+        tell(f"hmimo-fast: the curves differ by more than {curves.TOLERANCE:g}")
         raise SystemExit(1)
 
 

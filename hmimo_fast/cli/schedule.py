@@ -14,11 +14,12 @@ from ..channels import Scene
 from ..results import Comparison, Run
 from ..scheduling import schedule
 from ..solvers import solve
+from ..streams import say
 from ..surface import Surface
 from . import conditions
 from .arguments import Commands, names
 from .display import Begin, display, duration, gains, table
-from .output import add_output, destinations
+from .output import add_output, destinations, say_written
 from .timing import timed
 
 #: Methods that can schedule, and how the table calls them.
@@ -70,7 +71,7 @@ your own channels:
   direction cosines.
 
 exit status:
-  0 done; 2 a bad argument or file; 130 interrupted
+  0 done; 2 a bad argument or file; 130 interrupted; 143 terminated
 
 examples:
   hmimo-fast schedule munich
@@ -107,7 +108,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Schedule, print the table and write the files."""
+    """Schedule, write the files and print the table."""
     scene = conditions.load(options)
     if scene.channel.ndim != 2:
         raise ValueError(
@@ -119,14 +120,13 @@ def run(options: argparse.Namespace) -> None:
     users = conditions.draw_users(options, scene, 24)
     with display() as begin:
         comparison = _compare(options, conditions.only(scene, users), users, surface, begin)
-    _print_comparison(comparison, len(scene.channel))
     results.save(output, comparison.arrays())
-    print(f"result: {output}")
     if figure is not None:
         from ..figures import draw
 
         draw(figure, comparison)
-        print(f"figure: {figure}")
+    _print_comparison(comparison, len(scene.channel))
+    say_written(output, figure)
 
 
 def _compare(
@@ -169,7 +169,7 @@ def _solve_served(
 def _print_comparison(comparison: Comparison, there: int) -> None:
     settings = comparison.settings
     users = f"{len(comparison.users)} of {there} users"
-    print(conditions.heading(settings, comparison.scene, users, comparison.surface))
+    say(conditions.heading(settings, comparison.scene, users, comparison.surface))
     rows = [
         _row(comparison, run.label, run.schedule.rates, run.schedule.served, run.seconds,
              run.solve_seconds)
@@ -181,14 +181,12 @@ def _print_comparison(comparison: Comparison, there: int) -> None:
              comparison.fully_digital_rates, choice.schedule.served, math.nan,
              comparison.fully_digital_seconds)
     )  # fmt: skip
-    print(table(("", "sum rate", "users", "minimum", "lowest", "time,", "time,"),
-                ("method", "bit/s/Hz", "served", "met", "bit/s/Hz", "schedule", "one solve"),
-                *rows))  # fmt: skip
+    say(table(("", "sum rate", "users", "minimum", "lowest", "time,", "time,"),
+              ("method", "bit/s/Hz", "served", "met", "bit/s/Hz", "schedule", "one solve"),
+              *rows))  # fmt: skip
     if settings["constraint"] == "digital":
-        print(conditions.DIGITAL_NOTE)
-    print(
-        gains([(run.label, float(run.schedule.sum_rate), run.seconds) for run in comparison.runs])
-    )
+        say(conditions.DIGITAL_NOTE)
+    say(gains([(run.label, float(run.schedule.sum_rate), run.seconds) for run in comparison.runs]))
 
 
 def _row(

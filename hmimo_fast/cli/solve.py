@@ -15,11 +15,12 @@ from ..files import Arrays
 from ..results import Comparison, Run
 from ..scheduling import Schedule
 from ..solvers import METHODS, Solution, solve
+from ..streams import say
 from ..surface import Surface
 from . import conditions
 from .arguments import Commands, count, names
 from .display import Begin, display, duration, gains, table
-from .output import add_output, destinations
+from .output import add_output, destinations, say_written
 from .timing import timed
 
 _YARDSTICK = "fully_digital"
@@ -75,7 +76,7 @@ your own channels:
   solved by itself, with the same users drawn from all.
 
 exit status:
-  0 done; 2 a bad argument or file; 130 interrupted
+  0 done; 2 a bad argument or file; 130 interrupted; 143 terminated
 
 examples:
   hmimo-fast solve munich
@@ -122,7 +123,7 @@ def add(commands: Commands) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Solve, print the table and write the files."""
+    """Solve, write the files and print the table."""
     scene = conditions.load(options)
     output, figure = destinations(options, scene, "solve")
     surface = conditions.surface_of(options, scene)
@@ -138,22 +139,21 @@ def run(options: argparse.Namespace) -> None:
     settings |= {"starts": options.starts, "levels_bits": options.levels or 0}
     with display() as begin:
         *runs, yardstick = _solve_all(options, scene, surface, begin)
-    print(conditions.heading(settings, scene, who, surface))
-    print(table(("", "sum rate", "lowest", "minimum", "time"),
-                ("method", "bit/s/Hz", "bit/s/Hz", "met", "a channel"),
-                *(_row(run, options.min_rate) for run in (*runs, yardstick))))  # fmt: skip
-    if options.constraint == "digital":
-        print(conditions.DIGITAL_NOTE)
-    print(gains([(run.method, float(run.solution.sum_rate.mean()), run.seconds) for run in runs]))
     results.save(
         output, _arrays(runs, yardstick, users) | results.conditions(scene, surface, settings)
     )
-    print(f"result: {output}")
     if figure is not None:
         from ..figures import draw
 
         draw(figure, _comparison(runs, yardstick, scene, users, surface, settings))
-        print(f"figure: {figure}")
+    say(conditions.heading(settings, scene, who, surface))
+    say(table(("", "sum rate", "lowest", "minimum", "time"),
+              ("method", "bit/s/Hz", "bit/s/Hz", "met", "a channel"),
+              *(_row(run, options.min_rate) for run in (*runs, yardstick))))  # fmt: skip
+    if options.constraint == "digital":
+        say(conditions.DIGITAL_NOTE)
+    say(gains([(run.method, float(run.solution.sum_rate.mean()), run.seconds) for run in runs]))
+    say_written(output, figure)
 
 
 def _solve_all(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from ..streams import say, tell
 from .arguments import Commands, count, natural
 from .display import display
+from .output import add_force, check
 
 _DESCRIPTION = """\
 Train a network on the sum rate it reaches, over channels drawn as it goes. A
@@ -30,7 +31,7 @@ what is written:
   Each file appears complete or not at all.
 
 exit status:
-  0 done; 2 a bad argument or file; 130 interrupted
+  0 done; 2 a bad argument or file; 130 interrupted; 143 terminated
 
 examples:
   hmimo-fast train mbdnn_digital
@@ -59,6 +60,7 @@ def add(commands: Commands) -> None:
         help="of the channels and of the first weights (default: the recipe's)")  # fmt: skip
     option("--device", default="cpu", help="where torch computes, such as cuda (default: cpu)")
     option("--threads", type=count, metavar="T", help="most threads of torch (default: its own)")
+    add_force(command)
     command.set_defaults(run=run)
 
 
@@ -76,16 +78,19 @@ def run(options: argparse.Namespace) -> None:
     recipe = load_recipe(options.recipe)
     training = replace(recipe.training, **changes)
     folder: Path = options.folder or Path(f"train_{Path(options.recipe).stem}")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, mark in (("log.csv", "step,rate,seconds"), ("model.safetensors", '"hmimo_fast"')):
+        check("--folder", folder / name, options.force, mark)
     with display() as begin:
         progress = begin(f"{options.recipe}: {training.steps} steps of {training.batch} channels")
 
         def report(done: int, steps: int, rate: float) -> None:
             progress(done, steps)
             if done % training.check_every == 0 or done == steps:
-                print(f"step {done}: {rate:.3f} bit/s/Hz", file=sys.stderr, flush=True)
+                tell(f"step {done}: {rate:.3f} bit/s/Hz")
 
         model = nn.train(
             options.recipe, folder=folder, device=options.device, report=report, **changes
         )
     nn.save(model, folder / "model.safetensors", asdict(training))
-    print(f"model: {folder / 'model.safetensors'}")
+    say(f"model: {folder / 'model.safetensors'}")

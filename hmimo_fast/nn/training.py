@@ -20,6 +20,7 @@ from torch import nn
 
 from ..channels import sparse_mmwave
 from ..surface import Surface
+from ..writing import try_out
 from ..writing import write as write_bytes
 from . import ops
 from .weights import MODELS, read, write
@@ -208,6 +209,7 @@ def train(
     run = _Run(model.to(place).train(), training, place)
     if folder is not None:
         Path(folder).mkdir(parents=True, exist_ok=True)
+        try_out(Path(folder) / _CHECKPOINT)
         run.resume(Path(folder))
     with torch.random.fork_rng(devices=()):
         while run.done < training.steps:

@@ -37,6 +37,7 @@ _STYLE = {
     "savefig.dpi": 160,
     "pdf.fonttype": 42,
     "svg.fonttype": "none",
+    "text.usetex": False,
 }
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from ..files import Arrays, read_arrays
 from ..kernels import get_backend
 from ..results import save
+from ..writing import try_out
 from .chunks import ITERATES, Chunk, code, compute, weights
 from .dataset import Dataset
 from .description import Method, Study
@@ -22,6 +23,11 @@ from .trained import joined, measured, trainings
 
 #: How often a chunk that fails is tried.
 ATTEMPTS = 3
+
+
+class ChunksFailedError(RuntimeError):
+    """No chunk of a study could be computed: there is no result."""
+
 
 Progress = Callable[[int, int], object]
 Report = Callable[[str], object]
@@ -74,6 +80,8 @@ def run(
         If there is no such engine.
     ImportError
         If its library is not installed.
+    ChunksFailedError
+        If all chunks failed.
     """
     others = measured(study, folder)
     rest = tuple(method for method in study.methods if method.label not in others)
@@ -82,6 +90,7 @@ def run(
     chunks = _plan(study, realizations, seed)
     folder = folder / "chunks"
     folder.mkdir(parents=True, exist_ok=True)
+    try_out(folder / "chunk.npz")
     read = {place: _read(folder / chunk.name) for place, chunk in chunks.items()}
     found = {place: arrays for place, arrays in read.items() if arrays is not None}
     error = ""
@@ -106,6 +115,8 @@ def run(
         except Exception as lost:  # a library's own, when its workers are; what is saved stays
             report(f"{study.id}: the engine stopped: {type(lost).__name__}: {lost}")
     failed = len(chunks) - len(found)
+    if chunks and not found:
+        raise ChunksFailedError(f"{study.id}: all {failed} chunks failed {ATTEMPTS} times\n{error}")
     if failed:
         report(f"{study.id}: {failed} of {len(chunks)} chunks failed {ATTEMPTS} times\n{error}")
     progress(len(chunks), len(chunks))

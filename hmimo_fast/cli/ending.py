@@ -1,0 +1,41 @@
+"""How a command ends other than well."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+#: What a user can mend: told in a line, without a traceback.
+FAILURES = (ValueError, TypeError, ImportError, OSError, MemoryError, ArithmeticError)
+
+
+def in_a_line(error: BaseException) -> str:
+    """Its message, or its type where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """End on SIGTERM, and with the terminal, as on Ctrl-C: workers and unfinished files go too."""
+    names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    numbers = [getattr(signal, name) for name in names]
+    # Whoever has set a handler, or ignores a signal as nohup does, has a reason.
+    numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+
+    def leave(number: int, frame: Any) -> None:
+        for each in numbers:
+            signal.signal(each, signal.SIG_IGN)  # `timeout` sends it twice
+        raise SystemExit(128 + number)
+
+    for number in numbers:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
