@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,11 @@ def test_tracking() -> None:
         assert milliseconds > 0.0
         if " warm" in row:
             assert of_cold > 90.0
+
+
+@pytest.mark.skipif(not find_spec("sionna"), reason="Sionna is not installed")
+def test_sionna_bler() -> None:
+    table = rows("sionna_bler.py")
+    errors = {row.split("  ")[0]: numbers(row)[-1] for row in table}
+    assert len(table) == len(errors) == 5
+    assert errors["max_min"] <= errors["sum_rate"] < errors["random + zero forcing"]

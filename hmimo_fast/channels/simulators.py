@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..surface import Complex, as_shape
 
@@ -50,8 +51,8 @@ def from_sionna(
         paths = paths.cfr(frequencies=list(frequencies), out_type="numpy")
     response = _response("paths", paths, 6, (1, 2, 4), "(receivers, 1, 1, antennas, 1, F)")
     nx, ny = _grid(shape, response.shape[1])
-    grid = response.reshape(len(response), nx, ny, -1)[:, :, ::-1]
-    return _by_frequency(grid)
+    ordered = response[:, panel_order((nx, ny))]
+    return _by_frequency(ordered.reshape(len(response), nx, ny, -1))
 
 
 def from_deepmimo(dataset: Any, shape: tuple[int, int] | None = None) -> Complex:
@@ -89,6 +90,28 @@ def from_deepmimo(dataset: Any, shape: tuple[int, int] | None = None) -> Complex
     nx, ny = _grid(shape, response.shape[1])
     grid = response.reshape(len(response), ny, nx, -1).swapaxes(1, 2)
     return _by_frequency(grid)
+
+
+def panel_order(shape: tuple[int, int]) -> NDArray[np.intp]:
+    """Element of the surface that each antenna of Sionna's array is, (N,); its own inverse.
+
+    Parameters
+    ----------
+    shape : (int, int)
+        (Nx, Ny): the array's columns and rows.
+
+    Returns
+    -------
+    ndarray, intp
+        (N,).
+
+    Examples
+    --------
+    >>> panel_order((2, 3))
+    array([2, 1, 0, 5, 4, 3])
+    """
+    nx, ny = shape
+    return np.arange(nx * ny).reshape(nx, ny)[:, ::-1].reshape(-1)
 
 
 def _response(name: str, value: Any, ndim: int, ones: tuple[int, ...], meaning: str) -> Complex:

@@ -17,6 +17,12 @@ from .variable_projection import joint, zero_forcing_stage, zf
 UNREACHABLE = 100.0
 
 
+def balanced(problem: Problem, start: np.ndarray, **options: Any) -> Found:
+    """The highest lowest rate over users and channels, by `joint` alone."""
+    asked = np.full((*problem.batch, problem.users), UNREACHABLE)
+    return joint(replace(problem, min_rate=asked, weights=None), start, **options)
+
+
 def under_floors(
     run: Callable[..., Found],
     problem: Problem,
