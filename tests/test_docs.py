@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import BACKENDS
 
 import hmimo_fast as hf
-from conftest import BACKENDS
 from hmimo_fast import cli, nn, studies
 from hmimo_fast.solvers import METHODS
 
