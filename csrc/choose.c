@@ -25,18 +25,18 @@ static int is_loop(int operator_) {
     return operator_ >= HF_BEST_BEAMS && operator_ <= HF_COORDINATE_DESCENT;
 }
 
-/* Whether any user of a loop has a minimum rate. */
-static int has_floors(int operator_, const hf_shape *s, const hf_operand *in) {
+/* Marks the items of a loop any of whose users has a minimum rate; whether there are any. */
+static int mark_floored(int operator_, const hf_shape *s, const hf_operand *in, uint8_t *marks) {
     if (operator_ != HF_VARIABLE_PROJECTION && operator_ != HF_BEST_BEAMS)
         return 0;
-    const ptrdiff_t items = in[6].step || s->batch == 0 ? s->batch : 1;
-    for (ptrdiff_t b = 0; b < items; b++) {
+    int any = 0;
+    for (ptrdiff_t b = 0; b < s->batch; b++) {
         const double *rate = (const double *)((const char *)in[6].data + b * in[6].step);
         for (ptrdiff_t k = 0; k < s->users; k++)
-            if (rate[k] > 0)
-                return 1;
+            marks[b] |= rate[k] > 0;
+        any |= marks[b];
     }
-    return 0;
+    return any;
 }
 
 /* Whether sizes are past all real problems, so that no product of them overflows below. */
@@ -63,28 +63,35 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
                void *const *out) {
     if (too_large(operator_, s))
         return HF_TOO_LARGE;
-    const int loop = is_loop(operator_), floors = has_floors(operator_, s, in);
-    const int floats = s->single && !floors && operator_ != HF_WATER_FILLING;
+    const int loop = is_loop(operator_), floats = s->single && operator_ != HF_WATER_FILLING;
     const hf_kind *pack = floats ? &FLOATS : &DOUBLES;
     const double bytes = (double)s->users * s->elements * (loop ? s->channels : 1) *
                          pack->lanes * (floats ? 8 : 16);
     int lanes = ITEMS, packed = s->whole >= FEWEST && bytes <= (loop ? STAYING : PASSING);
-    if (loop && !packed && !floors && s->channels >= FEWEST &&
-        bytes / s->channels <= STAYING) {
+    if (loop && !packed && s->channels >= FEWEST && bytes / s->channels <= STAYING) {
         lanes = CHANNELS;
         packed = 1;
     }
     if (!packed)
         return LONE.kernels[operator_](s, in, options, out, ITEMS, NULL);
-    uint8_t *marks = calloc((size_t)s->batch + 1, 1);
+    uint8_t *marks = calloc(2 * (size_t)s->batch + 1, 1), *others = marks + s->batch;
     if (!marks)
         return HF_NO_MEMORY;
+    /* Minimum rates are not for floats, nor for lanes that are channels. */
+    const int apart = (floats || lanes == CHANNELS) && mark_floored(operator_, s, in, marks);
+    for (ptrdiff_t b = 0; b < s->batch; b++)
+        others[b] = !marks[b];
     int status = pack->kernels[operator_](s, in, options, out, lanes, marks);
     if (status == HF_OK && floats && loop) {
         void *beams[] = {NULL, out[0], out[1]}; /* best_beams has no amplitudes to give */
         const double how[] = {options[0], refinement(operator_, options)};
         status = DOUBLES.kernels[HF_REFINE](s, in, how,
                                             operator_ == HF_BEST_BEAMS ? beams : out, lanes, marks);
+    }
+    if (status == HF_OK && apart && lanes == ITEMS) {
+        status = DOUBLES.kernels[operator_](s, in, options, out, lanes, others);
+        for (ptrdiff_t b = 0; b < s->batch; b++)
+            marks[b] &= others[b];
     }
     for (ptrdiff_t b = 0; status == HF_OK && b < s->batch; b++)
         if (marks[b]) {

@@ -258,6 +258,7 @@ OPERATOR(refine) {
     if (out[TO_AMPLITUDES])
         given[AMPLITUDES] = amplitudes;
     measure(p, shape, lanes, in[PHASE].step != 0);
+    p->marks = marks;
     p->radiated = options[0] != 0;
     for (int pass = 0; pass < 2; pass++) {
         a.used = 0;
@@ -271,7 +272,7 @@ OPERATOR(refine) {
     const hf_operand digital = {out[TO_DIGITAL], 2 * shape->channels * size * bytes_of(shape)};
     double *rates = out[TO_RATE];
     int loaded = 0;
-    for (idx next = 0; fill_lanes(p, &next);) {
+    for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
         load_problem(p, given, &loaded, s.m);
         num sum = NUM(0);
         mask wrong = every(0);
@@ -306,7 +307,7 @@ OPERATOR(refine) {
         for (idx lane = 0; lane < LANES; lane++) {
             const idx item = p->item[lane];
             const double found = get(rate, lane), off = found - rates[item];
-            if (!p->used[lane] || rates[item] != rates[item] || marks[item]) {
+            if (!p->used[lane] || rates[item] != rates[item]) {
                 p->used[lane] = 0;
             } else if (spoilt || holds(wrong, lane) || !(fabs(off) <= FLOAT_SUFFICES * found)) {
                 marks[item] = 1;

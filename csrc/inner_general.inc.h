@@ -63,7 +63,7 @@ static num general_terms(problem *p, const cpx *gram, num noise, idx sweeps, cpx
     multiply(K, K, K, gram, psi, received);
     num power = inner_product(K * K, psi, received);
     find_links(p, received, noise * power);
-    for (idx i = 0; i < sweeps; i++) {
+    for (idx i = 0; i < sweeps && !stopped(p->shape); i++) {
         wmmse_update(p, gram, noise, psi, received, power > 0);
         power = inner_product(K * K, psi, received);
         find_links(p, received, noise * power);

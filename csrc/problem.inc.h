@@ -7,8 +7,8 @@
 #define SINGULAR (sizeof(real) == 4 ? 1e-6 : 1e-12) /* smallest over largest pivot */
 
 /* An operator in this kind of number: as the callers', with what the lanes are (kinds.h) and, of
- * the batch, one mark an item.  A pack marks what it leaves, a lone problem does what is marked,
- * or everything without marks. */
+ * the batch, one mark an item.  A pack does what is not marked and marks what it leaves, a lone
+ * problem does what is marked, or everything without marks. */
 #define OPERATOR(name)                                                                    \
     static int name(const hf_shape *shape, const hf_operand *in, const double *options UNUSED, \
                     void *const *out, int lanes UNUSED, uint8_t *marks UNUSED)
@@ -507,14 +507,14 @@ static int has_floors(const problem *p, idx item) {
     return found;
 }
 
-/* Puts the next items of the batch into the lanes: of those marked, where there are marks, the
+/* Puts the next items of the batch into the lanes: of those that are for this kind of number, the
  * ones whose users have minimum rates or not, as p->floored says.  Returns whether there are any. */
 static int fill_lanes(problem *p, idx *next) {
     const idx want = p->lanes == ITEMS ? LANES : 1;
     idx lane = 0;
     while (lane < want && *next < p->shape->batch) {
         const idx item = (*next)++;
-        if (LANES == 1 && p->marks && !p->marks[item])
+        if (p->marks && p->marks[item] != (LANES == 1))
             continue;
         if (p->min_rate.data && has_floors(p, item) != p->floored)
             continue;

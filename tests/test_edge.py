@@ -587,7 +587,7 @@ def test_slices_cover_the_range_once():
         starts.clear()
         run_slices(count, 165, slices, threads)
         assert np.all(counts == 1)
-        assert len(starts) == (1 if threads == 1 else min(slices, 11))
+        assert len(starts) == min(slices, 11)
         assert all(start % PACK == 0 for start in starts)
 
 

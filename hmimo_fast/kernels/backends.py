@@ -1,9 +1,10 @@
 """Which backend computes: a default for the process, a choice for a block of code.
 
 A backend is asked for the batch function of an operator in one precision and of certain sizes.
-It has the signature ``function(inputs, options, outputs, whole) -> None``; inputs are C-contiguous
-with a leading dimension of 1 (shared by the batch) or of the batch, options a tuple, outputs are
-filled in place, and ``whole`` is the size of the batch that this one is a slice of.
+It has the signature ``function(inputs, options, outputs, whole, told=None) -> None``; inputs are
+C-contiguous with a leading dimension of 1 (shared by the batch) or of the batch, options a tuple,
+outputs are filled in place, and ``whole`` is the size of the batch that this one is a slice of.
+Once the int ``told`` is not 0 the C kernels end early, whatever the outputs then hold.
 """
 
 from __future__ import annotations
@@ -120,7 +121,7 @@ def batch_function(
         return module.Kernel(_PLACES[operator], single, op.shape(sizes)).run
     if backend_name == "numba":
         loop = module.batch_function(operator, single)
-        return lambda inputs, options, outputs, whole: loop(*inputs, *options, *outputs)
+        return lambda inputs, options, outputs, whole, told=None: loop(*inputs, *options, *outputs)
     return _interpreted(module, op)
 
 
@@ -152,6 +153,7 @@ def _interpreted(definitions: ModuleType, op: Operator) -> BatchFunction:
         options: tuple[Any, ...],
         outputs: Sequence[np.ndarray],
         whole: int,
+        told: np.ndarray | None = None,
     ) -> None:
         with np.errstate(all="ignore"):
             for i in range(len(outputs[0])):

@@ -23,10 +23,15 @@ _NUMBER = (float, int)
 _SCALARS = ("power", "noise_power")
 _NO_OPTIONS: dict[str, Any] = {}
 
+#: How much longer a backend takes than the C kernels; the plain definitions use no threads.
+_SLOWNESS = {"native": 1, "numba": 30, "numpy": 0}
 #: Work that a slice must hold to be worth a thread: some 100 microseconds of the C kernels.
 _SLICE = 125_000
-#: Slices a thread, at most: a thread that is late leaves some to the others.
+#: Slices a thread, at most where they are short: a thread that is late leaves some to the others.
 _SLICES = 4
+#: Work that may take so long, some 20 milliseconds, that a signal should be able to end it; no
+#: slice of a batch holds much more.
+_LONG = 200 * _SLICE
 
 
 class _Step(NamedTuple):
@@ -135,13 +140,12 @@ def call(
         ]
         operands = [_apart(array, results) for array in operands]
 
-    slices = 1
-    if plan.size > 1 and threads != 1:
-        threads = threads or default_threads()
-        work = plan.size * plan.work * (budget + 1)
-        slices = min(_SLICES * threads, int(work // _SLICE))
-    if slices > 1:
-        _run_sliced(plan, operands, numbers, results, slices, threads or 1)
+    work = plan.size * plan.work * (budget + 1)
+    slices = 1 if work < 2 * _SLICE else _slices(work, threads or default_threads())
+    most = plan.size * plan.work * prod(max(1, n) for n in numbers if type(n) is int)
+    told = np.zeros(1, np.intc) if most > _LONG else None
+    if slices > 1 or told is not None:
+        _run_sliced(plan, operands, numbers, results, slices, threads, told)
     elif plan.size:
         plan.function(operands, numbers, results, plan.size)
     if plan.history is not None:
@@ -249,13 +253,20 @@ def _apart(array: ndarray, results: list[ndarray]) -> ndarray:
     return array.copy() if any(np.may_share_memory(array, r) for r in results) else array
 
 
+def _slices(work: int, threads: int) -> int:
+    """In how many slices a batch is done: enough for the threads, and none of them long."""
+    wanted = _SLICES * threads if threads > 1 else 1
+    return int(max(min(wanted, work // _SLICE), work // _LONG))
+
+
 def _run_sliced(
     plan: _Plan,
     operands: list[ndarray],
     options: tuple[Any, ...],
     results: list[ndarray],
     slices: int,
-    threads: int,
+    threads: int | None,
+    told: ndarray | None,
 ) -> None:
     def task(start: int, stop: int) -> None:
         plan.function(
@@ -263,9 +274,10 @@ def _run_sliced(
             options,
             [array[start:stop] for array in results],
             plan.size,
+            told,
         )
 
-    run_slices(task, plan.size, slices, threads)
+    run_slices(task, plan.size, slices, threads or default_threads(), told)
 
 
 @lru_cache(maxsize=1024)
@@ -314,7 +326,7 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
         ((size, *(sizes[letter] for letter in core)), dtypes[ARGUMENTS[result].kind])
         for result, core in op.outputs.items()
     ]
-    work = 0 if backend == "numpy" else prod(sizes[letter] for letter in op.work)
+    work = _SLOWNESS[backend] * prod(sizes[letter] for letter in op.work)
     function = batch_function(backend, name, single, sizes)
     places = {result: place for place, result in enumerate(op.outputs)}
     history, iterations = places.get("history"), places.get("iterations", 0)

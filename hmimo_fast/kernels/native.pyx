@@ -75,7 +75,9 @@ cdef class Kernel:
          self.shape.phases, self.shape.recorded) = sizes
         self.shape.stop = NULL
 
-    def run(self, list inputs, tuple options, list outputs, Py_ssize_t whole):
+    def run(
+        self, list inputs, tuple options, list outputs, Py_ssize_t whole, int[::1] told=None
+    ):
         cdef hf_shape shape = self.shape
         cdef hf_operand operands[MOST]
         cdef double numbers[MOST]
@@ -92,6 +94,8 @@ cdef class Kernel:
             results[i] = cnp.PyArray_DATA(<cnp.ndarray?>outputs[i])
         shape.batch = cnp.PyArray_DIM(<cnp.ndarray>outputs[0], 0)
         shape.whole = whole
+        if told is not None:
+            shape.stop = &told[0]
         with nogil:
             status = self.function(&shape, operands, numbers, results)
         check(status)

@@ -11,8 +11,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
 from itertools import pairwise
 
+import numpy as np
+
 #: A slice begins at a multiple of this: the items of a pack of lanes, at most, stay together.
 PACK = 16
+
+#: Seconds after which a thread that waits looks for signals, which wake it on some systems only.
+_PATIENCE = 0.1
 
 _local = threading.local()
 
@@ -52,16 +57,23 @@ if hasattr(os, "register_at_fork"):  # a child inherits the pool but none of its
     os.register_at_fork(after_in_child=default_threads.cache_clear)
 
 
-def run_slices(task: Callable[[int, int], object], size: int, slices: int, threads: int) -> None:
+def run_slices(
+    task: Callable[[int, int], object],
+    size: int,
+    slices: int,
+    threads: int,
+    told: np.ndarray | None = None,
+) -> None:
     """Call ``task(start, stop)`` over contiguous slices of ``range(size)`` on some threads.
 
     This thread and the workers take slice after slice, so that a worker that wakes late does
     less instead of being waited for.  Inside a worker everything runs here: a worker that
     waited for workers could wait for ever.  Returns, or raises, only when every slice has ended.
+
+    With ``told`` (an int) the main thread lets the workers do all of it, as Python runs the
+    handlers of signals there and between its own instructions only.  Where one of them raises,
+    as that of Ctrl-C does, ``told`` becomes 1 and the slices left are dropped.
     """
-    if min(slices, threads) <= 1 or size <= PACK or getattr(_local, "worker", False):
-        task(0, size)
-        return
     packs = -(-size // PACK)
     slices = min(slices, packs)
     starts = [PACK * (packs * i // slices) for i in range(slices)]
@@ -75,11 +87,23 @@ def run_slices(task: Callable[[int, int], object], size: int, slices: int, threa
                 return
             task(start, stop)
 
+    waits = told is not None and threading.current_thread() is threading.main_thread()
+    helpers = 0 if getattr(_local, "worker", False) else min(slices, threads) - (not waits)
     workers: list[Future[None]] = []
     try:
-        for _ in range(min(slices, threads) - 1):
-            workers.append(_pool().submit(work))
+        try:
+            for _ in range(helpers):
+                workers.append(_pool().submit(work))
+        except RuntimeError:  # at the interpreter's end, or no more threads: fewer help
+            pass
+        if waits and workers:
+            while wait(workers, _PATIENCE).not_done:
+                pass
         work()
+    except BaseException:
+        if told is not None:
+            told[0] = 1
+        raise
     finally:
         left.clear()
         started = [worker for worker in workers if not worker.cancel()]
