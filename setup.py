@@ -11,6 +11,7 @@ from __future__ import annotations
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob
+from hashlib import sha256
 from pathlib import Path
 
 import numpy
@@ -21,7 +22,12 @@ from setuptools.modified import newer_group
 
 KERNELS, CHOICE = "csrc/kernels.c", "csrc/choose.c"
 KINDS = ("HF_LONE", "HF_DOUBLES", "HF_FLOATS")
+PYX = "hmimo_fast/kernels/native.pyx"
 HEADERS = sorted(glob("csrc/*.h") + glob("hmimo_fast/include/*.h"))
+#: What `native.source` tells: the same for every build of the same sources.
+SOURCE = sha256(
+    b"".join(Path(name).read_bytes() for name in sorted({*glob("csrc/*.[ch]"), *HEADERS, PYX}))
+)
 FLAGS = [
     "-O3",
     "-std=c11",
@@ -109,10 +115,13 @@ setup(
     ext_modules=[
         Extension(
             "hmimo_fast.kernels.native",
-            sources=["hmimo_fast/kernels/native.pyx", "csrc/dispatch.c"],
+            sources=[PYX, "csrc/dispatch.c"],
             depends=[KERNELS, CHOICE, *HEADERS],
             include_dirs=["csrc", "hmimo_fast/include", numpy.get_include()],
-            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
+            define_macros=[
+                ("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"),
+                ("HF_SOURCE", f"0x{SOURCE.hexdigest()[:16]}ULL"),
+            ],
             extra_compile_args=FLAGS,
             libraries=["m"],
             optional=True,

@@ -104,6 +104,7 @@ def add(commands: Commands) -> None:
 def run(options: argparse.Namespace) -> None:
     """Compute, write and print."""
     from .. import studies
+    from ..studies import engines
 
     name, folder = options.study, options.output
     if name == "list":
@@ -123,6 +124,10 @@ def run(options: argparse.Namespace) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     chosen = studies.STUDIES.values() if name == "all" else [studies.STUDIES[name]]
+    try:
+        engines.check(options.engine)
+    except (ImportError, ValueError) as error:
+        raise type(error)(f"--{error}") from None
     for study in chosen:
         for file in _files(study, folder):
             check("--output", file, options.force)
@@ -142,8 +147,9 @@ def _status(study: Study, options: argparse.Namespace) -> int:
     except ChunksFailedError as error:
         tell(f"hmimo-fast: {error}")
     except Exception as error:
-        known = isinstance(error, FAILURES)
-        tell(f"hmimo-fast: error: {study.id}: {in_a_line(error) if known else format_exc()}")
+        text = in_a_line(error) if isinstance(error, FAILURES) else format_exc()
+        option = "--" if text.startswith("engine") else ""
+        tell(f"hmimo-fast: error: {study.id}: {option}{text}")
         return 2
     return 1
 

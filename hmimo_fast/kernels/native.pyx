@@ -8,6 +8,9 @@ cnp.import_array()
 ABI = HF_ABI
 COUNT = HF_OPERATORS
 
+cdef extern from *:
+    const unsigned long long HF_SOURCE
+
 cdef enum:
     MOST = 8  # inputs, options or outputs of an operator
 
@@ -39,6 +42,11 @@ cdef int check(int status) except -1:
     if status == HF_TOO_LARGE:
         raise ValueError("channel: expected sizes whose workspace fits in memory, got larger ones")
     return 0
+
+
+def source():
+    """Digest of the C sources that this was compiled from; other compilers' builds have the same."""
+    return f"{HF_SOURCE:016x}"
 
 
 def level():

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache, partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy as np
 from .. import __version__
 from ..channels import sparse_mmwave
 from ..files import Arrays
-from ..kernels import backend, get_backend
+from ..kernels import backend
 from ..scheduling import schedule
 from ..solvers import solve
 from ..surface import Surface
@@ -62,7 +63,7 @@ class Chunk:
     @property
     def name(self) -> str:
         """File name: a hash of all that determines the arrays, labels aside."""
-        fields = asdict(self) | {"code": code()}
+        fields = asdict(self) | {"code": code(self.backend)}
         del fields["method"]["label"]
         file = weights(self.method, self.setting.constraint)
         if file is not None and _PACKAGE not in file.parents:
@@ -71,22 +72,41 @@ class Chunk:
         return hashlib.sha256(text.encode()).hexdigest()[:40] + ".npz"
 
 
-def code() -> dict[str, str]:
-    """What computes: versions, the package's files, and the instructions of its C kernels."""
-    told = {"hmimo_fast": __version__, "files": _files_digest(), "numpy": np.__version__}
-    if get_backend() == "native":
+def code(name: str) -> dict[str, str]:
+    """What computes on a backend: versions, the package's files, and the instructions in use.
+
+    The bits of a result depend on all of it: NumPy too has other sines for other processors.
+    """
+    told = {
+        "hmimo_fast": __version__,
+        "files": _files_digest(),
+        "numpy": np.__version__,
+        "simd": _simd(),
+    }
+    if name == "native":
         import hmimo_fast.kernels.native as native
 
-        told["instructions"] = native.level()
+        told |= {"kernels": native.source(), "instructions": native.level()}
+    if name == "numba":
+        told["numba"] = version("numba")
     return told
 
 
 @cache
+def _simd() -> str:
+    known = np.show_config(mode="dicts").get("SIMD Extensions", {})
+    return " ".join(known.get("found", ()))
+
+
+@cache
 def _files_digest() -> str:
-    """Of sources, compiled modules and weights: a version stays while it is worked on."""
+    """Of sources and weights: a version stays while it is worked on.
+
+    A compiled module tells its sources itself, since no two builds have the same bytes.
+    """
     digest = hashlib.sha256()
     for file in sorted(_PACKAGE.rglob("*")):
-        if file.suffix in (".py", ".so", ".pyd", ".safetensors"):
+        if file.suffix in (".py", ".safetensors"):
             digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
 

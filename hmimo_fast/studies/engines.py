@@ -9,22 +9,61 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from ..files import Arrays
-from .chunks import Chunk
+from ..kernels import backend
+from ..results import save
+from .chunks import Chunk, code
+from .jobs import cancel, ended
 
 #: A chunk's place among the tasks.
 Task = tuple[int, Chunk]
 #: Its arrays, or what went wrong, as text.
 Outcome = tuple[int, Arrays | str]
+#: The same with what computed it; workers with another copy of this package may leave that out.
+Attempted = tuple[Any, ...]
 Compute = Callable[[Chunk], Arrays]
-Attempt = Callable[[Task], Outcome]
+Attempt = Callable[[Task], Attempted]
 
+_MOST_PROCESSES = 1024
 #: Chunks of one job of a batch system, which takes seconds to start.
 _JOB = 64
-#: Seconds between looks at a batch system's queue.
-_POLL = 2.0
+
+
+def check(engine: str) -> None:
+    """Refuse an engine that does not exist, or whose library is not installed.
+
+    Parameters
+    ----------
+    engine : str
+        As for `outcomes`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such engine.
+    ImportError
+        If its library is not installed.
+    """
+    name, colon, where = engine.partition(":")
+    if name not in ENGINES:
+        raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
+    known = ENGINES[name]
+    if known.where == "ADDRESS" and not where:
+        raise ValueError(f"engine: expected {name}:ADDRESS, got {engine!r}")
+    if not known.where and colon:
+        raise ValueError(f"engine: expected {name} by itself, got {engine!r}")
+    if known.where == "COUNT" and colon:
+        decimal = where.isascii() and where.isdecimal() and len(where) < 10
+        if not decimal or not 1 <= int(where) <= _MOST_PROCESSES:
+            raise ValueError(
+                f"engine: expected {name}:COUNT, from 1 to {_MOST_PROCESSES}, got {engine!r}"
+            )
+    if known.package and find_spec(known.package) is None:
+        raise ImportError(f"engine {name!r} needs {known.package}: pip install {known.install}")
 
 
 def outcomes(
@@ -43,12 +82,13 @@ def outcomes(
     tasks : sequence of (int, Chunk)
         What to compute.
     folder : Path
-        For the logs of a batch system, on a disk that its nodes share.
+        For the chunks and the logs of a batch system, on a disk that its nodes share.
 
     Yields
     ------
     (int, dict or str)
         A task's number with its arrays, or with the traceback of its failure, as they end.
+        Arrays that other code computed, or other instructions, are a failure.
 
     Raises
     ------
@@ -56,50 +96,74 @@ def outcomes(
         If there is no such engine.
     ImportError
         If its library is not installed.
+    OSError
+        If it cannot be reached.
     """
+    check(engine)
     name, _, where = engine.partition(":")
-    if name not in ENGINES:
-        raise ValueError(f"engine: expected one of {', '.join(ENGINES)}, got {engine!r}")
-    run, package, extra = ENGINES[name]
+    chunks = dict(tasks)
     try:
-        yield from run(partial(attempt, compute), tasks, where, folder)
-    except ModuleNotFoundError as error:
-        if error.name and error.name.partition(".")[0] == package:
-            raise ImportError(f"engine {name!r} needs {package}: pip install {extra}") from error
-        raise
+        for attempted in ENGINES[name].run(partial(attempt, compute), tasks, where, folder):
+            yield _accepted(chunks[attempted[0]], *attempted)
+    except (ValueError, OSError) as error:
+        raise OSError(f"engine: {engine}: {error}") from error
 
 
-def attempt(compute: Compute, task: Task) -> Outcome:
+def attempt(compute: Compute, task: Task) -> Attempted:
     """Compute one chunk; a failure comes back as text, so that no engine stops for it."""
     index, chunk = task
     try:
-        return index, compute(chunk)
+        with backend(chunk.backend):
+            return index, compute(chunk), code(chunk.backend)
     except Exception:
-        return index, traceback.format_exc()
+        return index, traceback.format_exc(), {}
 
 
-def _serial(run: Attempt, tasks: Sequence[Task], where: str, folder: Path) -> Iterator[Outcome]:
+def _accepted(
+    chunk: Chunk, index: int, result: Arrays | str, theirs: dict[str, str] | None = None
+) -> Outcome:
+    """The outcome, but for arrays that would have other bits here."""
+    if isinstance(result, str):
+        return index, result
+    ours = code(chunk.backend)
+    if theirs == ours:
+        return index, result
+    theirs = theirs or {"hmimo_fast": "unknown, an older copy"}
+    differ = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
+    sides = (
+        ", ".join(f"{name} {side[name]}" for name in differ if name in side)
+        for side in (theirs, ours)
+    )
+    return index, "refused: the worker has {}; here it is {}".format(*sides)
+
+
+def _serial(run: Attempt, tasks: Sequence[Task], where: str, folder: Path) -> Iterator[Attempted]:
     return map(run, tasks)
 
 
-def _processes(run: Attempt, tasks: Sequence[Task], where: str, folder: Path) -> Iterator[Outcome]:
+def _processes(
+    run: Attempt, tasks: Sequence[Task], where: str, folder: Path
+) -> Iterator[Attempted]:
     from joblib import Parallel, delayed
 
     workers = Parallel(n_jobs=int(where or -1), return_as="generator_unordered")
     yield from workers(delayed(run)(task) for task in tasks)
 
 
-def _dask(run: Attempt, tasks: Sequence[Task], where: str, folder: Path) -> Iterator[Outcome]:
+def _dask(run: Attempt, tasks: Sequence[Task], where: str, folder: Path) -> Iterator[Attempted]:
     from distributed import Client, as_completed
 
     with Client(where) as client:
         futures = client.map(run, tasks, pure=False)
+        numbers = dict(zip(futures, (number for number, _ in tasks), strict=True))
         for future in as_completed(futures):
             if future.status == "finished":
                 yield future.result()
+            else:
+                yield numbers[future], f"lost: {future.exception()!r}"
 
 
-def _ray(run: Attempt, tasks: Sequence[Task], where: str, folder: Path) -> Iterator[Outcome]:
+def _ray(run: Attempt, tasks: Sequence[Task], where: str, folder: Path) -> Iterator[Attempted]:
     from ray.util.multiprocessing import Pool
 
     with Pool(ray_address=where) as pool:
@@ -108,29 +172,52 @@ def _ray(run: Attempt, tasks: Sequence[Task], where: str, folder: Path) -> Itera
 
 def _jobs(
     cluster: str, run: Attempt, tasks: Sequence[Task], where: str, folder: Path
-) -> Iterator[Outcome]:
+) -> Iterator[Attempted]:
     from submitit import AutoExecutor
-    from submitit.helpers import as_completed
 
     executor = AutoExecutor(folder / "jobs", cluster=cluster)
     executor.update_parameters(name="hmimo_fast")
     parts = [tasks[first : first + _JOB] for first in range(0, len(tasks), _JOB)]
-    jobs = executor.map_array(partial(_several, run), parts)
-    for job in as_completed(jobs, poll_frequency=_POLL):
-        if job.exception() is None:
-            yield from job.result()
+    jobs = executor.map_array(partial(_several, run, folder), parts)
+    try:
+        for number, lost in ended(jobs):
+            job = jobs[number]
+            error = lost or job.exception()
+            if error is None:
+                yield from job.result()
+            else:
+                yield from ((index, f"job {job.job_id}: {error}") for index, _ in parts[number])
+    finally:
+        cancel(jobs)
 
 
-def _several(run: Attempt, tasks: Sequence[Task]) -> list[Outcome]:
-    return [run(task) for task in tasks]
+def _several(run: Attempt, folder: Path, tasks: Sequence[Task]) -> list[Attempted]:
+    """Chunks one after the other, each kept at once: the job or who waits for it may be killed."""
+    found = []
+    for task in tasks:
+        attempted = run(task)
+        if not isinstance(attempted[1], str):
+            # By a name that tells what computed it, here: another copy's is not taken for ours.
+            save(folder / task[1].name, attempted[1])
+        found.append(attempted)
+    return found
 
 
-#: Engines by name, with the package each needs and what to install for it.
-ENGINES: dict[str, tuple[Callable[..., Iterator[Outcome]], str, str]] = {
-    "serial": (_serial, "", ""),
-    "processes": (_processes, "joblib", "'hmimo_fast[distributed]'"),
-    "dask": (_dask, "distributed", "'hmimo_fast[distributed]'"),
-    "ray": (_ray, "ray", "ray"),
-    "slurm": (partial(_jobs, "slurm"), "submitit", "'hmimo_fast[distributed]'"),
-    "local": (partial(_jobs, "local"), "submitit", "'hmimo_fast[distributed]'"),
+class Engine(NamedTuple):
+    """How it runs, the package it needs, what to install for that, and what follows a colon."""
+
+    run: Callable[[Attempt, Sequence[Task], str, Path], Iterator[Attempted]]
+    package: str = ""
+    install: str = ""
+    where: str = ""
+
+
+_DISTRIBUTED = "'hmimo_fast[distributed]'"
+ENGINES = {
+    "serial": Engine(_serial),
+    "processes": Engine(_processes, "joblib", _DISTRIBUTED, "COUNT"),
+    "dask": Engine(_dask, "distributed", _DISTRIBUTED, "ADDRESS"),
+    "ray": Engine(_ray, "ray", "ray", "ADDRESS"),
+    "slurm": Engine(partial(_jobs, "slurm"), "submitit", _DISTRIBUTED),
+    "local": Engine(partial(_jobs, "local"), "submitit", _DISTRIBUTED),
 }

@@ -91,10 +91,10 @@ def run(
     folder = folder / "chunks"
     folder.mkdir(parents=True, exist_ok=True)
     try_out(folder / "chunk.npz")
-    read = {place: _read(folder / chunk.name) for place, chunk in chunks.items()}
-    found = {place: arrays for place, arrays in read.items() if arrays is not None}
+    found: dict[_Place, Arrays] = {}
     error = ""
     for _ in range(ATTEMPTS):
+        found |= _kept(study, chunks, folder, found)
         places = [place for place in chunks if place not in found]
         if not places:
             break
@@ -150,6 +150,8 @@ def lacking(method: Method, constraint: str) -> str:
     return "" if file.exists() else f"its weights {file.name} are not shipped, see --train"
 
 
+#: Dimensions of a variable beyond the realizations.
+_INNER = {"rates": ("user",), "served": ("user",), "history": ("iterate",)}
 #: Place along the axes, number of the method, number of the chunk.
 _Place = tuple[tuple[int, ...], int, int]
 
@@ -165,12 +167,39 @@ def _plan(study: Study, realizations: int, seed: int) -> dict[_Place, Chunk]:
     }
 
 
-def _read(file: Path) -> Arrays | None:
-    """A chunk's arrays; None if there are none, or the file was damaged later."""
-    try:
-        return read_arrays(file) if file.exists() else None
-    except ValueError:
-        return None
+def _kept(
+    study: Study, chunks: dict[_Place, Chunk], folder: Path, found: dict[_Place, Arrays]
+) -> dict[_Place, Arrays]:
+    """Chunks that lie in the folder, from an earlier run or a job, but for damaged ones."""
+    kept = {}
+    for place, chunk in chunks.items():
+        file = folder / chunk.name
+        if place in found or not file.exists():
+            continue
+        try:
+            arrays = read_arrays(file)
+        except ValueError:
+            continue
+        if _is_whole(study, chunk, arrays):
+            kept[place] = arrays
+    return kept
+
+
+def _is_whole(study: Study, chunk: Chunk, arrays: Arrays) -> bool:
+    """Whether the study finds all that it needs."""
+    labels = _inner_labels(study)
+    shapes = {
+        name: (chunk.size, *(len(labels[inner]) for inner in _INNER.get(name, ())))
+        for name in study.variables
+    }
+    return all(
+        name in arrays and arrays[name].shape == shape and arrays[name].dtype.kind in "biuf"
+        for name, shape in shapes.items()
+    )
+
+
+def _inner_labels(study: Study) -> dict[str, np.ndarray]:
+    return {"user": np.arange(1, study.base.users + 1), "iterate": ITERATES}
 
 
 def _assembled(
@@ -179,12 +208,8 @@ def _assembled(
     axes: dict[str, Any] = {name: np.array(values) for name, values in study.axes().items()}
     axes["method"] = np.array([method.label for method in study.methods])
     axes["realization"] = np.arange(realizations)
-    inner = {"rates": "user", "served": "user", "history": "iterate"}
-    labels = {"user": np.arange(1, study.base.users + 1), "iterate": ITERATES}
-    dimensions = {}
-    for name in study.variables:
-        last = (inner[name],) if name in inner else ()
-        dimensions[name] = (*axes, *last)
+    labels = _inner_labels(study)
+    dimensions = {name: (*axes, *_INNER.get(name, ())) for name in study.variables}
     coordinates = axes | {
         name: labels[name] for dims in dimensions.values() for name in dims if name in labels
     }
@@ -208,7 +233,7 @@ def _assembled(
         "failed": failed,
         "setting": asdict(study.base),
         "methods": [asdict(method) for method in study.methods],
-        "versions": code() | {"python": platform.python_version()},
+        "versions": code(get_backend()) | {"python": platform.python_version()},
         "backend": get_backend(),
     }
     return Dataset(coordinates, variables, dimensions, attributes)
