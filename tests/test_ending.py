@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from test_studies import OURS, SMALL
@@ -375,3 +376,63 @@ def test_a_signal_leaves_no_worker(engine: str, number: signal.Signals, here: Pa
     while any(map(alive, workers)):
         assert time.monotonic() - began < 6
         time.sleep(0.05)
+
+
+# -- damaged results -----------------------------------------------------------------------
+
+
+def damaged(path: Path, how: str) -> None:
+    """Damage a study's dataset."""
+    content = bytearray(path.read_bytes())
+    if how == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "foreign":
+        path.write_bytes(b"my own")
+    elif how == "empty":
+        path.write_bytes(b"")
+    elif how == "folder":
+        path.unlink()
+        path.mkdir()
+    elif how == "of another study":
+        dataset = Dataset.load(path)
+        dataset.attributes["study"] = "other"
+        dataset.save(path)
+    elif how == "variable":
+        dataset = Dataset.load(path)
+        del dataset.variables["sum_rate"]
+        dataset.save(path)
+    elif how == "variable by h5py":
+        with h5py.File(path, "a") as file:
+            del file["sum_rate"]
+    else:
+        content[int(how) * len(content) // 100] ^= 0xFF
+        path.write_bytes(content)
+
+
+DAMAGES = ["cut", "foreign", "empty", "folder", "of another study", "variable", "variable by h5py",
+           *map(str, range(0, 100, 7))]  # fmt: skip
+
+
+def test_damaged_results_are_told_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    named = {name: replace(FEW, id=name) for name in "ab"}
+    monkeypatch.setattr(studies, "STUDIES", named)
+    options = ["--output", str(tmp_path), "--engine", "serial", "--realizations", "2"]
+    assert main(["reproduce", "all", *options]) == 0
+    whole = (tmp_path / "a.h5").read_bytes()
+    with h5py.File(tmp_path / "a.h5") as file:  # any program reads it
+        assert file["sum_rate"].shape == (2, 2, 2)
+    capsys.readouterr()
+    for how in DAMAGES:
+        (tmp_path / "a.h5").write_bytes(whole)
+        damaged(tmp_path / "a.h5", how)
+        with pytest.raises(SystemExit) as left:
+            main(["reproduce", "trends", "--output", str(tmp_path)])
+        said = capsys.readouterr()
+        assert left.value.code == 2
+        assert said.err.startswith("hmimo-fast: error: ")
+        assert (str(tmp_path / "a.h5") in said.err, said.err.count("\n")) == (True, 1)
+        assert said.out.startswith("b: a study for the tests\n")
+        if how == "folder":
+            (tmp_path / "a.h5").rmdir()

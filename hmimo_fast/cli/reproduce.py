@@ -120,7 +120,7 @@ def run(options: argparse.Namespace) -> None:
         if find_spec(package) is None:
             raise ImportError(f"reproduce needs {package}: pip install 'hmimo_fast[{extra}]'")
     if name == "trends":
-        say(_known_trends(folder))
+        _known_trends(folder)
         return
     folder.mkdir(parents=True, exist_ok=True)
     chosen = studies.STUDIES.values() if name == "all" else [studies.STUDIES[name]]
@@ -246,13 +246,23 @@ def _reproduce_curves(folder: Path, force: bool) -> None:
         raise SystemExit(1)
 
 
-def _known_trends(folder: Path) -> str:
+def _known_trends(folder: Path) -> None:
+    """Print the trends of every study in the folder; a file that is none is told by name."""
     from ..studies import STUDIES, Dataset
 
     there = {name: folder / f"{name}.h5" for name in STUDIES if (folder / f"{name}.h5").exists()}
     if not there:
         raise ValueError(f"--output: no results in {folder}; first: hmimo-fast reproduce all")
-    return "\n\n".join(
-        f"{name}: {STUDIES[name].title}\n{_trends(STUDIES[name], Dataset.load(file))}"
-        for name, file in there.items()
-    )
+    status = 0
+    for name, file in there.items():
+        study = STUDIES[name]
+        try:
+            text = _trends(study, Dataset.load(file).of(study, file))
+        except (LookupError, ValueError, OSError) as error:
+            named = in_a_line(error) if str(file) in str(error) else f"{file}: {error!r}"
+            tell(f"hmimo-fast: error: {named}")
+            status = 2
+        else:
+            say(f"{name}: {study.title}\n{text}\n")
+    if status:
+        raise SystemExit(status)

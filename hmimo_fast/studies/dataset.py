@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..writing import MARK, write
+
+if TYPE_CHECKING:
+    from .description import Study
 
 #: What is measured, and the unit; of dimensions and of variables.
 MEANINGS = {
@@ -62,6 +66,15 @@ def describe(dimension: str, label: Any) -> str:
     '10 dB'
     """
     return _LABELS.get(dimension, "{}").format(label)
+
+
+def _seal(content: bytes) -> bytes:
+    """What follows a dataset in its file, where HDF5 reads no more.
+
+    HDF5 aborts, hangs or returns other numbers where single bytes are damaged, so that it is given
+    none that are.
+    """
+    return f"\n{MARK}, sha256 {sha256(content).hexdigest()}\n".encode()
 
 
 @dataclass(frozen=True)
@@ -163,7 +176,6 @@ class Dataset:
 
         content = io.BytesIO()
         with h5py.File(content, "w") as file:
-            file.attrs["creator"] = np.bytes_(MARK)
             file.attrs["attributes"] = json.dumps(self.attributes, sort_keys=True)
             for name, labels in self.coordinates.items():
                 is_text = labels.dtype.kind == "U"
@@ -175,7 +187,16 @@ class Dataset:
                     file[name].dims[axis].attach_scale(file[dimension])
             for name in file:
                 file[name].attrs["long_name"], file[name].attrs["units"] = MEANINGS[name]
-        write(path, content.getvalue())
+        write(path, content.getvalue() + _seal(content.getvalue()))
+
+    def of(self, study: Study, path: Path) -> Dataset:
+        """The same, if it is the study's; ValueError naming the file if it is not."""
+        lacks = [name for name in study.variables if name not in self.variables]
+        if lacks or self.attributes.get("study") != study.id:
+            found = self.attributes.get("study")
+            raise ValueError(f"{path}: expected {study.id} with {', '.join(study.variables)}, "
+                             f"got {found} with {', '.join(self.variables)}")  # fmt: skip
+        return self
 
     @classmethod
     def load(cls, path: Path) -> Dataset:
@@ -194,10 +215,17 @@ class Dataset:
         ------
         ImportError
             If h5py is not installed.
+        ValueError
+            If the file is not, to the bit, as `save` wrote it.
         """
         import h5py
 
-        with h5py.File(path, "r") as file:
+        sealed = path.read_bytes()
+        content = sealed[: -len(_seal(b""))]
+        if sealed != content + _seal(content):
+            raise ValueError(f"{path}: expected a dataset as hmimo-fast wrote it: it is damaged, "
+                             "was changed, or is of somebody else")  # fmt: skip
+        with h5py.File(io.BytesIO(content), "r") as file:
             scales = {name: item for name, item in file.items() if item.is_scale}
             rest = {name: item for name, item in file.items() if name not in scales}
             return cls(

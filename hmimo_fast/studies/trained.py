@@ -103,7 +103,13 @@ def learn(name: str, folder: Path, progress: Callable[[int, int], object]) -> di
             "versions": {"hmimo_fast": __version__, "torch": torch.__version__},
         }
         write(file, f"{json.dumps(about, indent=1)}\n".encode())
-    return json.loads(file.read_text(encoding="utf-8"))
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        if known["training"] != json.loads(json.dumps(asdict(recipe.training))):
+            raise ValueError("it is of another training")
+    except (LookupError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{file}: expected what a training of {name} took: {error!r}") from None
+    return known
 
 
 def measured(study: Study, folder: Path) -> dict[str, Dataset]:
@@ -115,7 +121,7 @@ def measured(study: Study, folder: Path) -> dict[str, Dataset]:
         files = (place / _file(method, study) for place in (folder, COMMITTED))
         file = next(filter(Path.exists, files), None)
         if file is not None:
-            found[method.label] = Dataset.load(file)
+            found[method.label] = Dataset.load(file).of(study, file)
     return found
 
 
