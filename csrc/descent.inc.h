@@ -66,7 +66,7 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
         num price;
         mask fits;
         const num rate = zf_terms(p, p->gram, p->noise, psi, p->adjoint, &price, &fits);
-        const mask none = not(rate > (real)-INFINITY);
+        const mask none = not(rate > 0);
         if (any(none)) {
             d->singular |= none;
             pseudo_invert(K, p->gram, p->spare, p->adjoint);
@@ -307,9 +307,9 @@ OPERATOR(refine) {
         for (idx lane = 0; lane < LANES; lane++) {
             const idx item = p->item[lane];
             const double found = get(rate, lane), off = found - rates[item];
-            if (!p->used[lane] || rates[item] != rates[item]) {
-                p->used[lane] = 0;
-            } else if (spoilt || holds(wrong, lane) || !(fabs(off) <= FLOAT_SUFFICES * found)) {
+            if (!p->used[lane])
+                continue;
+            if (spoilt || holds(wrong, lane) || !(fabs(off) <= FLOAT_SUFFICES * found)) {
                 marks[item] = 1;
                 p->used[lane] = 0;
             } else {

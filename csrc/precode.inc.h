@@ -151,6 +151,7 @@ static void write_precoder(problem *p, precoding *c, const cpx *psi, num power, 
             sum += to[k].re * to[k].re + to[k].im * to[k].im;
     }
     const num spent = total(sum);
+    leave_lanes(p, not(is_finite(spent)));
     const vec by = spread(pick(spent > 0, root(power) / root(spent), NUM(1)));
     for (idx i = 0; i < p->n * K; i++)
         c->precoder[i] = (cvec){by * c->precoder[i].re, by * c->precoder[i].im};

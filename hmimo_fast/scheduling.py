@@ -107,7 +107,8 @@ class _Task:
     phase: np.ndarray  # (1 or F, N, L)
     power: np.ndarray  # (B,)
     noise_power: np.ndarray  # (B,)
-    weights: np.ndarray  # (B, K)
+    weights: np.ndarray  # (B, K), the largest one
+    heaviest: np.ndarray  # (B,), the largest as given
     min_rate: np.ndarray  # (B, K)
     first: np.ndarray  # (B, N), amplitudes of greedy's order
     given: bool  # whether the solves start there too
@@ -201,6 +202,8 @@ def schedule(
         two are not comparable.
     weights : (..., K) real, optional
         Weights of the users' rates in the sum rate and in the order of ``greedy``, 1 by default.
+        As in `solve`, a common factor changes only ``sum_rate``, and weights that are all zero
+        are equal ones, but for a ``sum_rate`` of 0.
     seed : int
         Seed of the random starting amplitudes; an item's depend on its index alone.
     threads : int, optional
@@ -273,6 +276,7 @@ def schedule(
     task = _task(problem, min_rate, start, seed, rescue, method, states, options)
     best = _searched(task, search, accept == "rate", progress or _silent)
     feasible = best.score > -np.inf
+    score = np.where(feasible, best.score, 0.0)
     nan = best.rates.dtype.type(np.nan)
     rates = np.where(task.finite[:, None, None], best.rates, nan)
 
@@ -284,7 +288,7 @@ def schedule(
         amplitudes=shaped(best.amplitudes),
         digital=shaped(best.digital if several else best.digital[:, 0]),
         rates=shaped(rates if several else rates[:, 0]),
-        sum_rate=shaped(np.where(feasible, best.score, np.where(task.finite, 0.0, np.nan))),
+        sum_rate=shaped(np.where(task.finite, task.heaviest * score, np.nan)),
         feasible=shaped(feasible),
         search=search,
         method=method,
@@ -327,13 +331,16 @@ def _task(
     kind = np.complex64 if h.dtype.newbyteorder("=") == np.complex64 else np.complex128
     h = np.broadcast_to(h, (*batch, *h.shape[-3:])).reshape(-1, *h.shape[-3:])
     finite = np.isfinite(h).all(axis=(-3, -2, -1))
-    weights = 1.0 if problem.weights is None else problem.weights
+    weights, heaviest = problem.unit_weights()
     return _Task(
         channel=np.where(finite[:, None, None, None], h, 0).astype(kind),
         phase=phase,
-        power=_positive("power", problem.power, batch),
-        noise_power=_positive("noise_power", problem.noise_power, batch),
-        weights=_per_user("weights", weights, batch, users),
+        power=np.broadcast_to(problem.power, batch).reshape(-1),
+        noise_power=np.broadcast_to(problem.noise_power, batch).reshape(-1),
+        weights=np.broadcast_to(1.0 if weights is None else weights, (*batch, users)).reshape(
+            -1, users
+        ),
+        heaviest=np.broadcast_to(heaviest, batch).reshape(-1),
         min_rate=_per_user("min_rate", floor, batch, users),
         first=np.broadcast_to(first, (*batch, elements)).reshape(-1, elements),
         given=start is not None or METHODS[method][1],
@@ -346,14 +353,6 @@ def _task(
         states=states,
         options=options,
     )
-
-
-def _positive(argument: str, value: ArrayLike, batch: tuple[int, ...]) -> np.ndarray:
-    """Values over the flat batch (B,)."""
-    array = _reals(argument, value)
-    if not ((array > 0.0) & (array < np.inf)).all():
-        raise ValueError(f"{argument}: expected values positive and finite, got {value!r}")
-    return np.broadcast_to(array, batch).reshape(-1)
 
 
 def _per_user(argument: str, value: ArrayLike, batch: tuple[int, ...], users: int) -> np.ndarray:

@@ -222,3 +222,149 @@ def test_noise_of_each_user_over_several_channels(call: Call) -> None:
     for i, f in np.ndindex(2, 3):
         expected = rates_by_loops(channel[i, f], found.amplitudes[i], found.digital[i, f], noise)
         np.testing.assert_allclose(found.rates[i, f], expected, rtol=1e-9, atol=1e-12)
+
+
+# -- weights -----------------------------------------------------------------------------
+
+
+@both
+@constraints
+@methods
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("factor", [2.0**-600, 2.0**-20, 2.0**600])
+def test_a_common_factor_of_the_weights_changes_nothing(
+    call: Call, method: str, constraint: str, dtype: Any, factor: float
+) -> None:
+    channel, weights = channels().astype(dtype), np.array([1.0, 0.5, 2.0])
+    options: dict[str, Any] = {"method": method, "constraint": constraint}
+    one = call(channel, PHASE, **options, weights=weights)
+    other = call(channel, PHASE, **options, weights=factor * weights)
+    np.testing.assert_array_equal(other.amplitudes, one.amplitudes)
+    np.testing.assert_array_equal(other.rates, one.rates)
+    np.testing.assert_array_equal(other.sum_rate, factor * one.sum_rate)
+    if call is hf.solve:
+        np.testing.assert_array_equal(other.converged, one.converged)
+        np.testing.assert_array_equal(other.history, factor * one.history)
+
+
+@both
+@constraints
+@methods
+def test_weights_of_zero_are_equal_weights(call: Call, method: str, constraint: str) -> None:
+    """In the item that has them; nothing is then worth anything."""
+    channel, weights = channels(), np.ones((4, USERS))
+    options: dict[str, Any] = {"method": method, "constraint": constraint}
+    equal = call(channel, PHASE, **options, weights=weights)
+    weights[1] = 0.0
+    found = call(channel, PHASE, **options, weights=weights)
+    np.testing.assert_array_equal(found.rates, equal.rates)
+    np.testing.assert_array_equal(found.sum_rate, weights[:, 0] * equal.sum_rate)
+    if call is hf.solve and np.isfinite(found.history[1, 0]):
+        assert np.nanmax(found.history[1]) == 0.0
+
+
+# -- the yardstick -----------------------------------------------------------------------
+
+
+def correlated(kind: str) -> np.ndarray:
+    common = hf.channels.rayleigh(SURFACE, users=1, size=20, seed=3)
+    own = hf.channels.rayleigh(SURFACE, users=4, size=20, seed=4)
+    return {
+        "rayleigh": own,
+        "a common part": common + 0.5 * own,
+        "nearly one": common + 0.1 * own,
+        "sparse": channels(20, users=4),
+        "more users than feeds": channels(20, users=8),
+    }[kind]
+
+
+@pytest.mark.parametrize("snr", [-10.0, 10.0, 30.0])
+@pytest.mark.parametrize(
+    "kind", ["rayleigh", "a common part", "nearly one", "sparse", "more users than feeds"]
+)
+def test_no_surface_and_no_user_alone_is_above_fully_digital(kind: str, snr: float) -> None:
+    channel, noise_power = correlated(kind), 10.0 ** (-snr / 10.0)
+    above = hf.solve(channel, PHASE, 1.0, noise_power, method="fully_digital").sum_rate
+    slightly = 1.0 + 1e-6
+    for method in ("joint", "wmmse_hbf"):
+        surface = hf.solve(channel, PHASE, 1.0, noise_power, method=method).sum_rate
+        assert (above * slightly >= surface).all()
+    gains = (np.abs(channel) ** 2).sum(axis=-1).max(axis=-1)
+    assert (above * slightly >= np.log2(1.0 + gains / noise_power)).all()
+
+
+def test_fully_digital_is_converged_where_it_says_so() -> None:
+    channel = correlated("a common part")
+    options: dict[str, Any] = {"noise_power": 0.01, "method": "fully_digital"}
+    found = hf.solve(channel, PHASE, **options)
+    assert found.converged.mean() > 0.8
+    assert (found.iterations <= 300).all()
+    assert (found.iterations[found.converged] < 300).all()
+    longer = hf.solve(channel, PHASE, **options, iterations=3000, tolerance=1e-9)
+    assert (longer.sum_rate >= found.sum_rate - 1e-9).all()
+    np.testing.assert_allclose(
+        found.sum_rate[found.converged], longer.sum_rate[found.converged], rtol=1e-3
+    )
+    assert not hf.solve(channel, PHASE, **options, iterations=9).converged.any()
+    loose, tight = (
+        hf.solve(channel, PHASE, **options, tolerance=t).iterations for t in (1e-1, 1e-6)
+    )
+    assert (loose <= found.iterations).all()
+    assert (tight >= found.iterations).all()
+    assert loose.mean() < tight.mean()
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "error"),
+    [("tolerance", -1.0, ValueError), ("tolerance", "tight", TypeError),
+     ("iterations", -1, ValueError), ("iterations", 0.5, TypeError)],
+)  # fmt: skip
+def test_options_of_fully_digital(option: str, value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match=rf"^{option}: expected"):
+        hf.solve(channels(), PHASE, method="fully_digital", **{option: value})
+
+
+# -- users whose channels are multiples of one another -------------------------------------
+
+
+def multiples(groups: list[int], spread: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Users (4, K, N) of the groups, and the strongest of each (4, groups, N)."""
+    rng = np.random.default_rng(seed)
+    own = channels(users=max(groups) + 1, seed=seed)
+    gains = 10.0 ** rng.uniform(-spread, spread, (4, len(groups)))
+    turned = gains * np.exp(2j * np.pi * rng.random(gains.shape)) if spread else gains
+    channel = own[:, groups] * turned[..., None]
+    member = np.array(groups) == np.arange(max(groups) + 1)[:, None]
+    strongest = np.where(member, gains[:, None], -1.0).argmax(axis=-1)
+    return channel, np.take_along_axis(channel, strongest[..., None], 1)
+
+
+@both
+@constraints
+@pytest.mark.parametrize("method", ["joint", "zf", "wmmse_hbf", "fully_digital"])
+@pytest.mark.parametrize("groups", [[0, 0, 0, 0], [0, 1, 0, 1], [0, 1, 2, 1]])
+@pytest.mark.parametrize("noise_power", [1.0, 1e-5, 1e-12])
+def test_multiples_cost_nothing(
+    call: Call, method: str, constraint: str, groups: list[int], noise_power: float
+) -> None:
+    options: dict[str, Any] = {"method": method, "constraint": constraint}
+    if call is hf.schedule:
+        options |= {"min_rate": 0.0, "accept": "rate"}
+    for dtype, spread in ((np.complex128, 0.0), (np.complex128, 1.0), (np.complex64, 0.5)):
+        channel, strongest = (x.astype(dtype) for x in multiples(groups, spread, seed=7))
+        found = call(channel, PHASE, 1.0, noise_power, **options)
+        expected = call(strongest, PHASE, 1.0, noise_power, **options)
+        assert (found.sum_rate >= 0.98 * expected.sum_rate).all()
+        assert found.feasible.all()
+
+
+def test_of_multiples_the_one_with_most_to_gain_is_served() -> None:
+    """By weight and gain together, in every item, and only where they are multiples throughout."""
+    own = channels(None, users=1)
+    channel = np.concatenate([own, 2.0 * own])
+    weights = np.array([[1.0, 1.0], [3.0, 1.0]])
+    rates = hf.solve(channel, PHASE, 1.0, 0.01, "wmmse_hbf", weights=weights).rates
+    np.testing.assert_array_equal(rates > 0.0, [[False, True], [True, False]])
+    several = np.stack([channel, np.concatenate([own, own[:, ::-1]])])
+    rates = hf.solve(several, PHASE, 1.0, 0.01, "wmmse_hbf", shared=True).rates
+    assert (rates.sum(axis=0) > 0.1).all()

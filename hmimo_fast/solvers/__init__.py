@@ -22,6 +22,7 @@ from .hbf import wmmse_hbf, zf_hbf
 from .levels import as_levels, quantized
 from .network import mbdnn
 from .problem import SLACK, Found, Problem, Solution, meets
+from .rounding import rounded
 from .variable_projection import joint, zf
 
 __all__ = ["METHODS", "SLACK", "Solution", "solve"]
@@ -86,7 +87,9 @@ def solve(
         Power of diag(m) Phi V (paper A, eq. 4d) or of V (paper B, eq. 10); results under the
         two are not comparable.
     weights : (..., K) real, optional
-        Weights of the users' rates, 1 by default.
+        Weights of the users' rates, 1 by default.  A common factor changes nothing but
+        ``sum_rate`` and ``history``; weights that are all zero are solved as equal ones, and have
+        a ``sum_rate`` of 0.
     min_rate : scalar or (..., K) real, optional
         Minimum rate of each user in bit/s/Hz, unweighted, in each channel.  An item that misses
         one is solved again under them: by ``joint`` and ``zf`` over the amplitudes too, by the
@@ -273,6 +276,9 @@ def _problem(
         raise ValueError(
             f"channel: expected (..., K, N) with {fits} to match phase, got {np.shape(channel)}"
         )
+    power, noise_power = _positive("power", power), _positive("noise_power", noise_power)
+    if weights is not None:
+        weights = _weights(weights, h.shape[-2])
     if user_noise is not None:
         h, noise_power = _equal_noise(h, user_noise)
     leading = {
@@ -287,13 +293,22 @@ def _problem(
     return Problem(h, waves, power, noise_power, weights, constraint == "radiated", batch, threads)
 
 
+def _weights(value: ArrayLike, users: int) -> np.ndarray:
+    weights = _reals("weights", value)
+    if not weights.ndim or weights.shape[-1] != users:
+        raise ValueError(
+            f"weights: expected (..., K) with K = {users} to match channel, got {weights.shape}"
+        )
+    if not ((weights >= 0.0) & (weights < np.inf)).all():
+        raise ValueError(f"weights: expected values finite and at least 0, got {value!r}")
+    return weights
+
+
 def _equal_noise(channel: np.ndarray, user_noise: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Channels (..., F, K, N) in which all users have the least noise of all, and that (...)."""
-    noise, users = _reals("user_noise", user_noise), channel.shape[-2]
+    noise, users = _positive("user_noise", user_noise), channel.shape[-2]
     if not noise.ndim or noise.shape[-1] != users:
         raise ValueError(f"user_noise: expected (..., K) with K = {users}, got {noise.shape}")
-    if not ((noise > 0.0) & (noise < np.inf)).all():
-        raise ValueError(f"user_noise: expected values positive and finite, got {user_noise!r}")
     _broadcast("user_noise", channel.shape[:-3], noise.shape[:-1])
     least = noise.min(axis=-1)
     single = channel.dtype.newbyteorder("=") == np.complex64
@@ -354,6 +369,13 @@ def _reals(argument: str, value: ArrayLike) -> np.ndarray:
     return array.astype(float)
 
 
+def _positive(argument: str, value: ArrayLike) -> np.ndarray:
+    array = _reals(argument, value)
+    if not ((array > 0.0) & (array < np.inf)).all():
+        raise ValueError(f"{argument}: expected values positive and finite, got {value!r}")
+    return array
+
+
 def _given_start(problem: Problem, start: ArrayLike) -> np.ndarray:
     amplitudes = _reals("start", start)
     elements = problem.channel.shape[-1]
@@ -382,7 +404,8 @@ def _moved(problem: Problem, found: Found, states: np.ndarray | None) -> Found:
 
 
 def _rated(problem: Problem, found: Found, method: str) -> Solution:
-    """What was found with its rates."""
+    """What was found, at its power and with its rates."""
+    found = rounded(problem, found)
     ratio, rates = _rates(problem, found)
     feasible = np.isfinite(ratio).all(axis=(-2, -1))
     if problem.min_rate is not None:
@@ -404,15 +427,16 @@ def _rated(problem: Problem, found: Found, method: str) -> Solution:
 
 
 def _rates(problem: Problem, found: Found) -> tuple[np.ndarray, np.ndarray]:
-    """SINR and rates (..., F, K)."""
-    p, digital = problem, found.digital
-    channel, amplitudes, phase = p.channel, found.amplitudes[..., None, :], p.phase
+    """SINR and rates (..., F, K) of the beams as they are returned, computed in double."""
+    p, digital = problem, found.digital.astype(complex)
+    channel, amplitudes, phase = p.channel.astype(complex), found.amplitudes[..., None, :], p.phase
     if found.fully_digital:  # H W is its own effective channel
         channel = channel @ digital
-        amplitudes, phase = np.ones(p.users), np.eye(p.users, dtype=channel.dtype)
+        amplitudes, phase = np.ones(p.users), np.eye(p.users)
         digital = phase
     noise_power = np.asarray(p.noise_power)[..., None]
     ratio = sinr(channel, amplitudes, phase, digital, noise_power, threads=p.threads)
+    ratio = ratio.astype(found.digital.real.dtype)
     return ratio, np.log1p(ratio) / np.log(2.0).astype(ratio.dtype)
 
 

@@ -4,23 +4,137 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import wmmse
+from ..kernels.edge import call
+from ..kernels.operators import Option
 from .problem import Found, Problem
 
+_ITERATIONS, _TOLERANCE = Option("iterations", int, 300), Option("tolerance", float, 1e-4)
+#: Share of the sweeps that every candidate makes, inverse; candidates that make the rest; and
+#: sweeps between two looks at the rate.
+_PRELUDE, _FINALISTS, _BLOCK = 10, 2, 10
+#: Loading of regularised zero forcing, at least and at most, where the largest entry of H is 1.
+_LOADING = 1e-12, 1e200
 
-def fully_digital(problem: Problem, start: np.ndarray, *, iterations: int = 300) -> Found:
-    """WMMSE on the channel itself, N RF chains; both power conventions are then one."""
-    p = problem
-    weights = None if p.weights is None else np.asarray(p.weights)[..., None, :]
-    power, noise_power = (np.asarray(x)[..., None] for x in (p.power, p.noise_power))
-    digital = wmmse(
-        p.channel, power, noise_power, weights, iterations=iterations, threads=p.threads
-    )
+
+def fully_digital(
+    problem: Problem,
+    start: np.ndarray,
+    *,
+    iterations: int = _ITERATIONS.default,
+    tolerance: float = _TOLERANCE.default,
+) -> Found:
+    """WMMSE on the channel itself, N RF chains; both power conventions are then one.
+
+    From regularised zero forcing with equal powers for the first 1, 2, ... users in
+    semi-orthogonal order.  Each of these candidates makes a tenth of the ``iterations``, which are
+    sweeps, and the best two the rest.  Converged means that the last ten sweeps raised the rate by
+    less than ``tolerance``, in bit/s/Hz of a user with the largest weight.
+    """
+    iterations, tolerance = _ITERATIONS.checked(iterations), _TOLERANCE.checked(tolerance)
+    p, leading = problem, (*problem.batch, problem.channel.shape[-3])
+    channel = np.broadcast_to(p.channel, (*leading, *p.channel.shape[-2:])).astype(complex)
+    finite = np.isfinite(channel).all(axis=(-2, -1))
+    channel = np.where(finite[..., None, None], channel, 0.0)
+    # The best beams lie in the span of the conjugate channels: H^H = basis reduced^H.
+    basis, reduced = np.linalg.qr(np.ascontiguousarray(channel.conj().swapaxes(-1, -2)))
+    reduced = np.ascontiguousarray(reduced.conj().swapaxes(-1, -2))
+    weights = np.ones(p.users) if p.weights is None else p.unit_weights()[0][..., None, :]
+    power, noise_power = (np.asarray(x, float)[..., None] for x in (p.power, p.noise_power))
+
+    def swept(beams: np.ndarray, sweeps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rates and beams (..., C, L, K) after some sweeps."""
+        rate, beams, _ = call(
+            "wmmse_gradient",
+            (
+                reduced[..., None, :, :], np.ones(reduced.shape[-1]), np.eye(reduced.shape[-1]),
+                beams, power[..., None], noise_power[..., None], weights[..., None, :],
+            ),
+            {"radiated": False, "sweeps": sweeps},
+            threads=p.threads,
+        )  # fmt: skip
+        return rate, beams
+
+    beams = _candidates(reduced, power, noise_power, weights)
+    prelude = iterations // _PRELUDE
+    rates, beams = swept(beams, prelude)
+    best = np.argsort(-_numbers(rates), axis=-1, kind="stable")[..., :_FINALISTS]
+    rates, beams = _taken(best, rates, beams)
+    made, converged = np.full(leading, prelude), np.zeros(leading, bool)
+    while not converged.all() and (left := iterations - made.max(initial=prelude)):
+        sweeps = min(_BLOCK, left)
+        after, moved = swept(beams, sweeps)
+        made[~converged] += sweeps
+        beams = np.where(converged[..., None, None, None], beams, moved)
+        settled = (after - rates < tolerance).all(axis=-1)
+        rates = np.where(converged[..., None], rates, after)
+        converged |= settled & (sweeps == _BLOCK)
+    rates, beams = _taken(_numbers(rates).argmax(axis=-1)[..., None], rates, beams)
+    digital = basis @ beams[..., 0, :, :]
+    digital[~finite] = np.nan
+    single = p.channel.dtype.newbyteorder("=") == np.complex64
+    digital = digital.astype(np.complex64 if single else complex)
     return Found(
         np.ones((*p.batch, p.channel.shape[-1]), digital.real.dtype),
-        np.broadcast_to(digital, p.batch + digital.shape[-3:]).copy(),
-        np.full(p.batch, iterations),
-        np.zeros(p.batch, bool),
+        digital,
+        made.max(axis=-1),
+        np.asarray(converged.all(axis=-1)),
         np.full((*p.batch, 1), np.nan),
         fully_digital=True,
     )
+
+
+def _numbers(rates: np.ndarray) -> np.ndarray:
+    return np.nan_to_num(rates, nan=-np.inf)
+
+
+def _taken(
+    which: np.ndarray, rates: np.ndarray, beams: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Some of the candidates, which are the last dimension of the rates."""
+    return (
+        np.take_along_axis(rates, which, -1),
+        np.take_along_axis(beams, which[..., None, None], -3),
+    )
+
+
+def _candidates(
+    channel: np.ndarray, power: np.ndarray, noise_power: np.ndarray, weights: np.ndarray
+) -> np.ndarray:
+    """Beams (..., C, L, K) for the first s users in semi-orthogonal order.
+
+    Directions of regularised zero forcing, equal powers.
+    """
+    users = channel.shape[-2]
+    size = np.max(np.abs(channel), axis=(-2, -1), keepdims=True)
+    size = np.where(size > 0.0, size, 1.0)
+    unit = channel / size
+    adjoint = unit.conj().swapaxes(-1, -2)
+    gram = unit @ adjoint
+    counts = 1 + np.arange(min(channel.shape[-2:]))
+    served = _places(gram, weights)[..., None, :] < counts[:, None]  # (..., C, K)
+    both = served[..., :, None] & served[..., None, :]
+    loading = (np.sqrt(noise_power / power) / size[..., 0, 0])[..., None] ** 2 * counts
+    loading = np.clip(loading, *_LOADING)[..., None, None] * np.eye(users)
+    system = np.where(both, gram[..., None, :, :], 0.0) + loading
+    inverse = np.linalg.solve(system, served[..., :, None] * np.eye(users, dtype=complex))
+    beams = adjoint[..., None, :, :] @ inverse
+    norm = np.linalg.norm(beams, axis=-2, keepdims=True)
+    return beams / np.where(norm > 0.0, norm, 1.0)
+
+
+def _places(gram: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The place (..., K) of every user where the largest weighted gain that is left comes next.
+
+    Gains are what the users before leave of them: pivoted Cholesky of H H^H.
+    """
+    gram, users = gram.copy(), gram.shape[-1]
+    place = np.full(gram.shape[:-1], users)
+    for turn in range(users):
+        gains = np.maximum(np.diagonal(gram, axis1=-2, axis2=-1).real, 0.0)
+        first = np.where(place > turn, gains * weights, -1.0).argmax(axis=-1)[..., None]
+        np.put_along_axis(place, first, turn, -1)
+        pivot = np.take_along_axis(gains, first, -1)
+        row = np.take_along_axis(gram, first[..., None], -2)[..., 0, :]
+        left = row / np.where(pivot > 0.0, pivot, np.inf)
+        gram -= row.conj()[..., :, None] * left[..., None, :]
+    return place

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from .problem import Found, Problem, run_loop
+
+#: Squared sine of the angle between the channels of two users, under which they are multiples.
+_PARALLEL = 64.0 * np.finfo(float).eps
 
 
 def wmmse_hbf(
@@ -13,8 +18,11 @@ def wmmse_hbf(
     """WMMSE over beams and amplitudes ([A], WMMSE-HBF; docs/mathematics.md); monotone.
 
     ``iterations`` is the sweeps, 300 as published; converged means up to 10 000.  Stops when the
-    rate changes by less than ``tolerance``.
+    rate changes by less than ``tolerance``.  Of users whose channels are multiples of one another
+    the one with most to gain alone is served: together they have a point of rest at
+    log2(K / (K - 1)) each, however high the SNR.
     """
+    problem = _without_multiples(problem)
     options = {"tolerance": tolerance, "iterations": iterations}
     return run_loop("coordinate_descent", problem, start, zero_forced=False, **options)
 
@@ -29,3 +37,25 @@ def zf_hbf(
     problem.require_zero_forcing()
     options = {"tolerance": tolerance, "iterations": iterations}
     return run_loop("coordinate_descent", problem, start, zero_forced=True, **options)
+
+
+def _without_multiples(problem: Problem) -> Problem:
+    """The problem with a zero channel for all but one of users that are multiples in every one."""
+    p = problem
+    channel = p.channel.astype(complex)
+    with np.errstate(all="ignore"):  # of channels that are not finite
+        length = np.linalg.norm(channel, axis=-1, keepdims=True)
+        unit = channel / np.where(length > 0.0, length, 1.0)
+        cosines = np.abs(unit @ unit.conj().swapaxes(-1, -2))
+    parallel = (cosines**2 >= 1.0 - _PARALLEL).all(axis=-3)
+    snr = np.sqrt(np.asarray(p.power) / np.asarray(p.noise_power))[..., None, None] * length[..., 0]
+    alone = np.log(np.hypot(1.0, snr)).sum(axis=-2)
+    if p.weights is not None:
+        alone = p.unit_weights()[0] * alone
+    order = np.argsort(-alone, axis=-1, kind="stable")
+    place = np.argsort(order, axis=-1)
+    behind = np.asarray((parallel & (place[..., :, None] > place[..., None, :])).any(axis=-1))
+    if not behind.any():
+        return problem
+    served = ~behind[..., None, :, None]
+    return replace(p, channel=np.where(served, p.channel, 0).astype(p.channel.dtype))

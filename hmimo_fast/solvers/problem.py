@@ -43,6 +43,15 @@ class Problem:
                 f"got K = {self.users}"
             )
 
+    def unit_weights(self) -> tuple[Any, np.ndarray]:
+        """Weights with a largest of one, all one where all are zero, and that largest (...)."""
+        if self.weights is None:
+            return None, np.ones(())
+        heaviest = np.max(self.weights, axis=-1, keepdims=True)
+        some = heaviest > 0.0
+        unit = np.divide(self.weights, heaviest, out=np.ones_like(self.weights), where=some)
+        return unit, heaviest[..., 0]
+
     def flattened(self) -> Problem:
         """The problem with one dimension of batch."""
         size = int(np.prod(self.batch))
@@ -89,22 +98,24 @@ class Found:
 
 def run_loop(operator: str, problem: Problem, start: np.ndarray, **options: Any) -> Found:
     """A fused loop of the table of operators from one start, with its own options."""
-    amplitudes, digital, _, *rest = run(operator, problem, start, **options)
-    return Found(amplitudes, digital, *rest)
+    amplitudes, digital, _, made, converged, history = run(operator, problem, start, **options)
+    heaviest = problem.unit_weights()[1][..., None]
+    history = np.where(history > 0.0, heaviest * history, history)  # below, rates that are missing
+    return Found(amplitudes, digital, made, converged, history)
 
 
 def best_beams(
     problem: Problem, amplitudes: np.ndarray, **options: Any
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Beams (..., F, L, K) at amplitudes that stay, and their rate (...)."""
+    """Beams (..., F, L, K) at amplitudes that stay, and their rate (...) at unit weights."""
     digital, rate = run("best_beams", problem, amplitudes, **options)
     return digital, rate
 
 
 def run(operator: str, problem: Problem, amplitudes: np.ndarray, **options: Any) -> Any:
-    """An operator on a problem, with minimum rates where it knows them."""
+    """An operator on a problem at unit weights, with minimum rates where it knows them."""
     p = problem
-    given = [p.channel, amplitudes, p.phase, p.power, p.noise_power, p.weights]
+    given = [p.channel, amplitudes, p.phase, p.power, p.noise_power, p.unit_weights()[0]]
     if "min_rate" in OPERATORS[operator].inputs:
         given.append(p.min_rate)
     return call(operator, given, {"radiated": p.radiated, **options}, threads=p.threads)

@@ -100,7 +100,7 @@ def coordinate_descent(
             gram = np.ascontiguousarray(whitened.conj().T) @ whitened
             if zero_forced:
                 zf_rate, _, _, psi[f], _ = zf_terms(gram, limits, noise_power, everybody)
-                if zf_rate == -np.inf:
+                if not zf_rate > 0.0:
                     psi[f] = pseudo_invert(gram, SINGULAR)[0]
             else:
                 psi[f] = wmmse_update(gram, psi[f], received[f], spent[f], ratio, unit)

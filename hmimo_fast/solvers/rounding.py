@@ -1,0 +1,81 @@
+"""Beams in single precision that keep the power they were asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from .problem import Found, Problem
+
+_EPSILON = float(np.finfo(np.float32).eps)
+#: Relative error of the power that is left alone.
+_ALLOWED = 1e-7
+#: Moves of a number, at most, and by how many steps of single precision.
+_MOST = 30
+_STEPS = np.outer([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128], [1.0, -1.0]).ravel()
+#: Beamformers that are moved at a time.
+_ROWS = 512
+#: Singular values of diag(m) Phi, over the largest, under which V needs no part.
+_NOTHING = 1e-9
+
+
+def rounded(problem: Problem, found: Found) -> Found:
+    """What was found, where rounding V to single precision changed its radiated power.
+
+    Where columns of diag(m) Phi nearly depend on each other, as with about as many feeds as
+    elements, parts of V that cancel are far larger than what they leave, and so are their rounding
+    errors.  V has no nearby multiple without them, so that numbers in it are moved to their
+    neighbours until the power is right (derived here).
+    """
+    digital = found.digital
+    if digital.dtype != np.complex64 or not problem.radiated or found.fully_digital:
+        return found
+    amplitudes, waves = found.amplitudes.astype(float), problem.phase.astype(complex)
+    power = np.asarray(problem.power, float)[..., None]
+    sizes = (amplitudes[..., None, :] ** 2 * _norm2(waves, -1)).sum(axis=-1)  # (..., F)
+    error = _EPSILON * np.sqrt(sizes * _norm2(digital, (-2, -1)) / power)
+    rows = np.nonzero(error > _ALLOWED)
+    if not len(rows[0]):
+        return found
+    each = np.broadcast_to(amplitudes[..., None, :], (*error.shape, amplitudes.shape[-1]))[rows]
+    surface = each[:, :, None] * waves[rows[-1] % len(waves)]
+    digital, powers = digital.copy(), np.broadcast_to(power, error.shape)[rows]
+    for first in range(0, len(powers), _ROWS):
+        part = slice(first, first + _ROWS)
+        where = tuple(index[part] for index in rows)
+        digital[where] = _with_power(surface[part], digital[where], powers[part])
+    return replace(found, digital=digital)
+
+
+def _norm2(array: np.ndarray, axis: int | tuple[int, int]) -> np.ndarray:
+    return np.asarray(np.sum(np.abs(array.astype(complex)) ** 2, axis=axis))
+
+
+def _with_power(surface: np.ndarray, digital: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """V (R, L, K) scaled, then moved number by number, until ||diag(m) Phi V||^2 is the power."""
+    fields = surface @ digital
+    digital = np.linalg.pinv(surface, _NOTHING) @ fields
+    spent = _norm2(fields, (-2, -1))
+    some = spent > 0.0
+    scale = np.sqrt(np.divide(power, spent, out=np.ones_like(power), where=some))
+    digital = np.ascontiguousarray(digital * scale[:, None, None], np.complex64)
+    numbers = digital.view(np.float32).reshape(len(digital), -1)
+    lengths = np.repeat(_norm2(surface, -2), 2 * digital.shape[-1], axis=-1)  # of each number
+    for _ in range(_MOST):
+        fields = surface @ digital
+        missing = power - _norm2(fields, (-2, -1))
+        rows = np.flatnonzero(some & (np.abs(missing) > _ALLOWED * power))
+        if not len(rows):
+            break
+        slopes = surface[rows].conj().swapaxes(-1, -2) @ fields[rows]
+        slopes = 2.0 * np.ascontiguousarray(slopes).view(float).reshape(len(rows), -1)
+        steps = _STEPS[:, None] * np.spacing(numbers[rows]).astype(float)[:, None]
+        change = (slopes[:, None] + lengths[rows][:, None] * steps) * steps
+        left = np.abs(missing[rows, None, None] - change).reshape(len(rows), -1)
+        best = np.maximum(left, _ALLOWED * power[rows, None]).argmin(axis=-1)  # smallest step first
+        better = left[np.arange(len(rows)), best] < np.abs(missing[rows])
+        some[rows[~better]] = False
+        step, place = np.divmod(best[better], numbers.shape[1])
+        numbers[rows[better], place] += steps[better, step, place]
+    return digital
