@@ -1,7 +1,8 @@
 /* The rate over the amplitudes alone, with the best beams following, and its ascent
  * (docs/mathematics.md, "Variable projection"). */
 
-#define MEMORY 3       /* changes of the gradient that a quasi-Newton step remembers */
+#define MEMORY 2       /* changes of the gradient that a quasi-Newton step remembers */
+#define LEAST_BEND 0.05 /* of the mean curvature, added to an element's own */
 #define RECENT 5       /* rates, the least of which a step must exceed */
 #define FIRST_MOVE 0.2 /* of the element with the largest gradient */
 #define HEADROOM 10    /* of m under `radiated` power, whose scale is free */
@@ -17,6 +18,7 @@ typedef struct {
 
 typedef struct {
     vec *m, *trial, *direction, *gradient, *trial_gradient, *bent;
+    vec *bend, *scale; /* curvature of the radiated power in each element; one over it */
     vec *moves[MEMORY], *changes[MEMORY]; /* of m and of minus the gradient, the latest first */
     inner at, tried, best_inner;
     vec *best;
@@ -35,8 +37,8 @@ static inner take_inner(const problem *p, arena *a) {
 
 static void lay_out_ascent(problem *p, ascent *s, arena *a) {
     vec **vectors[] = {&s->m, &s->trial, &s->direction, &s->gradient, &s->trial_gradient,
-                       &s->bent, &s->best};
-    for (int i = 0; i < 7; i++)
+                       &s->bent, &s->best, &s->bend, &s->scale};
+    for (int i = 0; i < 9; i++)
         *vectors[i] = TAKE(a, p->n, vec);
     for (int i = 0; i < MEMORY; i++) {
         s->moves[i] = TAKE(a, p->n, vec);
@@ -139,9 +141,9 @@ static void whiten(problem *p, idx f, const vec *m, int radiated) {
 
 /* Adds the gradient in channel f of beams V with the adjoint C: of each n,
  * Re sum_k conj(H_kn) [C V^H]_kl conj(Phi_nl) and, under `radiated` power, less
- * price m_n |Phi_n V|^2. */
+ * price m_n |Phi_n V|^2, whose curvature price |Phi_n V|^2 is added to `bend` if asked. */
 static void add_gradient(problem *p, idx f, const vec *m, const cpx *beams, const cpx *adjoint,
-                         num price, num counts, vec *gradient) {
+                         num price, num counts, vec *gradient, vec *bend) {
     const idx K = p->K, L = p->L;
     const vec weight = spread(counts), paid = spread(counts * price);
     multiply_right_dagger(K, K, L, adjoint, beams, p->omega);
@@ -152,21 +154,23 @@ static void add_gradient(problem *p, idx f, const vec *m, const cpx *beams, cons
         return;
     gram_of_rows(L, K, beams, p->radiating);
     pull_back_feeds(p, f, p->radiating, p->sums, p->slope);
-    for (idx i = 0; i < p->n; i++)
-        gradient[i] -= paid * m[i] * p->slope[i];
+    for (idx i = 0; i < p->n; i++) {
+        const vec own = paid * p->slope[i];
+        gradient[i] -= m[i] * own;
+        if (bend)
+            bend[i] += own;
+    }
 }
 
 /* Rate over all channels at m, its gradient, and the beams in place.  entering: from what is the
  * better start of the general stage.  As long as the minimum rates do not fit in every channel,
  * the rate is the sum over those where they do not. */
-#ifdef TRY
-double count_packs[2], count_lanes[2], count_stuck[2];
-#endif
 static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m, inner at,
                     vec *gradient) {
     const idx K = p->K, L = p->L;
     num sum = NUM(0), fit = NUM(1);
     memset(gradient, 0, (size_t)p->n * sizeof(vec));
+    memset(s->bend, 0, (size_t)p->n * sizeof(vec));
     for (idx f = 0; f < p->F; f++) {
         cpx *psi = at.psi + f * K * K, *beams = psi;
         num *share = at.share + f * K, rate, price = NUM(0);
@@ -193,14 +197,18 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
             fit = pick(first_short, NUM(0), fit);
             for (idx i = 0; f > 0 && i < p->n; i++)
                 gradient[i] = choose(anew, (vec){0}, gradient[i]);
+            for (idx i = 0; f > 0 && i < p->n; i++)
+                s->bend[i] = choose(anew, (vec){0}, s->bend[i]);
             counts = pick(fits & not(fit > 0), NUM(0), counts);
         }
         sum += pick(counts > 0, rate, NUM(0));
         multiply(L, K, K, p->carrier, beams, p->beams);
-        add_gradient(p, f, m, p->beams, p->adjoint, price, counts, gradient);
+        add_gradient(p, f, m, p->beams, p->adjoint, price, counts, gradient, s->bend);
     }
-    for (idx i = 0; i < p->n; i++)
+    for (idx i = 0; i < p->n; i++) {
         add_channels(p, &gradient[i]);
+        add_channels(p, &s->bend[i]);
+    }
     return over_channels(p, sum);
 }
 
@@ -218,8 +226,20 @@ static num aim_step(idx n, const vec *m, const vec *gradient, num step, const ve
     return total(slope);
 }
 
-/* The gradient times the inverse curvature that the last moves showed (L-BFGS).  Elements at 0
- * that the gradient pushes against have no part. */
+/* One over each element's curvature under `radiated` power, up to a common factor.  It differs
+ * widely: the reference waves add up in some elements and cancel in others. */
+static void find_scale(const problem *p, ascent *s) {
+    vec sum = {0};
+    for (idx i = 0; i < p->n; i++)
+        sum += s->bend[i];
+    const num mean = larger(total(sum) * (1 / (real)p->N), NUM(1 / HUGE_REAL));
+    const vec top = spread(mean), least_bend = spread(mean * (real)LEAST_BEND);
+    for (idx i = 0; i < p->n; i++)
+        s->scale[i] = top / (s->bend[i] + least_bend);
+}
+
+/* The gradient times the inverse curvature that the last moves showed (L-BFGS), which begins with
+ * that of each element.  Elements at 0 that the gradient pushes against have no part. */
 static void quasi_newton(idx n, const ascent *s, num step, vec *to) {
     num curvature[MEMORY], share[MEMORY];
     const vec zero = {0};
@@ -233,7 +253,7 @@ static void quasi_newton(idx n, const ascent *s, num step, vec *to) {
             const vec c = FREE(i, change[i]);
             product += move[i] * c;
             along += move[i] * to[i];
-            size += c * c;
+            size += s->scale[i] * c * c;
         }
         curvature[row] = total(product);
         const mask bends = curvature[row] > 0;
@@ -246,7 +266,7 @@ static void quasi_newton(idx n, const ascent *s, num step, vec *to) {
     }
     const vec length = spread(step);
     for (idx i = 0; i < n; i++)
-        to[i] *= length;
+        to[i] *= length * s->scale[i];
     for (int row = MEMORY - 1; row >= 0; row--) {
         const num by = share[row] - dot(n, s->changes[row], to) / curvature[row];
         const vec forth = spread(pick(curvature[row] > 0, by, NUM(0)));
@@ -350,6 +370,7 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
             slope = pick(fresh, ahead, slope);
             const mask curved = fresh & moved;
             if (quasi && any(curved & open)) {
+                find_scale(p, s);
                 quasi_newton(n, s, step, s->bent);
                 const num bent =
                     aim_step(n, s->m, s->gradient, NUM(1), s->bent, top, s->trial);
@@ -367,10 +388,6 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
         for (idx i = 0; i < n; i++)
             s->trial[i] = s->m[i] + far * s->direction[i];
         pick_inner(p, every(1), s->at, s->tried);
-#ifdef TRY
-        count_packs[stage]++;
-        for (int l = 0; l < LANES; l++) count_lanes[stage] += holds(open, l);
-#endif
         const num reached = evaluate(p, s, stage, 0, s->trial, s->tried, s->trial_gradient);
         num worst = recent[0];
         for (int i = 1; i < RECENT; i++)
@@ -382,9 +399,6 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
         record(s, open, from + s->made, pick(fresh, reached, recent[0]));
         length = pick(fresh, length, shorter(length, slope, recent[0], reached));
         const mask stuck = open & not(fresh) & (length < (real)SHORTEST);
-#ifdef TRY
-        for (int l = 0; l < LANES; l++) count_stuck[stage] += holds(stuck, l);
-#endif
         s->converged |= stuck;
         open &= not(stuck);
         if (!any(fresh))

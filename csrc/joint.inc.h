@@ -1,10 +1,7 @@
 /* Variable projection: amplitudes and beams together (docs/mathematics.md, "Variable projection").
  */
 
-/* Share of the general stage that every candidate makes, inverse, and times the noise there: with
- * less to gain from nulls, users are not given up early. */
-#define PRELUDE 3
-#define PRELUDE_NOISE(radiated) ((real)((radiated) ? 1.5 : 4))
+#define PRELUDE 3 /* inverse share of the general stage that every candidate makes */
 
 /* Where an ascent ended, with its rate. */
 typedef struct {
@@ -157,6 +154,17 @@ typedef struct {
     num tolerance;
 } budget;
 
+/* Noise of the general stage's share: with less to gain from nulls, users are not given up early.
+ * Under `digital` power it is four times the true noise where zero forcing gives each user several
+ * bit/s/Hz, and the true noise where it gives them nothing and leaving users out is right. */
+static num prelude_noise(const problem *p, num forced, num served) {
+    if (p->radiated)
+        return p->noise;
+    const num each = forced / (served * (real)p->shape->channels), square = each * each;
+    const num share = pick(is_finite(square), square / (1 + square), NUM(0));
+    return (1 + 3 * share) * p->noise;
+}
+
 /* One candidate: the fit, the zero-forcing stage, and its share of the general one. */
 static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) {
     const idx K = p->K;
@@ -192,7 +200,7 @@ static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) 
     *forced.made = s->made;
     if (b.prelude) {
         go_to(p, s, forced);
-        s->noise = PRELUDE_NOISE(p->radiated) * p->noise;
+        s->noise = prelude_noise(p, *forced.rate, served);
         const num unrecorded = NUM(s->traced); /* rates at another noise */
         if (ascend(p, s, GENERAL, every(1), b.prelude, b.tolerance, unrecorded))
             return 1;
@@ -200,7 +208,8 @@ static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) 
         store_best(p, s, reached);
         *reached.made = s->made;
         s->noise = p->noise;
-        *reached.rate = evaluate(p, s, GENERAL, 0, reached.m, reached.beams, s->gradient);
+        if (!p->radiated)
+            *reached.rate = evaluate(p, s, GENERAL, 0, reached.m, reached.beams, s->gradient);
         return 0;
     }
     store_best(p, s, reached);
@@ -354,7 +363,8 @@ static num fixed_terms(problem *p, idx f, const vec *m, const cpx *beams, num po
     for (idx k = 0; k < K; k++)
         p->ratio[k] = pick(p->signal[k] > 0, p->ratio[k], p->signal[k]);
     const num price = p->noise * rate_adjoint(p, p->received, p->adjoint);
-    add_gradient(p, f, m, beams, p->adjoint, price, channel_in_use(p, f), gradient);
+    add_gradient(p, f, m, beams, p->adjoint, price, channel_in_use(p, f), gradient,
+                 NULL);
     return rate_of(K, p->ratio, p->weights);
 }
 

@@ -222,7 +222,7 @@ def test_gradients_under_floors(stage: int, floor: float, radiated: bool) -> Non
         limits = Limits(1.0, noise, weights, floors, True, radiated, 400)
         return evaluate(stage, channel, phase, m, psi, limits, noise, np.ones(3))
 
-    value, gradient, _ = evaluated(amplitudes)
+    value, gradient, *_ = evaluated(amplitudes)
     assert (value < 0.0) == (floor > 1.0)
     for n in range(8):
         step = 1e-5 * np.eye(8)[n]

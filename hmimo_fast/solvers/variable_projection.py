@@ -10,7 +10,7 @@ from .problem import Found, Problem, run_loop
 
 #: Iterations of the two stages under `digital` and under `radiated` power: one start is then
 #: within 1.5 % of the best of 20 starts with 200 iterations each.
-_STAGES = {False: (6, 30), True: (5, 35)}
+_STAGES = {False: (6, 36), True: (5, 38)}
 
 
 def joint(
@@ -26,8 +26,8 @@ def joint(
 ) -> Found:
     """ZF variable projection, then general beams by warm WMMSE sweeps (docs/mathematics.md).
 
-    ``zf_iterations`` and ``iterations`` bound the evaluations of the two stages (6 and 30 under
-    `digital` power, 5 and 35 under `radiated`).  The ``candidates`` serve nested sets of users (by
+    ``zf_iterations`` and ``iterations`` bound the evaluations of the two stages (6 and 36 under
+    `digital` power, 5 and 38 under `radiated`).  The ``candidates`` serve nested sets of users (by
     default as many as there are sets worth trying); each makes the first stage and a third of the
     second, and the best ``finalists`` of them the rest.  ``zf_iterations=0`` keeps to the start.
     ``sweeps`` is the WMMSE sweeps an evaluation, ``tolerance`` the rate that a step must promise,

@@ -11,17 +11,13 @@ from .inner_zf import zf_terms
 from .passes import pull_back
 
 #: Rates of an ascent, the least of which a step must exceed; steps whose curvature it remembers.
-RECENT, MEMORY = 5, 3
-
-
+RECENT, MEMORY = 5, 2
+#: Of the mean curvature of the radiated power in the elements, added to each one's.
+LEAST_BEND = 0.05
 #: The first move of an ascent, of the element with the largest gradient.
 FIRST_MOVE = 0.2
-
-
 #: Upper bound of m during an ascent under `radiated` power, where its scale is free.
 HEADROOM = 10.0
-
-
 #: Shortest step of a line search.
 SHORTEST = 1e-6
 
@@ -57,7 +53,9 @@ def grams(channel, phase, amplitudes, radiated):
 
 
 def evaluate(stage, channel, phase, amplitudes, psi, limits, noise_power, served):
-    """Rate over all F channels, its gradient in m, and the Psi that reach it (F, K, K).
+    """Rate over all F channels, its gradient in m, the Psi that reach it (F, K, K), and the bend.
+
+    The bend is the curvature of the radiated power in each element, (N,).
 
     dR = Re sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) - m_n Phi_n [Y Lambda Y^H] Phi_n^H,
     by the envelope theorem, for zero forcing (stage 0) and general V (stage 1) alike
@@ -66,7 +64,7 @@ def evaluate(stage, channel, phase, amplitudes, psi, limits, noise_power, served
     rate is the sum over those where they do not.
     """
     total, fit = 0.0, True
-    gradient = np.zeros(channel.shape[2])
+    gradient, bend = np.zeros(channel.shape[2]), np.zeros(channel.shape[2])
     best = np.zeros_like(psi)
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
@@ -88,6 +86,7 @@ def evaluate(stage, channel, phase, amplitudes, psi, limits, noise_power, served
         if fit and not fits:
             total, fit = 0.0, False
             gradient[:] = 0.0
+            bend[:] = 0.0
         if fits and not fit:
             continue
         total += rate
@@ -96,20 +95,29 @@ def evaluate(stage, channel, phase, amplitudes, psi, limits, noise_power, served
         if limits.radiated:
             loss = double(waves) @ (beams @ lambda_ @ dagger)
             fields = double(waves)
-            gradient -= amplitudes * np.sum(
-                loss.real * fields.real + loss.imag * fields.imag, axis=1
-            )
-    return total, gradient, best
+            own = np.sum(loss.real * fields.real + loss.imag * fields.imag, axis=1)
+            gradient -= amplitudes * own
+            bend += own
+    return total, gradient, best, bend
+
+
+def find_scale(bend):
+    """One over each element's curvature under `radiated` power, up to a common factor.
+
+    It differs widely: the reference waves add up in some elements and cancel in others.
+    """
+    mean = max(np.mean(bend), 1e-300)
+    return mean / (bend + LEAST_BEND * mean)
 
 
 def clip(amplitudes, upper):
     return np.minimum(np.maximum(amplitudes, 0.0), upper)
 
 
-def quasi_newton(gradient, free, moves, bends, latest, step):
+def quasi_newton(gradient, free, scale, moves, changes, latest, step):
     """The gradient times the inverse curvature that the last moves of m showed (L-BFGS).
 
-    ``moves`` and ``bends`` (memory, N) are rings of changes of m and of -gradient, ``latest``
+    It begins with that of each element alone, ``scale``.  ``moves`` and ``changes`` (memory, N) are rings of changes of m and of -gradient, ``latest``
     the row filled last.  Only the free elements take part: those at a bound that the gradient
     pushes against stay where they are.
     """
@@ -118,17 +126,17 @@ def quasi_newton(gradient, free, moves, bends, latest, step):
     bent, share = np.zeros(memory), np.zeros(memory)
     for i in range(memory):
         row = (latest - i) % memory
-        bent[row] = np.sum(moves[row] * bends[row] * free)
+        bent[row] = np.sum(moves[row] * changes[row] * free)
         if bent[row] > 0.0:
             share[row] = np.sum(moves[row] * direction) / bent[row]
-            direction = direction - share[row] * bends[row] * free
+            direction = direction - share[row] * changes[row] * free
     if bent[latest] > 0.0:
-        step = bent[latest] / np.sum(bends[latest] ** 2 * free)
-    direction = step * direction
+        step = bent[latest] / np.sum(scale * changes[latest] ** 2 * free)
+    direction = step * scale * direction
     for i in range(memory):
         row = (latest + 1 + i) % memory
         if bent[row] > 0.0:
-            back = np.sum(bends[row] * direction) / bent[row]
+            back = np.sum(changes[row] * direction) / bent[row]
             direction = direction + (share[row] - back) * moves[row] * free
     return direction
 
@@ -160,7 +168,7 @@ def ascend(
     """
     upper = HEADROOM if limits.radiated else 1.0
     quasi = limits.radiated and stage == 1
-    rate, gradient, psi = evaluate(
+    rate, gradient, psi, bend = evaluate(
         stage, channel, phase, amplitudes, psi, limits, noise_power, served
     )
     best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
@@ -170,7 +178,7 @@ def ascend(
     recent = np.full(RECENT, np.inf)
     recent[0] = rate
     moves = np.zeros((MEMORY, len(amplitudes)))
-    bends = np.zeros((MEMORY, len(amplitudes)))
+    changes = np.zeros((MEMORY, len(amplitudes)))
     largest = np.max(np.abs(gradient))
     step = FIRST_MOVE / largest if largest > 0.0 else 1.0
     made, moved = 0, 0
@@ -181,14 +189,16 @@ def ascend(
             return best_amplitudes, best_psi, best_rate, made, True
         if quasi and moved > 0:
             free = ((amplitudes > 0.0) | (gradient > 0.0)).astype(np.float64)
-            bent = quasi_newton(gradient, free, moves, bends, (moved - 1) % MEMORY, step)
+            bent = quasi_newton(
+                gradient, free, find_scale(bend), moves, changes, (moved - 1) % MEMORY, step
+            )
             bent = clip(amplitudes + bent, upper) - amplitudes
             if np.sum(gradient * bent) > tolerance:
                 direction, slope = bent, np.sum(gradient * bent)
         length, accepted = 1.0, False
         while made < budget and not accepted:
             trial = amplitudes + length * direction
-            trial_rate, trial_gradient, trial_psi = evaluate(
+            trial_rate, trial_gradient, trial_psi, bend = evaluate(
                 stage, channel, phase, trial, psi, limits, noise_power, served
             )
             made += 1
@@ -203,12 +213,12 @@ def ascend(
                 return best_amplitudes, best_psi, best_rate, made, True
         if not accepted:
             break
-        move, bend = trial - amplitudes, gradient - trial_gradient
-        curvature = np.sum(move * bend)
+        move, change = trial - amplitudes, gradient - trial_gradient
+        curvature = np.sum(move * change)
         step = 100.0
         if curvature > 0.0:
             step = min(max(np.sum(move**2) / curvature, 1e-8), 1e4)
-        moves[moved % MEMORY], bends[moved % MEMORY] = move, bend
+        moves[moved % MEMORY], changes[moved % MEMORY] = move, change
         moved += 1
         amplitudes, gradient, psi, rate = trial, trial_gradient, trial_psi, trial_rate
         recent[1:] = recent[:-1].copy()

@@ -13,9 +13,8 @@ from .problem import LN2, Limits, is_finite, room, unit_weights, unsolved
 from .rates import find_links, power_of, rate_adjoint, rate_of
 from .start import find_metrics, fit, order_users
 
-#: Share of the general stage that every candidate makes, inverse, and times the noise there, under
-#: `digital` and `radiated` power: with less to gain from nulls, users are not given up early.
-PRELUDE, PRELUDE_NOISE = 3, (4.0, 1.5)
+#: Inverse share of the general stage that every candidate makes.
+PRELUDE = 3
 
 
 def beams_at(channel, phase, amplitudes, psi, limits):
@@ -51,6 +50,18 @@ def general_stage(
     )  # fmt: skip
 
 
+def prelude_noise(limits, forced, served, channels):
+    """Noise of the general stage's share: with less to gain from nulls, users stay for longer.
+
+    Under `digital` power it is four times the true noise where zero forcing gives each user several
+    bit/s/Hz, and the true noise where it gives them nothing and leaving users out is right.
+    """
+    if limits.radiated or not np.isfinite(forced):
+        return limits.noise_power
+    each = forced / (np.sum(served) * channels)
+    return (1.0 + 3.0 * each**2 / (1.0 + each**2)) * limits.noise_power
+
+
 def run_candidate(channel, phase, start, limits, served, zf_iterations, prelude, tolerance):
     """A candidate: the fit, the zero-forcing stage and its share of the general one.
 
@@ -72,13 +83,14 @@ def run_candidate(channel, phase, start, limits, served, zf_iterations, prelude,
             psi = forced
     if prelude == 0:
         return m, psi, rate, m, psi, rate, made, converged, history
-    louder = PRELUDE_NOISE[int(limits.radiated)] * limits.noise_power
-    later, swept, _, more, converged = general_stage(
+    louder = prelude_noise(limits, rate, served, len(channel))
+    later, swept, reached, more, converged = general_stage(
         channel, phase, m, psi, limits, louder, served, prelude, tolerance, room(0)
     )
-    reached, _, swept = evaluate(
-        1, channel, phase, later, swept, limits, limits.noise_power, served
-    )
+    if not limits.radiated:
+        reached, _, swept, _ = evaluate(
+            1, channel, phase, later, swept, limits, limits.noise_power, served
+        )
     return m, psi, rate, later, swept, reached, made + more, converged, history
 
 
@@ -103,7 +115,7 @@ def variable_projection(
     The sum rate's best amplitudes often leave users out, and an ascent that begins with all of
     them seldom finds that.  So the candidates serve nested sets of users: all, all but the last in
     semi-orthogonal order, and so on, from twice the feeds where there are more.  Each is fitted to
-    its channels, makes the ZF stage and a third of the general one at a higher noise; the
+    its channels, makes the ZF stage and a third of the general one at a higher noise (`digital`); the
     ``finalists`` with the highest rates then make the rest (docs/mathematics.md, "Starts").  Copies
     of other users are never served.  Without ZF iterations the start is kept to; that and minimum
     rates leave one candidate and no such noise, and minimum rates serve everybody.
