@@ -81,7 +81,13 @@ def measured(kind: str, size: tuple[int, int, int], constraint: str, snr: int, d
 
     def rates(these: np.ndarray = channel, **options: Any) -> np.ndarray:
         return hf.solve(
-            these, surface.phase, 1.0, 10 ** (-snr / 10), constraint=constraint, seed=seed, **options
+            these,
+            surface.phase,
+            1.0,
+            10 ** (-snr / 10),
+            constraint=constraint,
+            seed=seed,
+            **options,
         ).sum_rate
 
     default, four = rates(), rates(starts=4)

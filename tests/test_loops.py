@@ -335,6 +335,16 @@ class Channel:
         v = self.at_power(m, v)
         return naive.sum_rate(self.h, m, self.phi, v, self.noise, self.alpha)
 
+    def bend(self, m: np.ndarray, v: np.ndarray) -> np.ndarray:
+        """How fast the rate falls with the power of each element's wave, up to a common factor."""
+        v = self.at_power(m, v)
+
+        def louder(t: float) -> float:
+            noise = self.noise * math.exp(t)
+            return naive.sum_rate(self.h, m, self.phi, v, noise, self.alpha)
+
+        return -naive.slope(louder, 1e-4) * np.sum(np.abs(self.phi @ v) ** 2, axis=1)
+
     def zero_forcing(self, m: np.ndarray) -> np.ndarray:
         cost = np.array(naive.zero_forcing_cost(self.h, m, self.phi, self.radiated))
         return self.at_power(m, self.spread(m, cost))
@@ -380,11 +390,17 @@ def differences(function: Callable[[np.ndarray], float], m: np.ndarray) -> np.nd
 Evaluation = tuple[float, np.ndarray, Any]  # rate, gradient, Psi of every channel
 
 
-def inverse_curvature(pairs: list[tuple[np.ndarray, np.ndarray]], free: np.ndarray) -> Any:
-    """The BFGS inverse of minus the second derivative over the free elements, as a matrix."""
+def inverse_curvature(
+    pairs: list[tuple[np.ndarray, np.ndarray]], free: np.ndarray, bend: np.ndarray
+) -> Any:
+    """The BFGS inverse of minus the second derivative over the free elements, as a matrix.
+
+    It begins with the inverse of each element's own ``bend``, softened by a twentieth of the mean.
+    """
     pairs = [(s * free, y * free) for s, y in pairs]
     s, y = pairs[-1]
-    inverse = np.diag(free) * (s @ y / (y @ y) if s @ y > 0.0 else math.nan)
+    first = np.diag(free / (bend + bend.mean() / 20))
+    inverse = first * (s @ y / (y @ first @ y) if s @ y > 0.0 else math.nan)
     for s, y in pairs:
         if s @ y > 0.0:
             left = np.diag(free) - np.outer(s, y) / (s @ y)
@@ -398,7 +414,7 @@ def climbed(
     psi: Any,
     steps: int,
     upper: float,
-    newton: bool,
+    bend: Callable[[np.ndarray, Any], np.ndarray] | None,
 ) -> tuple[np.ndarray, Any, list[float]]:
     """Nonmonotone projected gradient, spectral or quasi-Newton; ``steps`` evaluations at most.
 
@@ -412,8 +428,9 @@ def climbed(
         d = np.clip(m + step * g, 0.0, upper) - m
         if g @ d < 1e-9:
             break
-        if newton and pairs:
-            inverse = inverse_curvature(pairs[-3:], 1.0 * ((m > 0.0) | (g > 0.0)))
+        if bend and pairs:
+            free = 1.0 * ((m > 0.0) | (g > 0.0))
+            inverse = inverse_curvature(pairs[-2:], free, bend(m, psi))
             bent = np.clip(m + inverse @ g, 0.0, upper) - m
             d = bent if g @ bent > 1e-9 else d
         length = 1.0
@@ -496,7 +513,7 @@ def climb_for(
         return total(m), differences(total, m), psi
 
     if stage == 0:
-        return climbed(served, m, None, steps, 10.0 if radiated else 1.0, False)
+        return climbed(served, m, None, steps, 10.0 if radiated else 1.0, None)
     entry = []
     for c, given in zip(channels, psi or [None] * len(channels), strict=True):
         g = c.effective(m)
@@ -504,7 +521,11 @@ def climb_for(
         matched = np.diag(1.0 / np.sqrt(gram.diagonal().real))
         swept = [c.swept(m, p, 2) for p in (given, matched) if p is not None]
         entry.append(max(swept, key=lambda p, c=c: c.rate(m, c.spread(m, p))))
-    return climbed(general, m, entry, steps, 10.0 if radiated else 1.0, radiated)
+
+    def bend(m: np.ndarray, psi: Any) -> np.ndarray:
+        return sum(c.bend(m, c.spread(m, p)) for c, p in zip(channels, psi, strict=True))
+
+    return climbed(general, m, entry, steps, 10.0 if radiated else 1.0, bend if radiated else None)
 
 
 def oracle_projection(
@@ -522,11 +543,13 @@ def oracle_projection(
         if len(chosen) <= feeds:
             m, psi, forced = climb_for(part, radiated, sweeps, 0, m, None, first)
             outcome = (max(forced), m, psi)
-        noise = 1.5 if radiated else 4.0
+        each = max(forced) / (len(chosen) * len(part.channel)) if forced else 0.0
+        noise = 1.0 if radiated else 1.0 + 3.0 * each**2 / (1.0 + each**2)
         m, psi, louder = climb_for(part, radiated, sweeps, 1, m, psi, prelude, noise)
         made = max(len(forced) - 1, 0) + len(louder) - 1
         channels = [Channel(part, f, radiated) for f in range(len(part.channel))]
-        psi = [c.swept(m, p, sweeps) for c, p in zip(channels, psi, strict=True)]
+        if not radiated:
+            psi = [c.swept(m, p, sweeps) for c, p in zip(channels, psi, strict=True)]
         reached = sum(c.rate(m, c.spread(m, p)) for c, p in zip(channels, psi, strict=True))
         tried.append((reached, chosen, part, m, psi, forced, made, outcome))
     _, chosen, part, m, psi, forced, made, outcome = max(tried, key=lambda each: each[0])
