@@ -500,6 +500,8 @@ def _replaced(problem: Problem, whole: Solution, rows: np.ndarray, part: Solutio
         flat = flat.copy()
         flat[rows] = new
         arrays[name] = flat.reshape((*problem.batch, *flat.shape[1:]))
+    longest = int(np.max(arrays["iterations"], initial=0)) + 1
+    arrays["history"] = arrays["history"][..., :longest]
     return replace(whole, **arrays)
 
 

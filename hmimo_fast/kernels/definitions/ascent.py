@@ -117,9 +117,9 @@ def clip(amplitudes, upper):
 def quasi_newton(gradient, free, scale, moves, changes, latest, step):
     """The gradient times the inverse curvature that the last moves of m showed (L-BFGS).
 
-    It begins with that of each element alone, ``scale``.  ``moves`` and ``changes`` (memory, N) are rings of changes of m and of -gradient, ``latest``
-    the row filled last.  Only the free elements take part: those at a bound that the gradient
-    pushes against stay where they are.
+    It begins with that of each element alone, ``scale``.  ``moves`` and ``changes`` (memory, N) are
+    rings of changes of m and of -gradient, ``latest`` the row filled last.  Only the free elements
+    take part: those at a bound that the gradient pushes against stay where they are.
     """
     direction = gradient * free
     memory = len(moves)

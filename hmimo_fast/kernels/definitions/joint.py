@@ -115,10 +115,10 @@ def variable_projection(
     The sum rate's best amplitudes often leave users out, and an ascent that begins with all of
     them seldom finds that.  So the candidates serve nested sets of users: all, all but the last in
     semi-orthogonal order, and so on, from twice the feeds where there are more.  Each is fitted to
-    its channels, makes the ZF stage and a third of the general one at a higher noise (`digital`); the
-    ``finalists`` with the highest rates then make the rest (docs/mathematics.md, "Starts").  Copies
-    of other users are never served.  Without ZF iterations the start is kept to; that and minimum
-    rates leave one candidate and no such noise, and minimum rates serve everybody.
+    its channels, makes the ZF stage and a third of the general one, under `digital` power at a
+    higher noise; the ``finalists`` with the highest rates then make the rest (docs/mathematics.md,
+    "Starts").  Copies of other users are never served.  Without ZF iterations the start is kept to;
+    that and minimum rates leave one candidate and no such noise, and minimum rates serve everybody.
 
     Returns m, V (F, L, K), the rate, evaluations made, whether the last stage stopped by itself,
     and the rates after each evaluation (NaN at the higher noise).  Beams meet the minimum rates;
