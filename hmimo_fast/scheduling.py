@@ -29,7 +29,7 @@ from .solvers import (
     _reals,
     attempt,
 )
-from .solvers.problem import Problem
+from .solvers.problem import Problem, quiet
 
 __all__ = ["Schedule", "schedule"]
 
@@ -138,6 +138,7 @@ class _Choice:
     score: np.ndarray  # (T,) weighted sum rate, -inf where a minimum rate is missed
 
 
+@quiet
 def schedule(
     channel: ArrayLike,
     phase: ArrayLike,

@@ -21,7 +21,7 @@ from .fully_digital import fully_digital
 from .hbf import wmmse_hbf, zf_hbf
 from .levels import as_levels, quantized
 from .network import mbdnn
-from .problem import SLACK, Found, Problem, Solution, meets
+from .problem import SLACK, Found, Problem, Solution, meets, quiet
 from .rounding import rounded
 from .variable_projection import joint, zf
 
@@ -43,6 +43,7 @@ METHODS: dict[str, tuple[Callable[..., Found], bool]] = {
 _DIMMEST = 0.5
 
 
+@quiet
 def solve(
     channel: ArrayLike,
     phase: ArrayLike,

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
 from ..kernels.edge import as_array, call
 from ..kernels.operators import OPERATORS
+
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
+
+
+def quiet(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
+    """The same under NumPy's own handling of rounding: a caller's `errstate` is for his numbers."""
+
+    @wraps(function)
+    def inner(*args: Given.args, **kwargs: Given.kwargs) -> Returned:
+        with np.errstate(all="ignore"):
+            return function(*args, **kwargs)
+
+    return inner
 
 
 @dataclass(frozen=True)
