@@ -1,0 +1,121 @@
+"""Items that share a vector register know nothing of each other: what is in one lane changes no bit
+of the others, however full the register is and whoever leaves it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import BACKENDS
+
+import hmimo_fast as hf
+
+ITEMS, USERS = 37, 3  # no multiple of any number of lanes
+SURFACE = hf.Surface(shape=(4, 4), feeds=4)
+METHODS = ("joint", "zf", "alternating", "wmmse_hbf", "zf_hbf")
+FIELDS = ("amplitudes", "digital", "sum_rate", "iterations", "converged")
+
+
+@pytest.fixture(autouse=True)
+def _native() -> Iterator[None]:
+    if "native" not in BACKENDS:
+        pytest.skip("no C kernels")
+    with hf.backend("native"):
+        yield
+
+
+def channels(items: int, single: bool) -> np.ndarray:
+    drawn = hf.channels.rayleigh(SURFACE, users=USERS, size=48, seed=7)[:items]
+    return drawn.astype(np.complex64 if single else np.complex128)
+
+
+def solve(channel: np.ndarray, method: str, constraint: str, **options: Any) -> hf.Solution:
+    budget = {"joint": {}, "zf": {}}.get(method, {"iterations": 6})
+    return hf.solve(
+        channel, SURFACE.phase, 1.0, 0.1, method=method, constraint=constraint, **budget, **options
+    )
+
+
+def assert_same(one: hf.Solution, other: hf.Solution, items: Any) -> None:
+    for field in FIELDS:
+        left, right = getattr(one, field)[items], getattr(other, field)[items]
+        np.testing.assert_array_equal(left, right, err_msg=field)
+
+
+loops = pytest.mark.parametrize("method", METHODS)
+conventions = pytest.mark.parametrize("constraint", ["radiated", "digital"])
+precisions = pytest.mark.parametrize("single", [False, True], ids=["double", "single"])
+
+
+@loops
+@conventions
+@precisions
+def test_bad_neighbours_change_no_bit(method: str, constraint: str, single: bool) -> None:
+    channel = channels(ITEMS, single)
+    spoilt = channel.copy()
+    spoilt[3, 1, 2] = np.nan
+    spoilt[20, 0, 0] = np.inf
+    spoilt[5] = 0.0
+    spoilt[8, 1] = spoilt[8, 0]  # a copy: zero forcing leaves it to the lone problem
+    spoilt[11] *= 10.0 ** (-170 / 20)
+    good = np.setdiff1d(np.arange(ITEMS), [3, 5, 8, 11, 20])
+    with np.errstate(all="ignore"):
+        assert_same(solve(spoilt, method, constraint), solve(channel, method, constraint), good)
+
+
+@loops
+@conventions
+@precisions
+def test_a_partly_filled_pack_is_as_a_full_one(method: str, constraint: str, single: bool) -> None:
+    few = solve(channels(ITEMS, single), method, constraint)
+    assert_same(few, solve(channels(48, single), method, constraint), slice(ITEMS))
+
+
+@conventions
+@precisions
+@pytest.mark.parametrize("method", ["alternating", "zf_hbf"])  # a copy is no channel for them
+def test_an_item_that_leaves_its_pack_is_as_alone(
+    method: str, constraint: str, single: bool
+) -> None:
+    channel = channels(ITEMS, single)
+    channel[8, 1] = channel[8, 0]
+    start = np.full(16, 0.5)
+    together = solve(channel, method, constraint, start=start)
+    alone = solve(channel[8:9], method, constraint, start=start)
+    for field in ("amplitudes", "digital", "iterations", "converged"):
+        np.testing.assert_array_equal(getattr(together, field)[8:9], getattr(alone, field), field)
+    np.testing.assert_allclose(together.sum_rate[8:9], alone.sum_rate, rtol=1e-12)
+
+
+@conventions
+def test_items_with_minimum_rates_change_no_bit_of_others(constraint: str) -> None:
+    channel = channels(ITEMS, single=False)
+    floors = np.zeros((ITEMS, USERS))
+    floors[::5] = 0.2
+    free = np.arange(ITEMS) % 5 != 0
+    with_floors = solve(channel, "joint", constraint, min_rate=floors)
+    assert_same(with_floors, solve(channel, "joint", constraint), free)
+
+
+@precisions
+def test_operators_keep_items_apart(single: bool) -> None:
+    channel = channels(ITEMS, single)
+    phase = SURFACE.phase.astype(channel.dtype)
+    amplitudes = np.full(16, 0.5, channel.real.dtype)
+    digital = np.ones((4, USERS), channel.dtype)
+    spoilt = channel.copy()
+    spoilt[3, 1, 2] = np.nan
+    spoilt[8, 1] = spoilt[8, 0]
+    good = np.setdiff1d(np.arange(ITEMS), [3, 8])
+
+    def everything(h: np.ndarray) -> list[np.ndarray]:
+        rate, d_amplitudes, d_digital = hf.sum_rate_gradient(h, amplitudes, phase, digital, 0.1)
+        return [
+            hf.sinr(h, amplitudes, phase, digital, 0.1), rate, d_amplitudes, d_digital,
+            hf.zero_forcing(h, 1.0), hf.wmmse(h, 1.0, 0.1),
+        ]  # fmt: skip
+
+    for left, right in zip(everything(spoilt), everything(channel), strict=True):
+        np.testing.assert_array_equal(left[good], right[good])
