@@ -53,11 +53,24 @@ LEVELS = {
         ],
     ],
 }
+#: Where the reason stands for users who have no C kernels (kernels/backends.py reads it).
+MISSING = "hmimo_fast/kernels/native_missing.txt"
 FALLBACK = "hmimo_fast is installed without its C kernels and runs on its Numba backend"
 
 
 class BuildExt(build_ext):
     """Add the kernels of every instruction-set level that the compiler offers to the extension."""
+
+    failure = ""
+
+    def run(self) -> None:
+        super().run()
+        for folder in (self.build_lib, "")[: 1 + bool(self.inplace)]:
+            note = Path(folder, MISSING)
+            note.unlink(missing_ok=True)
+            if self.failure:
+                note.parent.mkdir(parents=True, exist_ok=True)
+                note.write_text(f"{self.failure}\n")
 
     def build_extension(self, ext: Extension) -> None:
         try:
@@ -74,6 +87,7 @@ class BuildExt(build_ext):
             ext.define_macros += [(f"HF_HAVE_{level.upper()}", "1") for level in levels]
             super().build_extension(ext)
         except (BaseError, CCompilerError) as error:
+            self.failure = f"their build failed: {error}"
             raise CCompilerError(f"{error}\n{FALLBACK}") from error
 
     def flags_of(self, level: str) -> list[str] | None:

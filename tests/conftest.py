@@ -34,6 +34,7 @@ def _available() -> list[str]:
 
 
 BACKENDS = _available()
+kernels.set_backend(BACKENDS[-1])  # which warns by itself where it is not "native"
 
 # The backend fixture is function-scoped on purpose: it is the same for all examples.
 _COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}

@@ -654,6 +654,55 @@ print(*(sum(jit._BATCHES["effective_channel"].stats.cache_hits.values()),))
     assert [python(code, NUMBA_CACHE_DIR=str(tmp_path)).stdout for _ in range(2)] == ["0\n", "1\n"]
 
 
+UNCACHED = """
+import sys, warnings
+import numpy as np
+import numba.core.caching as caching
+
+if sys.argv[1:] == ["read-only"]:
+    def refuse(self):
+        raise OSError(30, "Read-only file system")
+    caching._CacheLocator.ensure_cache_path = refuse
+if sys.argv[1:] == ["full"]:
+    def refuse(self, path):
+        raise OSError(28, "No space left on device")
+    caching.IndexDataCacheFile._open_for_write = refuse
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    from hmimo_fast import kernels
+    from hmimo_fast.cli import main
+    from hmimo_fast.kernels import jit
+    for kind in (np.complex64, np.complex128):
+        print(kernels.effective_channel(np.full((1, 1), 2, kind), [1.0], np.ones((1, 1))).item())
+print(len(caught), sum(jit._BATCHES["effective_channel"].stats.cache_hits.values()))
+assert all("NUMBA_CACHE_DIR" in str(warning.message) for warning in caught)
+main(["info"])
+"""
+
+
+@pytest.mark.parametrize("fault", ["read-only", "full", "cut", "empty"])
+def test_numba_goes_on_without_its_cache(tmp_path, fault):
+    """With one warning; what was cut is there again for the next."""
+
+    def outcome(*arguments):
+        environment = {"NUMBA_CACHE_DIR": str(tmp_path), "HMIMO_BACKEND": "numba"}
+        said = subprocess.run(
+            [sys.executable, "-c", UNCACHED, *arguments],
+            env=os.environ | environment, capture_output=True, text=True, timeout=120, check=True,
+        ).stdout.splitlines()  # fmt: skip
+        assert said[:2] == ["(2+0j)", "(2+0j)"]
+        assert "backend     numba" in said
+        return said[2]
+
+    if fault in ("read-only", "full"):
+        assert [outcome(fault) for _ in range(2)] == ["1 0", "1 0"]
+        return
+    assert outcome() == "0 0"
+    for file in tmp_path.rglob("*.nb[ic]"):
+        os.truncate(file, file.stat().st_size // 2 if fault == "cut" else 0)
+    assert [outcome() for _ in range(2)] == ["1 0", "0 2"]
+
+
 def test_numba_functions_run_inside_others():
     import numba
 

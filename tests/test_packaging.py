@@ -72,9 +72,10 @@ def install(wheel: Path, folder: Path) -> Path:
     return folder
 
 
-def assert_probe(backend: str, site: Path) -> None:
+def assert_probe(backend: str, site: Path, **environment: str) -> None:
     """The installed copy computes the right rate on this backend with no tool on the path."""
-    said = python("-W", "error", "-c", PROBE, cwd=site.parent, PYTHONPATH=str(site), **NO_COMPILER)
+    environment |= {"PYTHONPATH": str(site), **NO_COMPILER}
+    said = python("-W", "error", "-c", PROBE, cwd=site.parent, **environment)
     used, file = said.split()
     assert used == backend
     assert Path(file).is_relative_to(site)
@@ -147,7 +148,11 @@ def test_package_builds_without_a_compiler(tree: Path, tmp_path: Path) -> None:
     command = ("-m", "build", "--no-isolation", "--wheel", "--outdir", out)
     said = python(*command, cwd=tree, **NO_COMPILER)
     assert "runs on its Numba backend" in said
-    assert_probe("numba", install(next(out.glob("*.whl")), tmp_path / "site"))
+    site = install(next(out.glob("*.whl")), tmp_path / "site")
+    run = {"cwd": tmp_path, "PYTHONPATH": str(site), **NO_COMPILER}
+    assert "for want of its C kernels: their build failed: " in python("-c", PROBE, **run)
+    assert "numba (no C kernels: their build failed: " in python("-m", "hmimo_fast", "info", **run)
+    assert_probe("numba", site, HMIMO_BACKEND="numba")
 
 
 def test_outside_package_calls_the_kernels(site: Path, tmp_path: Path) -> None:

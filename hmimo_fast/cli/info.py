@@ -6,9 +6,9 @@ import argparse
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 
 from ..kernels import get_backend
+from ..kernels.backends import missing_kernels
 from ..kernels.threads import default_threads
 from ..streams import say
 from .arguments import Commands
@@ -42,13 +42,13 @@ def run(options: argparse.Namespace) -> None:
 
 def backend() -> str:
     """The backend, and its instructions where it is C."""
-    name = get_backend()
+    name, missing = get_backend(), missing_kernels()
     if name == "native":
         import hmimo_fast.kernels.native as native
 
         name += f" (C kernels, {native.level()} instructions)"
-    elif find_spec("hmimo_fast.kernels.native") is None:
-        name += " (the C kernels were not built)"
+    elif missing:
+        name += f" (no C kernels: {missing})"
     return name
 
 

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import importlib
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -24,8 +26,8 @@ from .operators import OPERATORS, Operator
 
 try:
     from . import native as _native
-except ImportError:
-    _native = None
+except ImportError as _error:
+    _native, _failure = None, str(_error)
 
 BatchFunction = Callable[..., Any]
 
@@ -165,11 +167,30 @@ def _interpreted(definitions: ModuleType, op: Operator) -> BatchFunction:
     return batch
 
 
+def missing_kernels() -> str | None:
+    """Why there are no C kernels: how their build or their import failed; None where they are."""
+    if _native is not None:
+        return None
+    try:  # written by setup.py
+        return Path(__file__).with_name("native_missing.txt").read_text().strip()
+    except OSError:
+        return _failure
+
+
 def _initial() -> str:
     name = os.environ.get("HMIMO_BACKEND")
     if name:
         _checked(name, "HMIMO_BACKEND")
-    set_backend(name or ("native" if _installed("native") else "numba"))
+    elif not _installed("native"):
+        name = "numba"
+        why = missing_kernels()
+        warnings.warn(
+            f"hmimo_fast runs on Numba, and slowly, for want of its C kernels: {why}. "
+            "Install it again where there is GCC or Clang; HMIMO_BACKEND=numba says that Numba is "
+            "meant, without this warning",
+            stacklevel=3,
+        )
+    set_backend(name or "native")
     return get_backend()
 
 

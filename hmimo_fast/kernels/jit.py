@@ -29,7 +29,9 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import inspect
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -42,6 +44,7 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils, errors
+from numba.core.caching import FunctionCache
 from numba.extending import intrinsic, overload, register_jitable
 
 from . import definitions
@@ -53,7 +56,44 @@ except ImportError:  # built without a compiler
     address = None
 
 _SEMANTICS = {"error_model": "numpy", "fastmath": False}
-_njit = numba.njit(cache=True, nogil=True, **_SEMANTICS)
+
+
+@cache
+def _warn_uncached() -> None:
+    warnings.warn(
+        "Numba's cache of compiled functions cannot be used here, so that each process compiles "
+        "anew; set NUMBA_CACHE_DIR to a folder that can be written",
+        stacklevel=2,
+    )
+
+
+class _Cache(FunctionCache):
+    """Numba's cache of a function, without which it goes on where the files are of no use."""
+
+    def load_overload(self, *key: Any) -> Any:
+        try:
+            return super().load_overload(*key)
+        except Exception:  # a file that is cut raises anything
+            _warn_uncached()
+            with suppress(OSError):
+                self.flush()  # so that the next process has it again
+
+    def save_overload(self, *entry: Any) -> None:
+        try:
+            super().save_overload(*entry)
+        except OSError:
+            _warn_uncached()
+
+
+def _njit(function: Any) -> Any:
+    """The function compiled, from the cache if there is one."""
+    compiled = numba.njit(nogil=True, **_SEMANTICS)(function)
+    try:
+        compiled._cache = _Cache(function)
+    except (RuntimeError, OSError):  # no folder for it
+        _warn_uncached()
+    return compiled
+
 
 _FILES = sorted(Path(definitions.__file__).parent.glob("*.py"))
 
