@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
+from math import prod
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
-from .operators import OPERATORS, Operator
+from .operators import ARGUMENTS, OPERATORS, Operator, dtypes_of
 
 try:
     from . import native as _native
@@ -120,7 +121,13 @@ def batch_function(
     module = _module(backend_name)
     op = OPERATORS[operator]
     if backend_name == "native":
-        return module.Kernel(_PLACES[operator], single, op.shape(sizes)).run
+        dtypes = dtypes_of(single)
+        inputs, outputs = (
+            [(dtypes[ARGUMENTS[x].kind], prod(sizes[i] for i in core)) for x, core in side.items()]
+            for side in (op.inputs, op.outputs)
+        )
+        place, count = _PLACES[operator], len(op.options)
+        return module.Kernel(place, single, op.shape(sizes), inputs, count, outputs).run
     if backend_name == "numba":
         loop = module.batch_function(operator, single)
         return lambda inputs, options, outputs, whole, told=None: loop(*inputs, *options, *outputs)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy import empty, ndarray
 
 from .backends import BatchFunction, batch_function, get_backend, outside_unit
-from .operators import ARGUMENTS, MOST_RECORDED, OPERATORS, Operator, integer
+from .operators import ARGUMENTS, MOST_RECORDED, OPERATORS, Operator, dtypes_of, integer
 from .threads import default_threads, run_slices
 
 _INPUTS = {name: tuple(op.inputs) for name, op in OPERATORS.items()}
@@ -291,7 +291,7 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
     arrays = {argument: entry for argument, entry in given.items() if not isinstance(entry, str)}
     shapes = {argument: shape for argument, (shape, _) in arrays.items()}
     single = op.carrier is not None and arrays[op.carrier][1].newbyteorder("=") == np.complex64
-    dtypes = _dtypes(single)
+    dtypes = dtypes_of(single)
     for argument, (_, dtype) in arrays.items():
         _check_dtype(argument, dtype, complex_=ARGUMENTS[argument].kind == "c")
     sizes = _core_sizes(op, shapes)
@@ -331,16 +331,6 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
     places = {result: place for place, result in enumerate(op.outputs)}
     history, iterations = places.get("history"), places.get("iterations", 0)
     return _Plan(function, steps, defaults, outputs, batch, size, work, history, iterations)
-
-
-def _dtypes(single: bool) -> dict[str, np.dtype]:
-    return {
-        "c": np.dtype(np.complex64 if single else np.complex128),
-        "r": np.dtype(np.float32 if single else np.float64),
-        "d": np.dtype(np.float64),
-        "i": np.dtype(np.int64),
-        "b": np.dtype(np.bool_),
-    }
 
 
 def _check_dtype(argument: str, dtype: np.dtype, *, complex_: bool) -> None:

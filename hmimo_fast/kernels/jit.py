@@ -20,8 +20,8 @@ Examples
 
 ``native_sum_rate`` and so on, one for each operator, call the C kernel instead, which is quicker.
 They take the same arguments: the first complex array in complex64 or complex128, the others are
-converted to its precision.  They raise ValueError for shapes that do not fit, and RuntimeError
-where the package was built without its C kernels.
+converted to its precision.  They raise RuntimeError where the package was built without its C
+kernels.  All of these functions raise ValueError for shapes that do not fit.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from numba.core.caching import FunctionCache
 from numba.extending import intrinsic, overload, register_jitable
 
 from . import definitions
-from .operators import ARGUMENTS, MOST_RECORDED, OPERATORS, SIZES, Operator
+from .operators import ARGUMENTS, MOST_RECORDED, OPERATORS, SIZES, Operator, dtypes_of
 
 try:
     from .native import address
@@ -125,10 +125,6 @@ def outside_unit(values: np.ndarray) -> bool:
     return False
 
 
-for _operator in OPERATORS:
-    globals()[_operator] = _cached(getattr(definitions, _operator))
-
-
 def _batch(op: Operator) -> Any:
     """The loop over a batch: ``loop(*inputs, *options, *outputs)``."""
     inputs = [f"input_{name}" for name in op.inputs]
@@ -155,16 +151,10 @@ def batch_function(operator: str, single: bool) -> Callable[..., Any]:
 
     Inputs are typed read-only, which fits writeable arrays as well.
     """
-    scalars = {
-        "c": types.complex64 if single else types.complex128,
-        "r": types.float32 if single else types.float64,
-        "d": types.float64,
-        "i": types.int64,
-        "b": types.boolean,
-    }
+    dtypes = {kind: numba.from_dtype(dtype) for kind, dtype in dtypes_of(single).items()}
 
     def array(name: str, core: str, readonly: bool) -> types.Array:
-        return types.Array(scalars[ARGUMENTS[name].kind], 1 + len(core), "C", readonly=readonly)
+        return types.Array(dtypes[ARGUMENTS[name].kind], 1 + len(core), "C", readonly=readonly)
 
     if operator == "outside_unit":
         return outside_unit.compile((array("amplitudes", "N", True),))
@@ -272,9 +262,10 @@ def _is_single(carrier: np.ndarray) -> int:
 
 @overload(_is_single, strict=False)
 def _compile_is_single(carrier: types.Array) -> Callable[..., Any]:
-    if carrier.dtype not in (types.complex64, types.complex128):
-        raise errors.TypingError(f"expected complex64 or complex128, got {carrier.dtype}")
-    single = int(carrier.dtype == types.complex64)
+    dtype = getattr(carrier, "dtype", carrier)
+    if dtype not in (types.complex64, types.complex128):
+        raise errors.TypingError(f"expected complex64 or complex128, got {dtype}")
+    single = int(dtype == types.complex64)
     return lambda carrier: single
 
 
@@ -285,6 +276,8 @@ def _ready(array: np.ndarray, dtype: np.dtype) -> np.ndarray:
 
 @overload(_ready, strict=False)
 def _compile_ready(array: types.Array, dtype: types.DType) -> Callable[..., Any]:
+    if not isinstance(array, types.Array):
+        raise errors.TypingError(f"expected an array, got {array}")
     if array.dtype == dtype.dtype and array.aligned:
         return lambda array, dtype: np.ascontiguousarray(array)
     return lambda array, dtype: np.ascontiguousarray(array).astype(dtype)
@@ -294,35 +287,64 @@ def _unless(holds: str, name: str, expected: str) -> list[str]:
     return [f"if not ({holds}):", f"    raise ValueError('{name}: expected {expected}')"]
 
 
-def _native(place: int, op: Operator) -> Any:
-    """One item by the C kernel: ``native_<operator>(*inputs, *options)``."""
-    carrier = op.carrier
-    dtypes = {"d": "np.float64", "i": "np.int64", "b": "np.bool_"}
-    dtypes |= {"c": f"{carrier}.dtype", "r": f"{carrier}.real.dtype"}
-    body = [f"single = is_single({carrier})" if carrier else "single = 0"]
-
+def _checks(op: Operator) -> tuple[list[str], set[str]]:
+    """The lines that check every shape and count of an item, and the sizes that they name."""
+    body: list[str] = []
     known: set[str] = set()
     for name, core in op.inputs.items():
         if not core:
             continue
-        shape = f"({', '.join(core)},)"
         for axis, letter in enumerate(core):
             if letter not in known:
                 known.add(letter)
                 body += [f"{letter} = {name}.shape[{axis}]"]
                 body += _unless(f"{letter} > 0", name, f"{letter} at least 1")
+        shape = f"({', '.join(core)},)"
         body += _unless(f"{name}.shape == {shape}", name, f"shape {shape} to fit the others")
-        body += [f"in_{name} = ready({name}, {dtypes[ARGUMENTS[name].kind]})"]
     if "G" in known:
         body += _unless("G == 1 or G == F", "phase", "G = 1 or F")
-    if op.at_most and carrier:
-        body += _unless(" <= ".join(op.at_most), carrier, " <= ".join(op.at_most))
+    if op.at_most and op.carrier:
+        body += _unless(" <= ".join(op.at_most), op.carrier, " <= ".join(op.at_most))
     for option in op.options.values():
         if option.type is int:
             least = option.least
             body += _unless(
                 f"{option.name} >= {least}", option.name, f"an integer at least {least}"
             )
+    return body, known
+
+
+def _assembled(name: str, op: Operator, body: list[str], **namespace: Any) -> Any:
+    """A function of one item, compiled: ``name(*inputs, *options)``."""
+    head = f"def {name}({', '.join([*op.inputs, *op.options])}):\n"
+    namespace |= {"__name__": __name__, "np": np}
+    exec(compile(head + "".join(f"    {line}\n" for line in body), __file__, "exec"), namespace)
+    return namespace[name]
+
+
+def _defined(op: Operator) -> Any:
+    """One item by the definition, its shapes checked: ``<operator>(*inputs, *options)``."""
+    item = getattr(definitions, op.name)
+    body, _ = _checks(op)
+    inputs = [name if core else f"float({name})" for name, core in op.inputs.items()]
+    body += [f"return item({', '.join([*inputs, *op.options])})"]
+    function = _assembled(op.name, op, body, item=item)
+    function.__doc__ = item.__doc__
+    return _cached(function)
+
+
+def _native(place: int, op: Operator) -> Any:
+    """One item by the C kernel: ``native_<operator>(*inputs, *options)``."""
+    carrier = op.carrier
+    dtypes = {"d": "np.float64", "i": "np.int64", "b": "np.bool_"}
+    dtypes |= {"c": f"{carrier}.dtype", "r": f"{carrier}.real.dtype"}
+    body, known = _checks(op)
+    body += [f"single = is_single({carrier})" if carrier else "single = 0"]
+    body += [
+        f"in_{name} = ready({name}, {dtypes[ARGUMENTS[name].kind]})"
+        for name, core in op.inputs.items()
+        if core
+    ]
     body += [f"I = min({' + '.join([*op.budgets, '1'])}, {MOST_RECORDED})"]
     for name, core in op.outputs.items():
         shape = f"({', '.join(core)},)" if core else "1"
@@ -343,12 +365,12 @@ def _native(place: int, op: Operator) -> Any:
     results = [f"out_{name}" if core else f"out_{name}[0]" for name, core in op.outputs.items()]
     body += [f"return {', '.join(results)}"]
 
-    head = f"def native_{op.name}({', '.join([*op.inputs, *op.options])}):\n"
-    namespace = {"__name__": __name__, "np": np, "kernel": _kernel(place, op)}
-    namespace |= {"is_single": _is_single, "ready": _ready}
-    exec(compile(head + "".join(f"    {line}\n" for line in body), __file__, "exec"), namespace)
-    return _njit(namespace[f"native_{op.name}"])
+    kernel = _kernel(place, op)
+    return _njit(
+        _assembled(f"native_{op.name}", op, body, kernel=kernel, is_single=_is_single, ready=_ready)
+    )
 
 
 for _place, _op in enumerate(OPERATORS.values()):
+    globals()[_op.name] = _defined(_op)
     globals()[f"native_{_op.name}"] = _native(_place, _op)

@@ -65,16 +65,65 @@ def outside_unit(cnp.ndarray values):
         is_single(values), cnp.PyArray_SIZE(values), cnp.PyArray_DATA(values)) != 0
 
 
+cdef struct Arrays:
+    int number
+    int[MOST] kind
+    Py_ssize_t[MOST] size
+
+
+cdef int describe(Arrays *arrays, list described) except -1:
+    arrays.number = len(described)
+    if arrays.number > MOST:
+        raise ValueError(f"expected at most {MOST} arrays, got {len(described)}")
+    for i, (dtype, size) in enumerate(described):
+        arrays.kind[i], arrays.size[i] = dtype.num, size
+    return 0
+
+
+cdef int check_batch(const Arrays *arrays, list given, Py_ssize_t batch, bint output) except -1:
+    """Whether there is room, of the right kind, for what a kernel reads or writes."""
+    cdef Py_ssize_t i, items
+    cdef cnp.ndarray array
+    if len(given) != arrays.number:
+        raise ValueError(f"expected {arrays.number} arrays, got {len(given)}")
+    for i in range(arrays.number):
+        if not isinstance(given[i], cnp.ndarray):  # a cast lets None pass
+            raise TypeError(f"expected an array, got {type(given[i]).__name__}")
+        array = <cnp.ndarray>given[i]
+        items = cnp.PyArray_DIM(array, 0) if cnp.PyArray_NDIM(array) else 0
+        if not (
+            cnp.PyArray_TYPE(array) == arrays.kind[i]
+            and cnp.PyArray_ISCARRAY_RO(array)
+            and (items == batch or (items == 1 and not output))
+            and cnp.PyArray_SIZE(array) == items * arrays.size[i]
+            and (cnp.PyArray_ISWRITEABLE(array) or not output)
+        ):
+            raise ValueError(
+                f"{'output' if output else 'input'} {i}: expected a batch of {batch} times "
+                f"{arrays.size[i]} contiguous numbers of the kernel's type, got {array.dtype} of "
+                f"shape {given[i].shape}"
+            )
+    return 0
+
+
 cdef class Kernel:
     """The operator at a place of the table, in one precision and of certain sizes.
 
-    ``sizes`` are those of hf_shape from the users on.
+    ``sizes`` are those of hf_shape from the users on; ``inputs`` and ``outputs`` hold the element
+    type and the numbers of an item of each array.
     """
 
     cdef hf_operator function
     cdef hf_shape shape
+    cdef Arrays inputs, outputs
+    cdef int options
 
-    def __init__(self, int place, bint single, tuple sizes):
+    def __init__(
+        self, int place, bint single, tuple sizes, list inputs, int options, list outputs
+    ):
+        describe(&self.inputs, inputs)
+        describe(&self.outputs, outputs)
+        self.options = options
         if not 0 <= place < HF_OPERATORS:
             raise ValueError(f"place: expected one of {HF_OPERATORS} operators, got {place}")
         self.function = hf_kernels().operators[place]
@@ -92,17 +141,19 @@ cdef class Kernel:
         cdef void *results[MOST]
         cdef Py_ssize_t i
         cdef int status
-        if len(inputs) > MOST or len(options) > MOST or len(outputs) > MOST:
-            raise ValueError(f"expected at most {MOST} inputs, options and outputs")
+        if len(options) != self.options:
+            raise ValueError(f"expected {self.options} options, got {len(options)}")
+        shape.batch = len(outputs[0]) if outputs else 0
+        shape.whole = whole
+        check_batch(&self.inputs, inputs, shape.batch, False)
+        check_batch(&self.outputs, outputs, shape.batch, True)
         for i in range(len(inputs)):
-            operands[i] = operand(<cnp.ndarray?>inputs[i])
+            operands[i] = operand(<cnp.ndarray>inputs[i])
         for i in range(len(options)):
             numbers[i] = options[i]
         for i in range(len(outputs)):
-            results[i] = cnp.PyArray_DATA(<cnp.ndarray?>outputs[i])
-        shape.batch = cnp.PyArray_DIM(<cnp.ndarray>outputs[0], 0)
-        shape.whole = whole
-        if told is not None:
+            results[i] = cnp.PyArray_DATA(<cnp.ndarray>outputs[i])
+        if told is not None and len(told):
             shape.stop = &told[0]
         with nogil:
             status = self.function(&shape, operands, numbers, results)

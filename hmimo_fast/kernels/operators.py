@@ -25,6 +25,8 @@ from functools import cached_property
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 #: Rates of a history, at most.
 MOST_RECORDED = 4096
 
@@ -89,6 +91,17 @@ ARGUMENTS = {
 
 #: The sizes in ``hf_shape`` that follow the counts of items, as the letters that may give each.
 SIZES = ("K", "NM", "L", "F", "G", "I")
+
+
+def dtypes_of(single: bool) -> dict[str, np.dtype]:
+    """The element type of each kind in one precision."""
+    return {
+        "c": np.dtype(np.complex64 if single else np.complex128),
+        "r": np.dtype(np.float32 if single else np.float64),
+        "d": np.dtype(np.float64),
+        "i": np.dtype(np.int64),
+        "b": np.dtype(np.bool_),
+    }
 
 
 @dataclass(frozen=True)
