@@ -1,29 +1,23 @@
-"""The C kernels under AddressSanitizer and UndefinedBehaviorSanitizer, at every level."""
+"""The C kernels under sanitizers at every level, under other compilers and for other processors."""
 
 from __future__ import annotations
 
 import os
-import platform
+import runpy
 import shutil
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.slow
+
+SCRIPT = Path(__file__).parent.parent / ".ci/check_c.py"
+CHECK: dict[str, Any] = runpy.run_path(str(SCRIPT))
 CC = os.environ.get("CC", "cc").split()
-FLAGS = ["-std=c11", "-O1", "-g", "-Wno-psabi", f"-I{ROOT}/csrc", f"-I{ROOT}/hmimo_fast/include"]
 SANITIZERS = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-COUNTED = [f"-D{name}=check_{name}" for name in ("malloc", "calloc", "aligned_alloc", "free")]
-LEVELS = {"baseline": []}
-if platform.machine().lower() in ("x86_64", "amd64"):
-    LEVELS |= {
-        "v3": ["-march=x86-64-v3"],
-        "v4": ["-march=x86-64-v4", "-mprefer-vector-width=512"],
-    }
-KINDS = ("LONE", "DOUBLES", "FLOATS")
-NOT_HERE = 77
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
@@ -34,20 +28,13 @@ def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=400,
+        timeout=1200,
     )
-
-
-def compile_to(target: Path, *arguments: str | Path) -> Path:
-    """Compile with sanitizers, to success."""
-    outcome = run(*CC, *FLAGS, *SANITIZERS, *arguments, "-o", target)
-    assert outcome.returncode == 0, outcome.stdout
-    return target
 
 
 @pytest.fixture(scope="module")
 def check(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program check.c over the kernels of every level."""
+    """The program check.c over the kernels of every level, with sanitizers."""
     if not shutil.which(CC[0]):
         pytest.skip("no C compiler")
     folder = tmp_path_factory.mktemp("c")
@@ -58,32 +45,29 @@ def check(tmp_path_factory: pytest.TempPathFactory) -> Path:
         or run(folder / "probe").returncode
     ):
         pytest.skip(f"{CC[0]} has no sanitizers that run here")
-    units = [("choose.c", []), *(("kernels.c", [f"-DHF_{kind}"]) for kind in KINDS)]
-    kernels = [
-        (
-            folder / f"{level}{number}.o",
-            "-c",
-            ROOT / "csrc" / source,
-            f"-DHF_ISA={level}",
-            *COUNTED,
-            *kind,
-            *flags,
-        )
-        for level, flags in LEVELS.items()
-        for number, (source, kind) in enumerate(units)
-    ]
-    with ThreadPoolExecutor(2) as pool:
-        objects = list(pool.map(lambda arguments: compile_to(*arguments), kernels))
-    sources = [ROOT / "csrc/dispatch.c", ROOT / "tests/c/check.c"]
-    levels = [f"-DHF_HAVE_{level.upper()}" for level in LEVELS]
-    return compile_to(folder / "check", *levels, *sources, *objects, "-lm")
+    program: Path = CHECK["build"](CC, folder, *SANITIZERS)
+    return program
 
 
-@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("level", CHECK["levels_of"](CC) if shutil.which(CC[0]) else ["baseline"])
 def test_kernels_are_clean_and_right(check: Path, level: str) -> None:
     """No bad access, no undefined behaviour, no leak and no wrong result at any odd size."""
     outcome = run(check, level)
-    if outcome.returncode == NOT_HERE:
+    if outcome.returncode == CHECK["NOT_HERE"]:
         pytest.skip(outcome.stdout)
     assert outcome.returncode == 0, outcome.stdout
     assert outcome.stdout.startswith(f"{level}: ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["gcc-11"], ["clang"], ["clang-14"], ["aarch64-linux-gnu-gcc -static", "qemu-aarch64"]],
+    ids=" ".join,
+)
+def test_other_compilers_and_processors(arguments: list[str]) -> None:
+    """Where they are installed: no warning, no wrong result."""
+    if not all(shutil.which(argument.split()[0]) for argument in arguments):
+        pytest.skip(f"no {' or '.join(arguments)}")
+    outcome = run(sys.executable, SCRIPT, *arguments)
+    assert outcome.returncode == 0, outcome.stdout
+    assert "baseline: " in outcome.stdout

@@ -477,6 +477,7 @@ def test_examples_of_the_help_parse(
     assert (seen[3].key, seen[3].frequency, seen[3].power) == ("H", 28.0, 33.0)
 
 
+@pytest.mark.slow
 def test_as_a_module_into_a_closed_pipe() -> None:
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "hmimo_fast", "info"],

@@ -25,6 +25,8 @@ import hmimo_fast as hf
 from hmimo_fast import cli, nn, studies
 from hmimo_fast.solvers import METHODS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 PAGES = [
     *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/RESULTS.md")),

@@ -534,12 +534,14 @@ def python(code, **environment):
     )
 
 
+@pytest.mark.slow
 def test_environment_picks_the_first_backend():
     code = "from hmimo_fast import kernels; print(kernels.get_backend())"
     assert python(code, HMIMO_BACKEND="numpy").stdout == "numpy\n"
     assert "HMIMO_BACKEND: expected one of" in python(code, HMIMO_BACKEND="cuda").stderr
 
 
+@pytest.mark.slow
 def test_environment_sets_the_threads():
     code = "from hmimo_fast.kernels import threads; print(threads.default_threads())"
     assert python(code, HMIMO_NUM_THREADS="3").stdout == "3\n"
@@ -642,6 +644,7 @@ def test_the_pool_survives_a_fork(backend, always_split):
 # ------------------------------------------------------------------ Numba
 
 
+@pytest.mark.slow
 def test_numba_compiles_once_for_all_processes(tmp_path):
     code = """
 import numpy as np
@@ -680,6 +683,7 @@ main(["info"])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["read-only", "full", "cut", "empty"])
 def test_numba_goes_on_without_its_cache(tmp_path, fault):
     """With one warning; what was cut is there again for the next."""

@@ -25,6 +25,8 @@ from hmimo_fast.files import Arrays
 from hmimo_fast.studies import Dataset, Panel, curves
 from hmimo_fast.studies.chunks import Chunk, compute
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-W", "error", "-m", "hmimo_fast"]
 SOLVE = ["solve", "own.npy", "--axes", "draws,users,elements", "--feeds", "2", "--users", "2",
          "--snr", "10", "--method", "zf"]  # fmt: skip

@@ -22,6 +22,8 @@ from hmimo_fast.studies.chunks import Chunk, code, compute
 from hmimo_fast.studies.engines import Engine, outcomes
 from hmimo_fast.studies.runner import ChunksFailedError
 
+pytestmark = pytest.mark.slow
+
 # -- who computed it -----------------------------------------------------------------------
 
 

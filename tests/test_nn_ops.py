@@ -618,6 +618,7 @@ def test_bad_arguments_of_the_others() -> None:
             operator(amplitudes, phase, last, power, "total")
 
 
+@pytest.mark.slow
 def test_without_torch_the_package_works_and_says_what_to_install() -> None:
     code = (
         "import sys; sys.modules['torch'] = None\n"
@@ -631,6 +632,7 @@ def test_without_torch_the_package_works_and_says_what_to_install() -> None:
     assert "pip install 'hmimo_fast[nn]'" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_package_does_not_import_torch() -> None:
     code = "import sys, hmimo_fast; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

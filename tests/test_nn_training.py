@@ -176,6 +176,7 @@ nn.train(Tiny(), folder=Path(sys.argv[1]), report=kill, steps=20, check_every=5,
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL")
 def test_a_killed_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     settings = SHORT | {"steps": 20, "check_every": 5}
@@ -606,6 +607,7 @@ except ImportError as error:
 """
 
 
+@pytest.mark.slow
 def test_without_torch_the_method_says_what_to_install() -> None:
     said = subprocess.run(
         [sys.executable, "-W", "error", "-c", WITHOUT_TORCH],

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.packaging
+pytestmark = [pytest.mark.packaging, pytest.mark.slow]
 
 ROOT = Path(__file__).parent.parent
 NO_COMPILER = {"CC": "/nonexistent/cc", "PATH": "/nonexistent"}

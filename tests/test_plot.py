@@ -91,6 +91,7 @@ def expected_colour(values, peak):
     return [1 - shade * (1 - part) for part in colors.to_rgb(plot.COLOURS[strongest])]
 
 
+@pytest.mark.slow
 def test_matplotlib_is_imported_only_where_it_draws():
     code = (
         "import sys, hmimo_fast as hf\n"

@@ -210,6 +210,7 @@ for function in (user.best, user.best_native):
 """
 
 
+@pytest.mark.slow
 @NEEDS_C
 def test_a_users_cached_functions_are_compiled_once_for_all_processes(tmp_path: Path) -> None:
     """Machine code that calls C kernels is found again, and is safe where there are none."""
@@ -250,6 +251,7 @@ main(["info"])
 """
 
 
+@pytest.mark.slow
 def test_without_c_kernels_numba_computes_and_info_says_so() -> None:
     """The package is whole, only slower, which it says once, with the reason."""
     warned, computed, refused, *info = printed(WITHOUT, HMIMO_BACKEND="").splitlines()
@@ -290,6 +292,7 @@ for users, elements, feeds in sizes:
 """
 
 
+@pytest.mark.slow
 @NEEDS_C
 @pytest.mark.parametrize("level", ["baseline", "v3", "v4"])
 def test_every_level_computes_the_same(level: str) -> None:
@@ -304,6 +307,7 @@ def test_every_level_computes_the_same(level: str) -> None:
 GET_BACKEND = "from hmimo_fast import kernels; print(kernels.get_backend())"
 
 
+@pytest.mark.slow
 @NEEDS_C
 @pytest.mark.parametrize("name", ["v5", "V3", "avx2", " v3"])
 def test_an_unknown_level_is_refused(name: str) -> None:
@@ -316,6 +320,7 @@ def test_an_unknown_level_is_refused(name: str) -> None:
     assert printed(GET_BACKEND, HMIMO_FAST_ISA=name, HMIMO_BACKEND="numba") == "numba\n"
 
 
+@pytest.mark.slow
 @NEEDS_C
 def test_an_empty_level_is_none() -> None:
     """As if the variable were not set."""
@@ -400,6 +405,7 @@ print("same")
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_fork_after_threads_were_used() -> None:
     """The child starts threads of its own and does not wait for those it does not have."""
@@ -424,6 +430,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", ["spawn", "forkserver"])
 @pytest.mark.parametrize("threads", [{}, {"HMIMO_NUM_THREADS": "3"}])
 def test_a_pool_of_processes(tmp_path: Path, start: str, threads: dict[str, str]) -> None:
@@ -471,6 +478,7 @@ print({threads for _, threads in parts})
 """
 
 
+@pytest.mark.slow
 def test_workers_of_joblib_take_the_threads_they_are_given() -> None:
     """No more threads than joblib allots to a worker, nor than there are CPUs; the user decides."""
     pytest.importorskip("joblib")
@@ -483,6 +491,7 @@ def test_workers_of_joblib_take_the_threads_they_are_given() -> None:
 DEFAULT = "from hmimo_fast.kernels.threads import default_threads; print(default_threads())"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("given", "expected"), [("1", 1), ("1,4", 1), ("999", None), ("", None), ("all", None)]
 )

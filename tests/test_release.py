@@ -102,6 +102,7 @@ def test_oldest_and_newest_python_are_tested() -> None:
     assert PROJECT["project"]["requires-python"] == f">={tested[0]}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tool", ["actionlint", "check-jsonschema"])
 def test_workflows_are_valid(tool: str) -> None:
     found = shutil.which(tool)
@@ -111,6 +112,7 @@ def test_workflows_are_valid(tool: str) -> None:
     subprocess.run([found, *how, *WORKFLOWS], check=True)
 
 
+@pytest.mark.slow
 def test_windows_wheels_are_compiled_by_zig(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

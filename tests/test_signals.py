@@ -106,6 +106,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGINT for one process on Windows")
 @pytest.mark.parametrize("backend_name", ["native", "numba"])
 def test_ctrl_c_ends_many_items_on_one_thread(backend_name):
@@ -168,6 +169,7 @@ def test_without_a_thread_to_be_had_the_caller_works(compiled, monkeypatch, size
         np.testing.assert_array_equal(found, kernels.wmmse(effective, 1.0, 0.1, iterations=20))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "when",
     [

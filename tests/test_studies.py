@@ -243,6 +243,7 @@ def test_failures_are_retried_and_spoil_nothing(tmp_path: Path, expected: Datase
         assert len(tabulate(found, panel)[1]) > 2
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_to_the_same_bits(tmp_path: Path, expected: Dataset) -> None:
     script = (
         f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"

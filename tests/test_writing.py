@@ -59,6 +59,7 @@ KINDS: dict[str, tuple[str, Callable[[Path], None]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_limit_on_files_is_an_error_that_leaves_what_was_there(kind: str, tmp_path: Path) -> None:
     """In a process of its own, which the HDF5 of old brought down."""
