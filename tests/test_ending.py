@@ -380,6 +380,33 @@ def test_a_signal_leaves_no_worker(engine: str, number: signal.Signals, here: Pa
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [
+        ("HMIMO_BACKEND", "bogus", "backend"),
+        ("HMIMO_FAST_ISA", "v9", "backend"),
+        ("HMIMO_NUM_THREADS", "many", "threads"),
+    ],
+)
+def test_info_runs_whatever_is_broken(name: str, value: str, line: str, here: Path) -> None:
+    done = run([*COMMAND, "info"], env={**os.environ, name: value})
+    assert (done.returncode, done.stderr) == (0, "")
+    said = dict(row.split(maxsplit=1) for row in done.stdout.splitlines())
+    assert said[line].startswith(f"none: {name}: expected ")
+    assert said["numpy"] == np.__version__
+
+
+def test_info_runs_without_numba_and_home(here: Path) -> None:
+    """Where Numba does not import, and nothing can be kept."""
+    (here / "broken" / "numba").mkdir(parents=True)
+    (here / "broken" / "numba" / "__init__.py").write_text("raise RuntimeError('no cache')\n")
+    path = f"{here / 'broken'}{os.pathsep}{os.environ['PYTHONPATH']}"
+    poor = {name: value for name, value in os.environ.items() if name != "HOME"}
+    done = run([*COMMAND, "info"], env={**poor, "PYTHONPATH": path, "HMIMO_BACKEND": "numba"})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no cache" in done.stdout
+
+
 # -- damaged results -----------------------------------------------------------------------
 
 
@@ -438,3 +465,44 @@ def test_damaged_results_are_told_by_name(
         assert said.out.startswith("b: a study for the tests\n")
         if how == "folder":
             (tmp_path / "a.h5").rmdir()
+
+
+# -- absurd numbers ------------------------------------------------------------------------
+
+HUGE = ("0", "-1", "1.5", "x", "", "²", "99999999999999999999", "9" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("command", "high"),
+    [
+        ("solve munich --starts", 10_000),
+        ("solve munich --levels", 16),
+        ("solve munich --users", 2**31 - 1),
+        ("solve munich --feeds", 2**31 - 1),
+        ("schedule munich --threads", 2**31 - 1),
+        ("reproduce B-7 --realizations", 1_000_000),
+        ("train mbdnn_digital --steps", 2**31 - 1),
+        ("train mbdnn_digital --batch", 100_000),
+        ("train mbdnn_digital --samples", 1_000_000),
+    ],
+)
+def test_absurd_counts_are_refused_with_their_bound(
+    command: str, high: int, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(here.iterdir())
+    for number in (*HUGE, str(high + 1)):
+        *words, option = command.split()
+        assert main([*words, f"{option}={number}"]) == 2
+        said = capsys.readouterr().err
+        assert f"argument {option}" in said
+        assert f"expected an integer from 1 to {high}, got " in said
+        assert (said.count("\n"), len(said) < 250) == (1, True)
+    assert sorted(here.iterdir()) == before
+
+
+@pytest.mark.parametrize("feeds", ["edge:0", "edge:x", "edge:65", "edge:2147483647", "65"])
+def test_absurd_feeds_are_refused(
+    feeds: str, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["solve", "munich", "--feeds", feeds]) == 2
+    assert "--feeds" in capsys.readouterr().err

@@ -64,16 +64,23 @@ def ratio(text: str) -> float:
     return value
 
 
-def natural(text: str, low: int = 0) -> int:
-    """An integer of at least ``low``."""
-    if not text.isascii() or not text.isdecimal() or int(text) < low:
-        raise argparse.ArgumentTypeError(f"expected an integer of at least {low}, got {text!r}")
-    return int(text)
+def integer(low: int, high: int) -> Callable[[str], int]:
+    """An integer from ``low`` to ``high``: what is more would never end, or fit nowhere."""
+
+    def parse(text: str) -> int:
+        # Of a text that is longer than any, Python reads no number.
+        decimal = text.isascii() and text.isdecimal() and len(text) <= 30
+        if not decimal or not low <= int(text) <= high:
+            raise argparse.ArgumentTypeError(
+                f"expected an integer from {low} to {high}, got {text[:30]!r}"
+            )
+        return int(text)
+
+    return parse
 
 
-def count(text: str) -> int:
-    """An integer of at least 1."""
-    return natural(text, 1)
+count = integer(1, 2**31 - 1)
+seed = integer(0, 2**63 - 1)
 
 
 def shape(text: str) -> tuple[int, int]:
@@ -89,7 +96,7 @@ def shape(text: str) -> tuple[int, int]:
 
 def feeds(text: str) -> int | str:
     """A number of feeds, or ``edge:L``, which `Surface` reads."""
-    return text if text.startswith("edge:") else count(text)
+    return f"edge:{count(text[5:])}" if text.startswith("edge:") else count(text)
 
 
 def names(known: Collection[str]) -> Callable[[str], tuple[str, ...]]:

@@ -16,7 +16,7 @@ from .. import channels
 from ..channels import Scene
 from ..kernels import get_backend
 from ..surface import SPEED_OF_LIGHT, Surface
-from .arguments import count, decibels, feeds, natural, nonnegative, positive, ratio, shape
+from .arguments import count, decibels, feeds, nonnegative, positive, ratio, seed, shape
 from .info import version_of
 
 MUNICH_SPACING = 2.5e-3  # m
@@ -34,7 +34,7 @@ def add_scene(command: argparse.ArgumentParser, users: str) -> None:
     )
     add = command.add_argument_group("channels and surface").add_argument
     add("--users", type=count, metavar="K", help=f"users to draw (default: {users})")
-    add("--seed", type=natural, default=0, metavar="INT",
+    add("--seed", type=seed, default=0, metavar="INT",
         help="of the drawn users and of random starts (default: 0)")  # fmt: skip
     add("--shape", type=shape, metavar="NXxNY",
         help="elements along x and y; munich has 8x8 and 32x32 "
@@ -114,9 +114,10 @@ def surface_of(options: argparse.Namespace, scene: Scene) -> Surface:
     shape = options.shape or (math.isqrt(elements), math.isqrt(elements))
     if math.prod(shape) != elements:
         raise ValueError(f"--shape: {options.scene} has {elements} elements, which form no square")
-    if isinstance(options.feeds, int) and options.feeds > elements:
+    wanted = int(str(options.feeds).removeprefix("edge:"))
+    if wanted > elements:
         raise ValueError(
-            f"--feeds: {options.feeds} feeds exceed the {elements} elements of {options.scene}; "
+            f"--feeds: {wanted} feeds exceed the {elements} elements of {options.scene}; "
             "are --axes right?"
         )
     frequency = 30e9 if scene.frequency is None else scene.frequency

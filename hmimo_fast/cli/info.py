@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 from ..kernels import get_backend
@@ -12,6 +14,7 @@ from ..kernels.backends import missing_kernels
 from ..kernels.threads import default_threads
 from ..streams import say
 from .arguments import Commands
+from .ending import in_a_line
 
 #: Packages that some part of hmimo_fast uses, in the order of `info`.
 PACKAGES = (
@@ -29,15 +32,23 @@ def add(commands: Commands) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Print it."""
-    lines = {
-        "hmimo_fast": version_of("hmimo_fast"),
-        "backend": backend(),
-        "threads": f"{default_threads()} of {os.cpu_count()} CPUs",
-        "platform": f"{platform.system()} {platform.machine()}",
-        "Python": platform.python_version(),
-        **{package: version_of(package) for package in PACKAGES},
+    lines: dict[str, Callable[[], str]] = {
+        "hmimo_fast": partial(version_of, "hmimo_fast"),
+        "backend": backend,
+        "threads": lambda: f"{default_threads()} of {os.cpu_count()} CPUs",
+        "platform": lambda: f"{platform.system()} {platform.machine()}",
+        "Python": platform.python_version,
+        **{package: partial(version_of, package) for package in PACKAGES},
     }
-    say("\n".join(f"{name:12}{text}" for name, text in lines.items()))
+    say("\n".join(f"{name:12}{_told(line)}" for name, line in lines.items()))
+
+
+def _told(line: Callable[[], str]) -> str:
+    """What it says, or why it cannot: what is broken is what one wants to know here."""
+    try:
+        return line()
+    except Exception as error:
+        return f"none: {in_a_line(error)}"
 
 
 def backend() -> str:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from .. import __version__
 from ..streams import say, tell
 from ..writing import MARK, write
-from .arguments import Commands, count, natural
+from .arguments import Commands, integer, seed
 from .display import display, table
 from .ending import FAILURES, in_a_line
 from .output import add_force, check
@@ -85,11 +85,11 @@ def add(commands: Commands) -> None:
     )
     option = command.add_argument
     option("study", metavar="STUDY", help="an id, all, list, trends or curves (see below)")
-    option("--realizations", type=count, default=1000, metavar="INT",
+    option("--realizations", type=integer(1, 1_000_000), default=1000, metavar="INT",
         help="of each setting (default: 1000)")  # fmt: skip
     option("--quick", dest="realizations", action="store_const", const=_QUICK,
         help=f"{_QUICK} of them")  # fmt: skip
-    option("--seed", type=natural, default=0, metavar="INT", help="of all draws (default: 0)")
+    option("--seed", type=seed, default=0, metavar="INT", help="of all draws (default: 0)")
     option("--engine", default="processes", metavar="ENGINE",
         help="where to compute (see below; default: processes)")  # fmt: skip
     option("--train", action="store_true",

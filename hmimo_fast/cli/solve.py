@@ -18,7 +18,7 @@ from ..solvers import METHODS, Solution, solve
 from ..streams import say
 from ..surface import Surface
 from . import conditions
-from .arguments import Commands, count, names
+from .arguments import Commands, integer, names
 from .display import Begin, display, duration, gains, table
 from .output import add_output, destinations, say_written
 from .timing import timed
@@ -109,10 +109,10 @@ def add(commands: Commands) -> None:
         dest="methods", default=("joint",),
         help=f"of {', '.join(_CHOICES)}, with commas; the last one is drawn "
              "(default: joint)")  # fmt: skip
-    group.add_argument("--levels", type=count, metavar="BITS",
+    group.add_argument("--levels", type=integer(1, 16), metavar="BITS",
         help="bits of an amplitude: 1 is on or off, 2 has four even levels "
              "(default: continuous)")  # fmt: skip
-    group.add_argument("--starts", type=count, default=1, metavar="S",
+    group.add_argument("--starts", type=integer(1, 10_000), default=1, metavar="S",
         help="runs from so many starts, the best of which is kept (default: 1)")  # fmt: skip
     group.add_argument("--shared", action="store_true",
         help="one amplitude vector for all subcarriers, beams for each "

@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..streams import say, tell
-from .arguments import Commands, count, natural
+from .arguments import Commands, count, integer, seed
 from .display import display
 from .output import add_force, check
 
@@ -53,10 +53,11 @@ def add(commands: Commands) -> None:
     option("--folder", type=Path, metavar="DIR",
         help="for what is written (default: train_RECIPE here)")  # fmt: skip
     option("--steps", type=count, metavar="INT", help="batches (default: the recipe's)")
-    option("--batch", type=count, metavar="INT", help="channels a batch (default: the recipe's)")
-    option("--samples", type=count, metavar="INT",
+    option("--batch", type=integer(1, 100_000), metavar="INT",
+        help="channels a batch (default: the recipe's)")  # fmt: skip
+    option("--samples", type=integer(1, 1_000_000), metavar="INT",
         help="train on so many fixed channels (default: draws new ones at every step)")  # fmt: skip
-    option("--seed", type=natural, metavar="INT",
+    option("--seed", type=seed, metavar="INT",
         help="of the channels and of the first weights (default: the recipe's)")  # fmt: skip
     option("--device", default="cpu", help="where torch computes, such as cuda (default: cpu)")
     option("--threads", type=count, metavar="T", help="most threads of torch (default: its own)")
