@@ -130,7 +130,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few slots")
     parser.add_argument("--figure", help="file to draw the curves in")
     arguments = parser.parse_args()
-    slots, points = (4, [3]) if arguments.quick else (150, range(-15, 19, 3))
+    slots, points = (4, [3]) if arguments.quick else (60, range(-15, 19, 3))
     config.seed = 0
     torch.set_grad_enabled(False)
     torch.set_num_threads(1)  # the tensors are small: more threads only wait

@@ -46,8 +46,8 @@ def get_include() -> str:
 
 def __getattr__(name: str) -> Any:
     """Load what only some programs need when it is first named."""
-    if name in ("plot", "sionna"):
-        return import_module(f".{name}", __name__)
+    if name == "plot":
+        return import_module(".plot", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -66,7 +66,6 @@ __all__ = [
     "schedule",
     "set_backend",
     "sinr",
-    "sionna",
     "solve",
     "sum_rate",
     "sum_rate_gradient",
