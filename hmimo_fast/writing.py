@@ -62,14 +62,14 @@ def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
         target = Path(os.path.realpath(path))
         mode = _mode(target)
         # Neither the process's number nor its thread's: those are the same in two containers.
-        with target.with_name(f".{secrets.token_hex(8)}.part").open("xb") as file:
-            try:
+        file = target.with_name(f".{secrets.token_hex(8)}.part").open("xb")
+        try:
+            with file:
                 if mode is not None:
                     os.chmod(file.name, mode)
                 yield target, file
-            finally:
-                file.close()
-                Path(file.name).unlink(missing_ok=True)
+        finally:
+            Path(file.name).unlink(missing_ok=True)  # even where closing fails
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 

@@ -143,6 +143,26 @@ def test_any_file_name_is_solved_and_drawn(name: bytes, suffix: str, here: Path)
     where = ["--output", "out.h5"] if suffix == "h5" else ["--figure", f"out.{suffix}"]
     assert main(["solve", path, "--feeds", "2", "--users", "2", "--snr", "10", *where]) == 0
     assert Path(f"out.{suffix}").stat().st_size > 1000
+    if suffix == "svg":  # whose text is text
+        shown = Path(path).stem.encode(errors="replace").decode()
+        assert f"{shown}: 2 users" in Path("out.svg").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [*SOLVE, "--output", "out.h5"],
+        [*SOLVE, "--output", "out.npz"],
+        ["reproduce", "curves", "--output", "."],
+    ],
+)
+def test_a_limit_on_files_is_one_line_and_leaves_nothing(command: list[str], here: Path) -> None:
+    before = sorted(here.iterdir())
+    done = run(["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", *COMMAND, *command])
+    assert done.returncode == 2
+    assert "hmimo-fast: error: [Errno 27] File too large: '" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert sorted(here.iterdir()) == before
 
 
 # -- studies -------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache, partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class Chunk:
     @property
     def name(self) -> str:
         """File name: a hash of all that determines the arrays, labels aside."""
-        fields = asdict(self) | {"code": code(self.backend)}
+        fields = asdict(self) | {"code": code(self.backend, self.method.solver)}
         del fields["method"]["label"]
         file = weights(self.method, self.setting.constraint)
         if file is not None and _PACKAGE not in file.parents:
@@ -72,7 +72,7 @@ class Chunk:
         return hashlib.sha256(text.encode()).hexdigest()[:40] + ".npz"
 
 
-def code(name: str) -> dict[str, str]:
+def code(name: str, solver: str = "") -> dict[str, str]:
     """What computes on a backend: versions, the package's files, and the instructions in use.
 
     The bits of a result depend on all of it: NumPy too has other sines for other processors.
@@ -88,8 +88,18 @@ def code(name: str) -> dict[str, str]:
 
         told |= {"kernels": native.source(), "instructions": native.level()}
     if name == "numba":
-        told["numba"] = version("numba")
+        told["numba"] = _version("numba")
+    if solver == "mbdnn":
+        told["torch"] = _version("torch")
     return told
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"
 
 
 @cache

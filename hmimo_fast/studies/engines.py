@@ -114,7 +114,7 @@ def attempt(compute: Compute, task: Task) -> Attempted:
     index, chunk = task
     try:
         with backend(chunk.backend):
-            return index, compute(chunk), code(chunk.backend)
+            return index, compute(chunk), code(chunk.backend, chunk.method.solver)
     except Exception:
         return index, traceback.format_exc(), {}
 
@@ -125,7 +125,7 @@ def _accepted(
     """The outcome, but for arrays that would have other bits here."""
     if isinstance(result, str):
         return index, result
-    ours = code(chunk.backend)
+    ours = code(chunk.backend, chunk.method.solver)
     if theirs == ours:
         return index, result
     theirs = theirs or {"hmimo_fast": "unknown, an older copy"}

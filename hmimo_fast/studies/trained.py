@@ -90,7 +90,11 @@ def learn(name: str, folder: Path, progress: Callable[[int, int], object]) -> di
         goal = solve(
             channel, surface.phase, 1.0, 10 ** (-snr / 10), "wmmse_hbf", model.constraint
         ).sum_rate.mean()
-        rows = np.loadtxt(folder / "log.csv", delimiter=",", skiprows=1, ndmin=2)
+        log = folder / "log.csv"
+        try:
+            rows = np.loadtxt(log, delimiter=",", skiprows=1, ndmin=2)
+        except ValueError as error:
+            raise ValueError(f"{log}: expected the log of a training: {error}") from None
         about = {
             "model": recipe.model,
             "config": recipe.config,
