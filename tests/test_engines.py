@@ -245,6 +245,15 @@ def test_an_engine_that_is_none_is_refused_by_name(
     assert said.count("\n") == 1
 
 
+def test_slurm_where_there_is_none_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("submitit")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main(["reproduce", "all", "--engine", "slurm", "--output", str(tmp_path / "out")]) == 2
+    assert "error: --engine: expected slurm where srun " in capsys.readouterr().err
+
+
 @pytest.mark.filterwarnings("ignore")  # distributed's own
 def test_a_cluster_that_is_not_there_is_an_error_of_the_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any, NamedTuple
 
 from ..files import Arrays
@@ -64,6 +65,8 @@ def check(engine: str) -> None:
             )
     if known.package and find_spec(known.package) is None:
         raise ImportError(f"engine {name!r} needs {known.package}: pip install {known.install}")
+    if name == "slurm" and which("srun") is None:
+        raise ValueError("engine: expected slurm where srun can be run, found none")
 
 
 def outcomes(

@@ -113,7 +113,8 @@ def run(
         except (ImportError, ValueError, OSError):
             raise
         except Exception as lost:  # a library's own, when its workers are; what is saved stays
-            report(f"{study.id}: the engine stopped: {type(lost).__name__}: {lost}")
+            error = f"{type(lost).__name__}: {lost}"
+            report(f"{study.id}: the engine stopped: {error}")
     failed = len(chunks) - len(found)
     if chunks and not found:
         raise ChunksFailedError(f"{study.id}: all {failed} chunks failed {ATTEMPTS} times\n{error}")
