@@ -13,6 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef CMPLX /* glibc defines it for GCC alone */
+#define CMPLX(real, imaginary) __builtin_complex((double)(real), (double)(imaginary))
+#endif
+
 #undef I
 #define COUNT(array) ((int)(sizeof(array) / sizeof(*(array))))
 #define POWER 2.0
