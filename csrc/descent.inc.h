@@ -65,6 +65,8 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
     if (zero_forced) {
         num price;
         mask fits;
+        for (idx k = 0; k < K; k++)
+            p->served[k] = pick(p->gram[k * K + k].re > 0, NUM(1), NUM(0));
         const num rate = zf_terms(p, p->gram, p->noise, psi, p->adjoint, &price, &fits);
         const mask none = not(rate > 0);
         if (any(none)) {

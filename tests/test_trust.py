@@ -368,3 +368,30 @@ def test_of_multiples_the_one_with_most_to_gain_is_served() -> None:
     several = np.stack([channel, np.concatenate([own, own[:, ::-1]])])
     rates = hf.solve(several, PHASE, 1.0, 0.01, "wmmse_hbf", shared=True).rates
     assert (rates.sum(axis=0) > 0.1).all()
+
+
+# -- precoders ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("exponent", [-300, -160, -100, 77, 160, 300])
+def test_precoders_of_any_magnitude(backend: str, exponent: int) -> None:
+    rng, scale = np.random.default_rng(0), 10.0**exponent
+    effective = rng.standard_normal((4, 3, 5)) + 1j * rng.standard_normal((4, 3, 5))
+    precoder, rank = hf.zero_forcing(scale * effective, 2.0, return_rank=True)
+    np.testing.assert_array_equal(rank, 3)
+    for i in range(4):
+        np.testing.assert_allclose(precoder[i], naive.zero_forcing(effective[i], 2.0), rtol=1e-9)
+    precoder = hf.wmmse(scale * effective, 2.0, noise_power=0.1)
+    np.testing.assert_allclose((np.abs(precoder) ** 2).sum(axis=(-2, -1)), 2.0, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("seed", range(8))
+def test_precoders_of_multiples_have_the_power(backend: str, dtype: Any, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    effective = rng.standard_normal((4, 1, 5)) + 1j * rng.standard_normal((4, 1, 5))
+    effective = (10.0 ** rng.uniform(-3.0, 3.0, (4, 4, 1)) * effective).astype(dtype)
+    for noise_power in (1.0, 1e-6, 1e-12):
+        for precoder in (hf.zero_forcing(effective, 2.0), hf.wmmse(effective, 2.0, noise_power)):
+            used = (np.abs(precoder.astype(complex)) ** 2).sum(axis=(-2, -1))
+            np.testing.assert_allclose(used, 2.0, rtol=1e-9 if dtype == np.complex128 else 1e-6)

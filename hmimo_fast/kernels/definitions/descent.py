@@ -99,7 +99,8 @@ def coordinate_descent(
             whitened, beams = whiten(wide[f], current, wave, radiated)
             gram = np.ascontiguousarray(whitened.conj().T) @ whitened
             if zero_forced:
-                zf_rate, _, _, psi[f], _ = zf_terms(gram, limits, noise_power, everybody)
+                heard = (np.diag(gram).real > 0.0).astype(np.float64)
+                zf_rate, _, _, psi[f], _ = zf_terms(gram, limits, noise_power, heard)
                 if not zf_rate > 0.0:
                     psi[f] = pseudo_invert(gram, SINGULAR)[0]
             else:

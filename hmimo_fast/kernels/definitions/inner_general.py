@@ -9,6 +9,8 @@ from .rates import find_links, rate_adjoint
 
 #: SINR of a user who is given up, before its beam ends in denormal numbers.
 FAINT = 1e-60
+#: Least ridge of a WMMSE update over the largest signal, where rounding leaves nothing under it.
+REGULAR = 4.0 * np.finfo(np.float64).eps
 
 
 def match(gram, served):
@@ -39,8 +41,8 @@ def wmmse_update(gram, psi, received, power, ratio, weights):
     diag(a)^{1/2} on both sides.  The noise is written as ratio * (power of V), so V
     needs no rescaling (docs/mathematics.md, "WMMSE").
     """
-    if not power > 0.0:
-        return psi * power
+    if not power > 0.0:  # by rounding, where users are parallel
+        return psi * power if np.isnan(power) else psi
     amplitude, disturbance, sinr_ = find_links(received, ratio * power)
     total = disturbance * (1.0 + sinr_)
     magnitude = np.where(sinr_ > FAINT, np.abs(amplitude), 0.0)
@@ -50,6 +52,7 @@ def wmmse_update(gram, psi, received, power, ratio, weights):
     if not ridge > 0.0:
         return psi
     system = gram * half.reshape(-1, 1) * half
+    ridge = max(ridge, REGULAR * np.max(np.diag(system).real))
     target = np.zeros_like(gram)
     for k in range(len(half)):
         system[k, k] += ridge

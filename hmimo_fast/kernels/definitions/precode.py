@@ -9,10 +9,21 @@ from .inner_general import match, wmmse_sweep
 from .inner_zf import fill
 from .problem import LN2
 
+#: Least amplitude of the noise beside a signal of one, and inverse the largest.
+LEAST = 1e-140
+
+
+def _with_unit_size(matrix):
+    """The matrix over its largest entry, and that; products of its entries are then numbers."""
+    size = np.max(np.abs(matrix))
+    if not size > 0.0:
+        size = 1.0
+    return matrix / size, size
+
 
 def zero_forcing(effective_channel, power):
     """V = G^+ scaled to the power, (M, K), and the rank of G."""
-    matrix = double(effective_channel)
+    matrix, _ = _with_unit_size(double(effective_channel))
     if not np.isfinite(norm2(matrix)):
         return np.full_like(matrix.T, np.nan), 0
     inverse, rank = pseudo_invert(matrix, rank_tolerance(effective_channel))
@@ -21,14 +32,15 @@ def zero_forcing(effective_channel, power):
 
 def wmmse(effective_channel, power, noise_power, weights, iterations):
     """WMMSE precoder from matched beams, (M, K), scaled to the power."""
-    matrix = double(effective_channel)
+    matrix, size = _with_unit_size(double(effective_channel))
     adjoint = np.ascontiguousarray(matrix.conj().T)
     if not np.isfinite(norm2(matrix)):
         return np.full_like(adjoint, np.nan)
     gram = matrix @ adjoint
     psi = match(gram, np.ones_like(weights))
+    ratio = min(max(np.sqrt(noise_power / power) / size, LEAST), 1.0 / LEAST) ** 2
     for _ in range(iterations):
-        psi = wmmse_sweep(gram, psi, noise_power / power, weights)
+        psi = wmmse_sweep(gram, psi, ratio, weights)
     precoder = adjoint @ psi
     return scale_to_power(precoder, norm2(precoder), power)
 
