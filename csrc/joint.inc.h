@@ -98,6 +98,8 @@ typedef struct {
     idx traced;         /* as many as are recorded */
     endpoint chosen, chosen_forced, best;
     num *gain;
+    cvec *heard;        /* n x K */
+    vec *all_on;        /* n */
 } candidates;
 
 static void lay_out_candidates(problem *p, candidates *c, idx count, arena *a) {
@@ -105,6 +107,8 @@ static void lay_out_candidates(problem *p, candidates *c, idx count, arena *a) {
     c->place = TAKE(a, K, num);
     c->gain = TAKE(a, K, num);
     c->start = TAKE(a, p->n, vec);
+    c->heard = TAKE(a, p->n * K, cvec);
+    c->all_on = TAKE(a, p->n, vec);
     c->metrics = TAKE(a, p->F * K * K, cpx);
     c->gram = TAKE(a, K * K, cpx);
     c->forced = TAKE(a, count, endpoint);
@@ -135,6 +139,17 @@ static void order_candidates(problem *p, candidates *c) {
     }
     for (idx i = 0; p->lanes == CHANNELS && i < K * K; i++)
         sum[i] = (cpx){over_channels(p, sum[i].re), over_channels(p, sum[i].im)};
+    if (!p->radiated) { /* where the gain over the air says little of what the surface can give */
+        for (idx i = 0; i < p->n; i++)
+            c->all_on[i] = VEC(1);
+        find_solo_gains(p, c->heard, c->all_on, p->cost);
+        for (idx k = 0; k < K; k++) {
+            const num own = sum[k * K + k].re;
+            p->half[k] = pick(own > 0, root(p->cost[k] / own), NUM(0));
+        }
+        for (idx i = 0; i < K * K; i++)
+            sum[i] = scaled(p->half[i / K] * p->half[i % K], sum[i]);
+    }
     order_users(K, p->weights, sum, c->gain, p->aim, c->place);
     for (idx k = 0; p->floored && k < K; k++)
         c->place[k] = NUM(0);

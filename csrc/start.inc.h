@@ -2,6 +2,7 @@
  * (docs/mathematics.md, "Starts"). */
 
 #define FITTINGS 3     /* rounds of the fit */
+#define MATCHINGS 2    /* rounds of the beam matched to a user alone */
 #define ALIKE 1e-8     /* of a user's gain, added to it: keeps channels that depend apart */
 #define COPY (64 * EPSILON) /* squared residual, over the gain, of a copy of other users */
 
@@ -22,6 +23,39 @@ static void find_channel_gram(const problem *p, idx f, cpx *gram) {
             gram[r * K + c] = (cpx){total(re[0] + re[1]), total(im[0] + im[1])};
             gram[c * K + r] = conjugate(gram[r * K + c]);
         }
+}
+
+/* What each user alone would receive under `digital` power: in turns, the elements that help it and
+ * the beam matched to them.  heard: workspace (n x K); all_on: ones (n). */
+static void find_solo_gains(problem *p, cvec *heard, const vec *all_on, num *gain) {
+    const idx K = p->K, L = p->L, n = p->n;
+    const vec zero = {0};
+    for (idx k = 0; k < K; k++)
+        gain[k] = NUM(0);
+    for (idx f = 0; f < p->F; f++) {
+        const cvec *h = channel_of(p, f);
+        find_effective(p, f, all_on, p->effective);
+        for (int round = 0; round < MATCHINGS; round++) {
+            for (idx l = 0; l < L; l++)
+                for (idx k = 0; k < K; k++)
+                    p->beams[l * K + k] = conjugate(p->effective[k * L + l]);
+            for (idx i = 0; i < n; i++) {
+                find_field(p, f, i, p->beams, p->field);
+                for (idx k = 0; k < K; k++) {
+                    const cvec x = h[i * K + k], z = p->field[k];
+                    const lanes helps = x.re * z.re - x.im * z.im > zero;
+                    heard[i * K + k] =
+                        (cvec){choose(helps, x.re, zero), choose(helps, x.im, zero)};
+                }
+            }
+            BY_PHASE(p, forward, K, L, n, heard, phase_of(p, f), all_on, p->effective);
+        }
+        for (idx k = 0; k < K; k++)
+            gain[k] += channel_in_use(p, f) *
+                       inner_product(L, p->effective + k * L, p->effective + k * L);
+    }
+    for (idx k = 0; k < K; k++)
+        gain[k] = over_channels(p, gain[k]);
 }
 
 /* The place of every user in semi-orthogonal order, the largest weighted gain after projecting

@@ -476,9 +476,25 @@ def spanning(problem: Problem, m: np.ndarray) -> np.ndarray:
     return (m + found) / 2.0
 
 
-def nested(problem: Problem) -> list[list[int]]:
+def alone(problem: Problem, k: int) -> float:
+    """Gain of a user alone, with the elements that help a beam matched to it, after two rounds."""
+    gain = 0.0
+    for f, channel in enumerate(problem.channel):
+        h, phi = channel[k], problem.phase[min(f, len(problem.phase) - 1)]
+        on = np.ones(len(h), bool)
+        for _ in range(2):
+            beam = (h[on] @ phi[on]).conj()
+            on = np.array([(h[n] * (phi[n] @ beam)).real > 0.0 for n in range(len(h))])
+        gain += np.linalg.norm(h[on] @ phi[on]) ** 2
+    return gain
+
+
+def nested(problem: Problem, radiated: bool) -> list[list[int]]:
     """All users, all but the last in semi-orthogonal order, and so on, by Gram-Schmidt."""
     rows = np.hstack(list(problem.channel))
+    if not radiated:
+        for k in range(len(rows)):
+            rows[k] *= math.sqrt(alone(problem, k)) / np.linalg.norm(rows[k])
     order: list[int] = []
     while len(order) < len(rows):
         taken = np.linalg.qr(rows[order].T)[0] if order else np.zeros((rows.shape[1], 0))
@@ -536,7 +552,7 @@ def oracle_projection(
     users, feeds = problem.channel.shape[1], problem.phase.shape[2]
     prelude = second // 3
     tried = []
-    for chosen in nested(problem)[:candidates]:
+    for chosen in nested(problem, radiated)[:candidates]:
         part = problem._replace(channel=problem.channel[:, chosen], weights=problem.weights[chosen])
         m, psi, forced = spanning(part, problem.amplitudes), None, []
         outcome = (-math.inf, m, psi)

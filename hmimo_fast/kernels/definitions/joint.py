@@ -136,7 +136,7 @@ def variable_projection(
     users = channel.shape[1]
     most = min(users, 2 * phase.shape[2] + 1)  # of the candidates: one for all, then one user less
     counts = [users] + [most - c for c in range(1, most)]
-    places = np.zeros(users, np.int64) if floored else order_users(wide, unit)
+    places = np.zeros(users, np.int64) if floored else order_users(wide, waves, unit, radiated)
     prelude = 0 if floored or zf_iterations == 0 else iterations // PRELUDE
     count = min(candidates, most) if prelude > 0 else 1
     ends = [

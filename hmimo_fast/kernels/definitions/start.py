@@ -12,6 +12,8 @@ from .passes import find_channel_gram, pull_back
 FITTINGS = 3
 
 
+#: Rounds of the beam matched to a user alone.
+MATCHINGS = 2
 #: Of a user's gain, added to it: keeps apart users whose channels depend on each other.
 ALIKE = 1e-8
 
@@ -32,15 +34,37 @@ def find_metrics(channel, served):
     return metrics
 
 
-def order_users(channel, weights):
+def find_solo_gains(channel, phase):
+    """What each user alone would receive under `digital` power, over all channels, (K,).
+
+    In turns, the elements that help it and the beam matched to them.
+    """
+    gain = np.zeros(channel.shape[1])
+    for f in range(len(channel)):
+        waves = phase[min(f, len(phase) - 1)]
+        effective = channel[f] @ waves
+        for _ in range(MATCHINGS):
+            fields = effective.conj() @ np.ascontiguousarray(waves.T)
+            helps = channel[f].real * fields.real - channel[f].imag * fields.imag > 0.0
+            effective = (channel[f] * helps) @ waves
+        gain += np.sum(effective.real**2 + effective.imag**2, axis=1)
+    return gain
+
+
+def order_users(channel, phase, weights, radiated):
     """The place of every user in semi-orthogonal order; copies of others at places from K on.
 
     The largest weighted gain after projecting out those before: pivoted Cholesky of H H^H, summed
-    over the channels.
+    over the channels.  Under `digital` power, where the gain over the air says little of what the
+    surface can give, the users are scaled to what each would receive alone.
     """
     gram = np.zeros((channel.shape[1], channel.shape[1]), np.complex128)
     for f in range(len(channel)):
         gram += find_channel_gram(channel[f])
+    if not radiated:
+        own = np.diag(gram).real
+        solo = np.sqrt(find_solo_gains(channel, phase) / np.where(own > 0.0, own, 1.0))
+        gram = gram * (solo.reshape(-1, 1) * solo)
     gain = np.diag(gram).real.copy()
     place = np.full(len(gain), -1)
     for turn in range(len(gain)):
