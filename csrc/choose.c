@@ -31,7 +31,8 @@ static int mark_floored(int operator_, const hf_shape *s, const hf_operand *in, 
         return 0;
     int any = 0;
     for (ptrdiff_t b = 0; b < s->batch; b++) {
-        const double *rate = (const double *)((const char *)in[6].data + b * in[6].step);
+        const char *of_item = (const char *)in[MIN_RATE].data + b * in[MIN_RATE].step;
+        const double *rate = (const double *)of_item;
         for (ptrdiff_t k = 0; k < s->users; k++)
             marks[b] |= rate[k] > 0;
         any |= marks[b];

@@ -136,7 +136,8 @@ static void descend(problem *p, descent *d) {
         slope = over_channels(p, slope);
         bend = over_channels(p, bend);
         const num to = m[n] - slope / bend;
-        const num moved = pick(bend > (real)(1 / HUGE_REAL), larger(smaller(to, NUM(1)), NUM(0)), m[n]);
+        const num inside = larger(smaller(to, NUM(1)), NUM(0));
+        const num moved = pick(bend > (real)(1 / HUGE_REAL), inside, m[n]);
         const num change = moved - m[n];
         m[n] = moved;
         for (idx f = 0; f < p->F; f++) {
@@ -248,7 +249,8 @@ OPERATOR(coordinate_descent) {
 }
 
 /* Beams found in single precision at amplitudes that stay: the beams once more as options[1] says,
- * with their power and rate in double.  Marks what single precision got wrong: rates that differ. */
+ * with their power and rate in double.  Marks what single precision got wrong: rates that
+ * differ. */
 OPERATOR(refine) {
     problem at, *p = &at;
     alternation s = {0};

@@ -65,8 +65,8 @@ static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, vo
     write_ends(p, rate, *e.made, *e.converged, s->trace, s->traced, out);
 }
 
-/* From the shares of an end to Psi that meets the minimum rates, with its rate over all channels, in
- * the lanes of `which`. */
+/* From the shares of an end to Psi that meets the minimum rates, with its rate over all channels,
+ * in the lanes of `which`. */
 static void leave_dual(problem *p, ascent *s, endpoint e, mask which) {
     const idx K = p->K;
     num sum = NUM(0), fit = NUM(1);
@@ -371,7 +371,8 @@ static void sweep_beams(problem *p, idx f, const vec *m, idx sweeps, cpx *psi, c
 
 /* The rate of beams V of a power of one in channel f, with G in p->effective, and its gradient in
  * m added. */
-static num fixed_terms(problem *p, idx f, const vec *m, const cpx *beams, num power, vec *gradient) {
+static num fixed_terms(problem *p, idx f, const vec *m, const cpx *beams, num power,
+                       vec *gradient) {
     const idx K = p->K, L = p->L;
     multiply(K, L, K, p->effective, beams, p->received);
     find_links(p, p->received, p->noise * power);

@@ -4,8 +4,11 @@
 
 #include "hmimo_fast.h"
 
-/* Which problems, or which parts of one, the lanes of a pack are. */
-enum { ITEMS, CHANNELS, CANDIDATES };
+/* What the lanes of a pack are: problems, or the channels of one. */
+enum { ITEMS, CHANNELS };
+
+/* Inputs of the loops, in the order of the table. */
+enum { CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE };
 
 /* After the operators of the table: beams found in single precision, once more in double. */
 enum { HF_REFINE = HF_OPERATORS, HF_KERNELS };

@@ -160,7 +160,8 @@ INLINE void totals(const int count, const vec *sums, num *to) {
             level[i] = at + i < count ? sums[at + i] : (vec){0};
         for (int width = W / 2; width >= 1; width /= 2)
             for (int i = 0; i < width; i++)
-                level[i] = EVEN(level[2 * i], level[2 * i + 1]) + ODD(level[2 * i], level[2 * i + 1]);
+                level[i] =
+                    EVEN(level[2 * i], level[2 * i + 1]) + ODD(level[2 * i], level[2 * i + 1]);
         for (int i = 0; i < W && at + i < count; i++)
             to[at + i] = level[0][i];
     }

@@ -15,7 +15,8 @@ static idx jacobi_inverse(idx rows, idx columns, double tolerance, cpx *a, cpx *
     clear(rows * rows, j);
     for (idx r = 0; r < rows; r++) {
         j[r * rows + r].re = 1;
-        largest_norm = larger(largest_norm, inner_product(columns, a + r * columns, a + r * columns));
+        largest_norm =
+            larger(largest_norm, inner_product(columns, a + r * columns, a + r * columns));
     }
     const double nothing = 1e-40 * largest_norm; /* rotating on would end in denormal numbers */
     for (int sweep = 0, rotated = 1; rotated && sweep < 60; sweep++) {
@@ -50,7 +51,8 @@ static idx jacobi_inverse(idx rows, idx columns, double tolerance, cpx *a, cpx *
     }
     largest_norm = 0;
     for (idx r = 0; r < rows; r++)
-        largest_norm = larger(largest_norm, inner_product(columns, a + r * columns, a + r * columns));
+        largest_norm =
+            larger(largest_norm, inner_product(columns, a + r * columns, a + r * columns));
     idx rank = 0;
     for (idx r = 0; r < rows; r++) {
         const double norm = inner_product(columns, a + r * columns, a + r * columns);

@@ -18,7 +18,7 @@ typedef struct {
     idx K, N, L;      /* users, elements, feeds */
     idx n;            /* vecs over the elements */
     idx F;            /* channels that a lane goes through, one after another */
-    int lanes;        /* ITEMS, CHANNELS or CANDIDATES */
+    int lanes;        /* ITEMS or CHANNELS */
     int own_phase;    /* whether every lane has a phase of its own */
     idx phases, pairs_size, pairs_kept;
     int radiated, floored;
@@ -508,7 +508,8 @@ static int has_floors(const problem *p, idx item) {
 }
 
 /* Puts the next items of the batch into the lanes: of those that are for this kind of number, the
- * ones whose users have minimum rates or not, as p->floored says.  Returns whether there are any. */
+ * ones whose users have minimum rates or not, as p->floored says.  Returns whether there are
+ * any. */
 static int fill_lanes(problem *p, idx *next) {
     const idx want = p->lanes == ITEMS ? LANES : 1;
     idx lane = 0;
@@ -539,7 +540,6 @@ static num channel_in_use(const problem *p, idx f) {
 
 /* ---- a problem of the loops */
 
-enum { CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE }; /* inputs */
 enum { TO_AMPLITUDES, TO_DIGITAL, TO_RATE, TO_ITERATIONS, TO_CONVERGED, TO_HISTORY }; /* outputs */
 
 /* Power, noise, weights and minimum rates, for channels that were divided by `size`.  Noise comes
@@ -588,7 +588,8 @@ static mask load_problem(problem *p, const hf_operand *in, int *loaded, vec *m) 
     if (p->lanes == CHANNELS) {
         real top = get(size, 0);
         for (idx lane = 1; lane < LANES; lane++)
-            top = get(size, lane) > top || get(size, lane) != get(size, lane) ? get(size, lane) : top;
+            if (get(size, lane) > top || get(size, lane) != get(size, lane)) /* NaN stays */
+                top = get(size, lane);
         size = NUM(top);
     }
     const num inverse = inverse_size(size);

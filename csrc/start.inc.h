@@ -3,7 +3,8 @@
 
 #define FITTINGS 3     /* rounds of the fit */
 #define MATCHINGS 2    /* rounds of the beam matched to a user alone */
-#define ALIKE 1e-8     /* of a user's gain, added to it: keeps channels that depend apart */
+/* Of a user's gain, added to it: keeps channels that depend apart. */
+#define ALIKE (sizeof(real) == 4 ? 8 * EPSILON : 1e-8)
 #define COPY (64 * EPSILON) /* squared residual, over the gain, of a copy of other users */
 
 /* H H^H of channel f (K x K). */
@@ -104,7 +105,7 @@ static void find_metric(const problem *p, const cpx *gram, cpx *metric) {
     restrict_gram(K, p->served, gram, metric);
     for (idx k = 0; k < K; k++) {
         num *gain = &metric[k * K + k].re;
-        *gain = pick(*gain > 0, *gain * (real)(1 + (sizeof(real) == 4 ? 8 * EPSILON : ALIKE)), NUM(1));
+        *gain = pick(*gain > 0, *gain * (real)(1 + ALIKE), NUM(1));
     }
     invert(K, metric);
     for (idx i = 0; i < K * K; i++)

@@ -444,11 +444,8 @@ def test_common_rate_of_several_channels() -> None:
 @methods
 def test_zero_floors_change_nothing(method: str) -> None:
     free, held = (solve(channels(3), method=method, min_rate=r) for r in (None, 0.0))
-    for array in ("amplitudes", "digital", "rates", "sum_rate", "feasible"):
+    for array in ("amplitudes", "digital", "rates", "sum_rate", "history", "feasible"):
         np.testing.assert_array_equal(getattr(held, array), getattr(free, array))
-    made = free.history.shape[-1]  # the search for minimum rates may have made more
-    np.testing.assert_array_equal(held.history[:, :made], free.history)
-    assert np.isnan(held.history[:, made:]).all()
 
 
 @conventions

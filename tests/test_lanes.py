@@ -11,6 +11,7 @@ import pytest
 from conftest import BACKENDS
 
 import hmimo_fast as hf
+from hmimo_fast.kernels import edge
 
 ITEMS, USERS = 37, 3  # no multiple of any number of lanes
 SURFACE = hf.Surface(shape=(4, 4), feeds=4)
@@ -119,3 +120,21 @@ def test_operators_keep_items_apart(single: bool) -> None:
 
     for left, right in zip(everything(spoilt), everything(channel), strict=True):
         np.testing.assert_array_equal(left[good], right[good])
+
+
+@conventions
+def test_minimum_rates_are_met_in_double_whatever_the_precision(constraint: str) -> None:
+    channel = channels(ITEMS, single=True)[:, None]
+    amplitudes = np.random.default_rng(3).uniform(0.2, 1.0, (ITEMS, 16)).astype(np.float32)
+    phase = SURFACE.phase[None].astype(np.complex64)
+    floors = np.zeros((ITEMS, USERS))
+    floors[::2] = 0.3
+
+    def rates(h: np.ndarray, m: np.ndarray, waves: np.ndarray) -> np.ndarray:
+        options = {"radiated": constraint == "radiated"}
+        return edge.call("best_beams", (h, m, waves, 1.0, 0.1, None, floors), options)[1]
+
+    single = rates(channel, amplitudes, phase)
+    double = rates(channel.astype(complex), amplitudes.astype(float), phase.astype(complex))
+    np.testing.assert_allclose(single[::2], double[::2], rtol=1e-9)
+    np.testing.assert_allclose(single[1::2], double[1::2], rtol=1e-3)

@@ -475,7 +475,7 @@ def _chosen(which: np.ndarray, one: Solution, other: Solution) -> Solution:
     for name in _ARRAYS:
         a, b = _alike(getattr(one, name), getattr(other, name), name)
         chosen[name] = np.where(which[(..., *[None] * (a.ndim - which.ndim))], a, b)
-    return replace(one, **chosen)
+    return _joined(one, chosen)
 
 
 def _rows(problem: Problem, array: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -501,9 +501,14 @@ def _replaced(problem: Problem, whole: Solution, rows: np.ndarray, part: Solutio
         flat = flat.copy()
         flat[rows] = new
         arrays[name] = flat.reshape((*problem.batch, *flat.shape[1:]))
+    return _joined(whole, arrays)
+
+
+def _joined(like: Solution, arrays: dict[str, Any]) -> Solution:
+    """A solution of these arrays, whose history ends with the longest run that is among them."""
     longest = int(np.max(arrays["iterations"], initial=0)) + 1
     arrays["history"] = arrays["history"][..., :longest]
-    return replace(whole, **arrays)
+    return replace(like, **arrays)
 
 
 def _alike(one: np.ndarray, other: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:

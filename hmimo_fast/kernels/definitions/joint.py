@@ -58,7 +58,7 @@ def prelude_noise(limits, forced, served, channels):
     """
     if limits.radiated or not np.isfinite(forced):
         return limits.noise_power
-    each = forced / (np.sum(served) * channels)
+    each = forced / (max(np.sum(served), 1.0) * channels)
     return (1.0 + 3.0 * each**2 / (1.0 + each**2)) * limits.noise_power
 
 
@@ -66,8 +66,8 @@ def run_candidate(channel, phase, start, limits, served, zf_iterations, prelude,
     """A candidate: the fit, the zero-forcing stage and its share of the general one.
 
     Returns m, Psi, rate and evaluations where each of the two stages ended, whether the last
-    stopped by itself, and the rates of the first.  The share is made at a higher noise; its rate is
-    that at the problem's.
+    stopped by itself, and the rates of the first.  Under `digital` power the share is made at a
+    higher noise; its rate is that at the problem's.
     """
     history = room(zf_iterations)
     m, psi = start, np.zeros((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
