@@ -9,8 +9,8 @@ import numpy as np
 from .problem import Found, Problem
 
 _EPSILON = float(np.finfo(np.float32).eps)
-#: Relative error of the power that is left alone.
-_ALLOWED = 1e-7
+#: Relative error of the power that is left alone, and that V is moved to where it is larger.
+_TOLERATED, _AIMED = 5e-7, 1e-7
 #: Moves of a number, at most, and by how many steps of single precision.
 _MOST = 30
 _STEPS = np.outer([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128], [1.0, -1.0]).ravel()
@@ -35,16 +35,19 @@ def rounded(problem: Problem, found: Found) -> Found:
     power = np.asarray(problem.power, float)[..., None]
     sizes = (amplitudes[..., None, :] ** 2 * _norm2(waves, -1)).sum(axis=-1)  # (..., F)
     error = _EPSILON * np.sqrt(sizes * _norm2(digital, (-2, -1)) / power)
-    rows = np.nonzero(error > _ALLOWED)
+    rows = np.nonzero(error > _TOLERATED)  # error bounds that of every power
     if not len(rows[0]):
         return found
-    each = np.broadcast_to(amplitudes[..., None, :], (*error.shape, amplitudes.shape[-1]))[rows]
-    surface = each[:, :, None] * waves[rows[-1] % len(waves)]
-    digital, powers = digital.copy(), np.broadcast_to(power, error.shape)[rows]
-    for first in range(0, len(powers), _ROWS):
-        part = slice(first, first + _ROWS)
-        where = tuple(index[part] for index in rows)
-        digital[where] = _with_power(surface[part], digital[where], powers[part])
+    every = np.broadcast_to(amplitudes[..., None, :], (*error.shape, amplitudes.shape[-1]))
+    digital, power = digital.copy(), np.broadcast_to(power, error.shape)
+    for first in range(0, len(rows[0]), _ROWS):
+        where = tuple(index[first : first + _ROWS] for index in rows)
+        surface = every[where][:, :, None] * waves[where[-1] % len(waves)]
+        asked, spent = power[where], _norm2(surface @ digital[where], (-2, -1))
+        off = np.abs(spent - asked) > _TOLERATED * asked
+        if off.any():
+            where = tuple(index[off] for index in where)
+            digital[where] = _with_power(surface[off], digital[where], asked[off])
     return replace(found, digital=digital)
 
 
@@ -65,7 +68,7 @@ def _with_power(surface: np.ndarray, digital: np.ndarray, power: np.ndarray) -> 
     for _ in range(_MOST):
         fields = surface @ digital
         missing = power - _norm2(fields, (-2, -1))
-        rows = np.flatnonzero(some & (np.abs(missing) > _ALLOWED * power))
+        rows = np.flatnonzero(some & (np.abs(missing) > _AIMED * power))
         if not len(rows):
             break
         slopes = surface[rows].conj().swapaxes(-1, -2) @ fields[rows]
@@ -73,7 +76,7 @@ def _with_power(surface: np.ndarray, digital: np.ndarray, power: np.ndarray) -> 
         steps = _STEPS[:, None] * np.spacing(numbers[rows]).astype(float)[:, None]
         change = (slopes[:, None] + lengths[rows][:, None] * steps) * steps
         left = np.abs(missing[rows, None, None] - change).reshape(len(rows), -1)
-        best = np.maximum(left, _ALLOWED * power[rows, None]).argmin(axis=-1)  # smallest step first
+        best = np.maximum(left, _AIMED * power[rows, None]).argmin(axis=-1)  # smallest step first
         better = left[np.arange(len(rows)), best] < np.abs(missing[rows])
         some[rows[~better]] = False
         step, place = np.divmod(best[better], numbers.shape[1])
