@@ -24,6 +24,7 @@ from hmimo_fast.cli import main
 from hmimo_fast.files import Arrays
 from hmimo_fast.studies import Dataset, Panel, curves
 from hmimo_fast.studies.chunks import Chunk, compute
+from hmimo_fast.studies.jobs import signals_held
 
 pytestmark = pytest.mark.slow
 
@@ -348,6 +349,63 @@ class Endless:
         return compute(chunk)
 
 
+def started(script: str, folder: Path, wanted: int) -> subprocess.Popen[bytes]:
+    """A program, once as many of its workers are there."""
+    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while len(list(folder.iterdir())) < wanted:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return process
+
+
+def ending(process: subprocess.Popen[bytes]) -> bytes:
+    """What it says on standard error until it ends; killed if it does not."""
+    try:
+        return process.communicate(timeout=60)[1]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    finally:
+        process.wait()
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def test_a_signal_that_something_swallows_comes_again(here: Path) -> None:
+    (here / "workers").mkdir()
+    script = (
+        "import time\n"
+        "from pathlib import Path\n"
+        "from hmimo_fast.cli import ending\n"
+        "ending._PATIENCE = 1.0\n"
+        "class Swallows:\n"
+        "    def __del__(self):\n"
+        f"        Path({str(here / 'workers' / '0')!r}).touch()\n"
+        "        time.sleep(2)\n"
+        "with ending.ended_by_signals():\n"
+        "    Swallows()\n"
+        "    time.sleep(30)\n"
+    )
+    process = started(script, here / "workers", 1)
+    process.send_signal(signal.SIGTERM)
+    assert b"SystemExit" in ending(process)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_signals_wait_until_jobs_are_known() -> None:
+    came: list[str] = []
+    handler = signal.signal(signal.SIGTERM, lambda number, frame: came.append("handled"))
+    try:
+        with signals_held():
+            signal.raise_signal(signal.SIGTERM)
+            came.append("known")
+        assert came == ["known", "handled"]
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+
+
 def alive(process: int) -> bool:
     try:
         state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
@@ -380,17 +438,12 @@ def test_a_signal_leaves_no_worker(engine: str, number: signal.Signals, here: Pa
         "runner.run.__defaults__ = (*runner.run.__defaults__[:-1], endless)\n"
         f"raise SystemExit(main(['reproduce', 'small', '--engine', {engine!r}]))\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", script], stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
     wanted = 2 if engine == "processes:2" else 1
-    while len(list((here / "workers").iterdir())) < wanted:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    process = started(script, here / "workers", wanted)
     workers = [int(path.name) for path in (here / "workers").iterdir()]
     began = time.monotonic()
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    said = ending(process)
     assert time.monotonic() - began < 4  # and two on a machine that is free
     assert process.returncode == (130 if number == signal.SIGINT else 128 + number)
     if engine != "local":  # whose controllers are submitit's, and say so

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 #: What a user can mend: told in a line, without a traceback.
 FAILURES = (ValueError, TypeError, ImportError, OSError, MemoryError, ArithmeticError)
+
+#: Seconds that the way out may take, of which Slurm's may take ten, until a signal counts again.
+_PATIENCE = 15.0
 
 
 def in_a_line(error: BaseException) -> str:
@@ -27,9 +32,17 @@ def ended_by_signals() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         numbers = []
 
+    until, again = 0.0, None
+
     def leave(number: int, frame: Any) -> None:
-        for each in numbers:
-            signal.signal(each, signal.SIG_IGN)  # `timeout` sends it twice
+        nonlocal until, again
+        if time.monotonic() < until:  # `timeout` sends it twice
+            return
+        until = time.monotonic() + _PATIENCE
+        # What a destructor or a library swallows would be lost for ever.
+        again = threading.Timer(_PATIENCE, os.kill, (os.getpid(), number))
+        again.daemon = True
+        again.start()
         raise SystemExit(128 + number)
 
     for number in numbers:
@@ -37,5 +50,7 @@ def ended_by_signals() -> Iterator[None]:
     try:
         yield
     finally:
+        if again is not None:
+            again.cancel()
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)

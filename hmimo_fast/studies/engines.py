@@ -18,7 +18,7 @@ from ..files import Arrays
 from ..kernels import backend
 from ..results import save
 from .chunks import Chunk, code
-from .jobs import cancel, ended
+from .jobs import cancel, ended, signals_held
 
 #: A chunk's place among the tasks.
 Task = tuple[int, Chunk]
@@ -181,8 +181,10 @@ def _jobs(
     executor = AutoExecutor(folder / "jobs", cluster=cluster)
     executor.update_parameters(name="hmimo_fast")
     parts = [tasks[first : first + _JOB] for first in range(0, len(tasks), _JOB)]
-    jobs = executor.map_array(partial(_several, run, folder), parts)
+    jobs: list[Any] = []
     try:
+        with signals_held():
+            jobs = executor.map_array(partial(_several, run, folder), parts)
         for number, lost in ended(jobs):
             job = jobs[number]
             error = lost or job.exception()

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 #: Seconds between looks at the results on the disk, and at Slurm's queue.
 _POLL, _LOOK = 2.0, 10.0
 #: Seconds after which a job that is in no queue, and has no result on the disk, is lost.
 _GRACE = 30.0
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Signals that Python handles are handled at the end.
+
+    Jobs that have begun by then are known to who cancels them.
+    """
+    came: list[int] = []
+    handlers: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        numbers = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))
+        handlers = {each: signal.getsignal(each) for each in numbers}
+        handlers = {each: handler for each, handler in handlers.items() if callable(handler)}
+    for each in handlers:
+        signal.signal(each, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        for each, handler in handlers.items():
+            signal.signal(each, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def ended(jobs: Sequence[Any]) -> Iterator[tuple[int, str]]:
