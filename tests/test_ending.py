@@ -17,12 +17,13 @@ import h5py
 import numpy as np
 import pytest
 from test_studies import OURS, SMALL
+from xarray import Dataset
 
 import hmimo_fast as hf
 from hmimo_fast import studies
 from hmimo_fast.cli import main
 from hmimo_fast.files import Arrays
-from hmimo_fast.studies import Dataset, Panel, curves
+from hmimo_fast.studies import Panel, curves
 from hmimo_fast.studies.chunks import Chunk, compute
 from hmimo_fast.studies.jobs import signals_held
 
@@ -195,14 +196,14 @@ def test_a_study_that_fails_does_not_end_the_others(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    save = Dataset.save
+    save = studies.save
 
     def fail(dataset: Dataset, path: Path) -> None:
         if path.stem == "a":
             raise error
         save(dataset, path)
 
-    monkeypatch.setattr(Dataset, "save", fail)
+    monkeypatch.setattr(studies, "save", fail)
     named = {name: replace(FEW, id=name) for name in "ab"}
     monkeypatch.setattr(studies, "STUDIES", named)
     options = ["--output", str(tmp_path), "--engine", "serial", "--realizations", "2"]
@@ -496,13 +497,9 @@ def damaged(path: Path, how: str) -> None:
         path.unlink()
         path.mkdir()
     elif how == "of another study":
-        dataset = Dataset.load(path)
-        dataset.attributes["study"] = "other"
-        dataset.save(path)
+        studies.save(studies.load(path).assign_attrs(study="other"), path)
     elif how == "variable":
-        dataset = Dataset.load(path)
-        del dataset.variables["sum_rate"]
-        dataset.save(path)
+        studies.save(studies.load(path).drop_vars("sum_rate"), path)
     elif how == "variable by h5py":
         with h5py.File(path, "a") as file:
             del file["sum_rate"]

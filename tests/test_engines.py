@@ -12,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from test_studies import CHUNK, SMALL, Counting, equal
+from xarray import Dataset
 
 import hmimo_fast as hf
 from hmimo_fast import studies
 from hmimo_fast.cli import main
 from hmimo_fast.files import Arrays
-from hmimo_fast.studies import Dataset, chunks, engines, jobs
+from hmimo_fast.studies import chunks, engines, jobs
 from hmimo_fast.studies.chunks import Chunk, code, compute
 from hmimo_fast.studies.engines import Engine, outcomes
 from hmimo_fast.studies.runner import ChunksFailedError
@@ -220,7 +221,7 @@ def test_a_job_that_was_killed_ends_in_an_error(slurm: Path, tmp_path: Path) -> 
     found = studies.run(
         SMALL, tmp_path, 10, 5, "slurm", report=lines.append, compute=Stopping(kill=True)
     )
-    assert found.attributes["failed"] == 2
+    assert found.attrs["failed"] == 2
     assert any("left the queue without a result" in line for line in lines)
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from xarray import Dataset
 
-from hmimo_fast import figures, results
-from hmimo_fast.studies import Dataset, curves
+from hmimo_fast import figures, results, studies
+from hmimo_fast.studies import curves
 from hmimo_fast.writing import MARK, try_out, write
 
 
@@ -33,9 +34,8 @@ def save_arrays(path: Path) -> None:
 
 def save_dataset(path: Path) -> None:
     values = np.random.default_rng(0).uniform(size=20_000)
-    Dataset(
-        {"realization": np.arange(20_000)}, {"sum_rate": values}, {"sum_rate": ("realization",)}, {}
-    ).save(path)
+    dataset = Dataset({"sum_rate": ("realization", values)}, {"realization": np.arange(20_000)})
+    studies.save(dataset, path)
 
 
 def save_curves(path: Path) -> None:

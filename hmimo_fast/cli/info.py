@@ -19,7 +19,8 @@ from .ending import in_a_line
 #: Packages that some part of hmimo_fast uses, in the order of `info`.
 PACKAGES = (
     *("numpy", "scipy", "numba", "Cython", "torch", "safetensors"),
-    *("matplotlib", "rich", "h5py", "joblib", "dask", "distributed", "submitit"),
+    *("matplotlib", "rich", "h5py", "h5netcdf", "xarray"),
+    *("joblib", "dask", "distributed", "submitit"),
 )
 
 

@@ -18,7 +18,9 @@ from .ending import FAILURES, in_a_line
 from .output import add_force, check
 
 if TYPE_CHECKING:
-    from ..studies import Dataset, Study
+    from xarray import Dataset
+
+    from ..studies import Study
 
 _DESCRIPTION = """\
 Compute a figure or table of paper A (arXiv 2504.19522) or B (arXiv
@@ -116,7 +118,7 @@ def run(options: argparse.Namespace) -> None:
     if name not in (*studies.STUDIES, "all", "trends"):
         known = ", ".join((*studies.STUDIES, "all", "list", "trends", "curves"))
         raise ValueError(f"STUDY: expected one of {known}, got {name!r}")
-    for package, extra in (("h5py", "io"), ("matplotlib", "cli")):
+    for package, extra in (("h5netcdf", "io"), ("xarray", "io"), ("matplotlib", "cli")):
         if find_spec(package) is None:
             raise ImportError(f"reproduce needs {package}: pip install 'hmimo_fast[{extra}]'")
     if name == "trends":
@@ -176,13 +178,13 @@ def _reproduce(study: Study, options: argparse.Namespace) -> bool:
             studies.train(study, options.output, begin, measure)
         dataset = measure(study, f"{study.id}: {study.title}")
     data, *pictures, told = _files(study, options.output)
-    dataset.save(data)
+    studies.save(dataset, data)
     for picture in pictures:
         draw(picture, study, dataset)
     text = f"{_tables(study, dataset)}\n\n{_trends(study, dataset)}\n\n{MARK} {__version__}"
     write(told, f"{text}\n".encode())
     say(f"{text}\n\nresult: {data}, .pdf, .png, .txt\n")
-    return bool(dataset.attributes["failed"] == 0)
+    return bool(dataset.attrs["failed"] == 0)
 
 
 def _files(study: Study, folder: Path) -> list[Path]:
@@ -193,13 +195,13 @@ def _files(study: Study, folder: Path) -> list[Path]:
 def _tables(study: Study, dataset: Dataset) -> str:
     from ..studies.tables import tabulate, tabulate_training
 
-    about = dataset.attributes
+    about = dataset.attrs
     parts = [
         f"{study.id}: {study.title}\n{about['realizations']} realizations, seed {about['seed']}, "
         f"{about['setting']['constraint']} power; ± is half the 95 % band"
     ]
     for panel in study.panels:
-        if panel.x in dataset.variables:
+        if panel.x in dataset.data_vars:
             continue
         heading, rows = tabulate(dataset, panel)
         if len(rows) > 2:
@@ -248,7 +250,7 @@ def _reproduce_curves(folder: Path, force: bool) -> None:
 
 def _known_trends(folder: Path) -> None:
     """Print the trends of every study in the folder; a file that is none is told by name."""
-    from ..studies import STUDIES, Dataset
+    from ..studies import STUDIES, load
 
     there = {name: folder / f"{name}.h5" for name in STUDIES if (folder / f"{name}.h5").exists()}
     if not there:
@@ -257,7 +259,7 @@ def _known_trends(folder: Path) -> None:
     for name, file in there.items():
         study = STUDIES[name]
         try:
-            text = _trends(study, Dataset.load(file).of(study, file))
+            text = _trends(study, load(file, study))
         except (LookupError, ValueError, OSError) as error:
             named = in_a_line(error) if str(file) in str(error) else f"{file}: {error!r}"
             tell(f"hmimo-fast: error: {named}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from . import paper_a, paper_b
-from .dataset import Dataset
+from .dataset import load, save
 from .description import Claim, Method, Panel, Setting, Study, Verdict
 from .runner import run
 from .trained import train
@@ -14,12 +14,13 @@ STUDIES = {study.id: study for study in (*paper_b.STUDIES, *paper_a.STUDIES)}
 __all__ = [
     "STUDIES",
     "Claim",
-    "Dataset",
     "Method",
     "Panel",
     "Setting",
     "Study",
     "Verdict",
+    "load",
     "run",
+    "save",
     "train",
 ]

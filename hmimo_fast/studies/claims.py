@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise, product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .dataset import Dataset, describe
+from .dataset import describe, select
 from .description import Verdict
 from .summaries import mean
 
-Check = Callable[[Dataset], Verdict]
+if TYPE_CHECKING:
+    from xarray import Dataset
+
+Check = Callable[["Dataset"], Verdict]
 Labels = Mapping[str, Any]
 
 #: Zero forcing serves all users at one rate, but for this, in bit/s/Hz.
@@ -61,13 +64,12 @@ def gaps(
     Gap
         One minus other.
     """
-    free = [
-        name for name in dataset.dimensions[variable] if name not in one and name != "realization"
-    ]
+    free = [name for name in dataset[variable].dims if name not in one and name != "realization"]
     choices = [_choices(dataset, name, kept) for name in free]
     for labels in product(*choices):
         at = dict(zip(free, labels, strict=True))
-        difference = dataset.select(variable, **at, **one) - dataset.select(variable, **at, **other)
+        ours, theirs = (select(dataset, variable, **at, **label) for label in (one, other))
+        difference = ours - theirs
         if np.isfinite(difference).any():
             centre, _, high = mean(difference)
             told = [
@@ -79,7 +81,7 @@ def gaps(
 
 
 def _choices(dataset: Dataset, name: str, kept: Labels) -> tuple[Any, ...]:
-    chosen = kept.get(name, tuple(dataset.coordinates[name].tolist()))
+    chosen = kept.get(name, tuple(dataset[name].values.tolist()))
     return chosen if isinstance(chosen, tuple) else (chosen,)
 
 
@@ -97,7 +99,7 @@ def above(one: str, other: str, variable: str = "sum_rate", **kept: Any) -> Chec
     """A method above another at every point."""
 
     def check(dataset: Dataset) -> Verdict:
-        absent = {one, other} - set(dataset.coordinates["method"].tolist())
+        absent = {one, other} - set(dataset["method"].values.tolist())
         if absent:
             return Verdict(None, f"not run: {', '.join(sorted(absent))}")
         return _positive([*gaps(dataset, variable, {"method": one}, {"method": other}, kept)])

@@ -8,7 +8,7 @@ from itertools import product
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .dataset import Dataset
+    from xarray import Dataset
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..figures import save
-from .dataset import MEANINGS, Dataset, axis_label
+from .dataset import MEANINGS, axis_label, told
 from .description import Panel, Study
 from .summaries import Line, lines
+
+if TYPE_CHECKING:
+    from xarray import Dataset
 
 #: Okabe and Ito's colours, which the colour-blind tell apart, without yellow, which does not print,
 #: and two dark ones.
@@ -82,7 +85,7 @@ def draw(path: Path, study: Study, dataset: Dataset) -> None:
 
 
 def _title(study: Study, dataset: Dataset) -> str:
-    found = dataset.attributes
+    found = dataset.attrs
     return (
         f"{study.id}: {study.title}\n{found['setting']['constraint']} power, "
         f"{found['realizations']} realizations, 95 % confidence bands"
@@ -97,7 +100,7 @@ def _draw_panel(
     for line in drawn:
         style = _style(dataset, panel, line)
         axes.plot(line.x, line.centre, **style)
-        if panel.x not in dataset.variables:
+        if panel.x not in dataset.data_vars:
             axes.fill_between(
                 line.x, line.low, line.high, color=style["color"], alpha=0.18, linewidth=0
             )
@@ -122,7 +125,7 @@ def _draw_panel(
         axes.set_xscale("symlog" if panel.x == "iterate" else "log")
     if "y" in panel.log:
         axes.set_yscale("log")
-    if panel.x in dataset.coordinates and panel.x != "iterate":
+    if panel.x in dataset.coords and panel.x != "iterate":
         ticks = np.unique(np.concatenate([[], *(line.x for line in drawn)]))
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.set_xticks([], minor=True)
@@ -131,7 +134,7 @@ def _draw_panel(
 def _style(dataset: Dataset, panel: Panel, line: Line) -> dict[str, Any]:
     """Colour and marker by the first of the panel's dimensions, dashes and filling by the next."""
     first, *others = panel.lines
-    number = int(np.flatnonzero(dataset.coordinates[first] == line.labels[first])[0])
+    number = int(np.flatnonzero(dataset[first].values == line.labels[first])[0])
     style: dict[str, Any] = {
         "color": _COLOURS[number % len(_COLOURS)],
         "marker": _MARKERS[number % len(_MARKERS)],
@@ -140,7 +143,7 @@ def _style(dataset: Dataset, panel: Panel, line: Line) -> dict[str, Any]:
     for name in others:
         second = panel.where[name].index(line.labels[name])
         style |= {"linestyle": _DASHES[second], "fillstyle": ("full", "none")[second % 2]}
-    if panel.x in dataset.variables:
+    if panel.x in dataset.data_vars:
         style |= {"linestyle": "none", "markersize": 2.5, "alpha": 0.6}
     elif not panel.x or panel.x == "iterate":
         style["markevery"] = max(1, len(line.x) // 8)
@@ -160,10 +163,10 @@ def _add_keys(
     (name, label), *others = line.labels.items()
     shown = style | {"markevery": None, "markersize": 5.0, "alpha": 1.0}
     alone = {"linestyle": "none", "fillstyle": "full"} if others else {}
-    first.setdefault(dataset.told(name, label), Line2D([], [], **shown | alone))
+    first.setdefault(told(dataset, name, label), Line2D([], [], **shown | alone))
     for other, value in others:
         key = Line2D([], [], **shown | {"color": _GREY, "marker": "o"})
-        rest.setdefault(dataset.told(other, value), key)
+        rest.setdefault(told(dataset, other, value), key)
 
 
 def _share_scales(grid: Any, panels: tuple[Panel, ...]) -> None:

@@ -6,12 +6,17 @@ rate of 1 bit/s/Hz, and an amplitude that falls by 20 % from user to user.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .claims import above, falls_or_stays, gap_along, rises
-from .dataset import Dataset, describe
+from .dataset import describe, select
 from .description import Claim, Method, Panel, Setting, Study, Verdict
 from .summaries import median
+
+if TYPE_CHECKING:
+    from xarray import Dataset
 
 JOINT = Method("joint + greedy (ours)", "joint", "greedy")
 LOCAL = Method("joint + local search (ours)", "joint", "local")
@@ -206,7 +211,7 @@ _TIMED = (ALONE.label, ONE_STEP.label)
 
 
 def _never_falls(dataset: Dataset) -> Verdict:
-    falls = dataset.select("largest_fall", elements=64, users=6, method=ONE_STEP.label)
+    falls = select(dataset, "largest_fall", elements=64, users=6, method=ONE_STEP.label)
     falls = falls[np.isfinite(falls)]
     share = np.mean(falls > 1e-9)
     return Verdict(
@@ -222,7 +227,8 @@ def _power_of(dimension: str, ends: tuple[int, int], stated: float, **held: int)
     def check(dataset: Dataset) -> Verdict:
         first, last = (
             median(
-                dataset.select(
+                select(
+                    dataset,
                     "microseconds_an_iteration",
                     method=ONE_STEP.label,
                     **held,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,10 +16,13 @@ from ..kernels import get_backend
 from ..results import save
 from ..writing import try_out
 from .chunks import ITERATES, Chunk, code, compute, weights
-from .dataset import Dataset
+from .dataset import meaning
 from .description import Method, Study
 from .engines import Compute, outcomes
 from .trained import joined, measured, trainings
+
+if TYPE_CHECKING:
+    from xarray import Dataset
 
 #: How often a chunk that fails is tried.
 ATTEMPTS = 3
@@ -72,14 +75,14 @@ def run(
     Returns
     -------
     Dataset
-        Chunks that failed every time are NaN in it and counted in ``attributes["failed"]``.
+        Chunks that failed every time are NaN in it and counted in ``attrs["failed"]``.
 
     Raises
     ------
     ValueError
         If there is no such engine.
     ImportError
-        If its library is not installed.
+        If its library or xarray is not installed.
     ChunksFailedError
         If all chunks failed.
     """
@@ -88,6 +91,7 @@ def run(
     study = replace(study, methods=_runnable(replace(study, methods=rest), report))
     realizations = min(realizations, study.most or realizations)
     chunks = _plan(study, realizations, seed)
+    dataset = _blank(study, realizations, seed)
     folder = folder / "chunks"
     folder.mkdir(parents=True, exist_ok=True)
     try_out(folder / "chunk.npz")
@@ -121,8 +125,9 @@ def run(
     if failed:
         report(f"{study.id}: {failed} of {len(chunks)} chunks failed {ATTEMPTS} times\n{error}")
     progress(len(chunks), len(chunks))
-    dataset = _assembled(study, found, realizations, seed, failed)
-    dataset.attributes["training"] = trainings(study, others)
+    _fill(dataset, study, found)
+    dataset.attrs["failed"] = failed
+    dataset.attrs["training"] = trainings(study, others)
     for other in others.values():
         dataset = joined(dataset, other)
     return dataset
@@ -203,9 +208,10 @@ def _inner_labels(study: Study) -> dict[str, np.ndarray]:
     return {"user": np.arange(1, study.base.users + 1), "iterate": ITERATES}
 
 
-def _assembled(
-    study: Study, found: dict[_Place, Arrays], realizations: int, seed: int, failed: int
-) -> Dataset:
+def _blank(study: Study, realizations: int, seed: int) -> Dataset:
+    """All that a dataset holds but for the numbers, which are NaN."""
+    from xarray import Dataset
+
     axes: dict[str, Any] = {name: np.array(values) for name, values in study.axes().items()}
     axes["method"] = np.array([method.label for method in study.methods])
     axes["realization"] = np.arange(realizations)
@@ -214,16 +220,11 @@ def _assembled(
     coordinates = axes | {
         name: labels[name] for dims in dimensions.values() for name in dims if name in labels
     }
+    sizes = {name: len(labels) for name, labels in coordinates.items()}
     variables = {
-        name: np.full([len(coordinates[dimension]) for dimension in dims], np.nan)
+        name: (dims, np.full([sizes[dimension] for dimension in dims], np.nan), meaning(name))
         for name, dims in dimensions.items()
     }
-    for (place, number, index), arrays in found.items():
-        first = index * study.chunk
-        count = min(study.chunk, realizations - first)
-        where: tuple[Any, ...] = (*place, number, slice(first, first + count))
-        for name, variable in variables.items():
-            variable[where] = arrays[name][:count]
     attributes = {
         "study": study.id,
         "title": study.title,
@@ -231,10 +232,19 @@ def _assembled(
         "seed": seed,
         "realizations": realizations,
         "chunk": study.chunk,
-        "failed": failed,
         "setting": asdict(study.base),
         "methods": [asdict(method) for method in study.methods],
         "versions": code(get_backend()) | {"python": platform.python_version()},
         "backend": get_backend(),
     }
-    return Dataset(coordinates, variables, dimensions, attributes)
+    labelled = {name: (name, labels, meaning(name)) for name, labels in coordinates.items()}
+    return Dataset(variables, labelled, attributes)
+
+
+def _fill(dataset: Dataset, study: Study, found: dict[_Place, Arrays]) -> None:
+    for (place, number, index), arrays in found.items():
+        first = index * study.chunk
+        count = min(study.chunk, dataset.sizes["realization"] - first)
+        where = (*place, number, slice(first, first + count))
+        for name in study.variables:
+            dataset[name].values[where] = arrays[name][:count]

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .dataset import Dataset
+from .dataset import select
 from .description import Panel
+
+if TYPE_CHECKING:
+    from xarray import Dataset
 
 _NORMAL = 1.96  # standard deviations that hold 95 % between them
 
@@ -36,26 +39,26 @@ class Line:
 
 def lines(dataset: Dataset, panel: Panel) -> Iterator[Line]:
     """The lines of a panel, in the order of their labels; those without data are left out."""
-    dims = dataset.dimensions[panel.variable]
+    dims = dataset[panel.variable].dims
     fixed = {k: v for k, v in panel.where.items() if not isinstance(v, tuple)}
-    choices = [panel.where.get(name, tuple(dataset.coordinates[name])) for name in panel.lines]
+    choices = [panel.where.get(name, tuple(dataset[name].values.tolist())) for name in panel.lines]
     for labels in product(*choices):
         at = fixed | dict(zip(panel.lines, labels, strict=True))
-        if "method" in at and at["method"] not in dataset.coordinates["method"]:
+        if "method" in at and at["method"] not in dataset["method"].values:
             continue
-        values = dataset.select(panel.variable, **at)
+        values = select(dataset, panel.variable, **at)
         own = {name: at[name] for name in panel.lines}
         if panel.relative_to:
-            reference = dataset.select(panel.variable, **at | {"method": panel.relative_to})
+            reference = select(dataset, panel.variable, **at | {"method": panel.relative_to})
             values = _relative(values, reference, _realizations(dims, at))
         if not panel.x:
             line = Line(own, *distribution(values))
-        elif panel.x in dataset.variables:
-            x = dataset.select(panel.x, **at)
+        elif panel.x in dataset.data_vars:
+            x = select(dataset, panel.x, **at)
             line = Line(own, x, values, values, values)
         else:
             across = np.moveaxis(values, _realizations(dims, at), -1)
-            x = dataset.coordinates[panel.x]
+            x = dataset[panel.x].values
             known = np.isfinite(across).any(axis=-1)
             summary = mean if panel.statistic == "mean" else median
             line = Line(own, x[known], *summary(across[known]))

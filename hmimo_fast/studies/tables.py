@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from .dataset import Dataset, axis_label
+from .dataset import axis_label, select, told
 from .description import Panel
 from .summaries import Line, lines
+
+if TYPE_CHECKING:
+    from xarray import Dataset
 
 #: Shares at which a distribution is tabulated.
 _SHARES = (0.1, 0.5, 0.9)
@@ -45,7 +50,7 @@ def tabulate(dataset: Dataset, panel: Panel) -> tuple[str, list[tuple[str, ...]]
         columns = [f"{share:.0%}" for share in _SHARES]
         cells = [[f"{_quantile(line, share):.4g}" for share in _SHARES] for line in drawn]
         across = "of the draws up to"
-    names = [", ".join(dataset.told(*item) for item in line.labels.items()) for line in drawn]
+    names = [", ".join(told(dataset, *item) for item in line.labels.items()) for line in drawn]
     rows = [(name, *row) for name, row in zip(names, cells, strict=True)]
     return heading, [("", *[""] * (len(columns) - 1), across), ("", *columns), *rows]
 
@@ -67,17 +72,17 @@ def tabulate_training(dataset: Dataset) -> list[tuple[str, ...]]:
         ("", "", "inference", "", "training", "", "% of", "reached at", ""),
         ("", "parameters", "µs", "channels", "s", "MB", "the goal", "channels", "s"),
     )
-    trainings = dataset.attributes["training"]
+    trainings = dataset.attrs["training"]
     return [*heads, *((label, *_training(dataset, label)) for label in trainings)]
 
 
 def _training(dataset: Dataset, label: str) -> tuple[str, ...]:
-    about = dataset.attributes["training"][label]
+    about = dataset.attrs["training"][label]
     inference = "-"
     columns, rows = about["training"]["shapes"][0]
     elements = columns * rows
-    if "microseconds" in dataset.variables and elements in dataset.coordinates["elements"]:
-        times = dataset.select("microseconds", method=label, elements=elements)
+    if "microseconds" in dataset.data_vars and elements in dataset["elements"].values:
+        times = select(dataset, "microseconds", method=label, elements=elements)
         inference = f"{np.nanmedian(times):.4g}"
     batch, goal = about["training"]["batch"], about["goal"]
     steps, rate, seconds = about["log"][-1]

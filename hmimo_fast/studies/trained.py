@@ -12,22 +12,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..solvers import solve
 from ..writing import write
 from .chunks import weights
-from .dataset import Dataset
+from .dataset import load, save
 from .description import Method, Study
+
+if TYPE_CHECKING:
+    from xarray import Dataset
 
 #: Of the trainings behind this package's figures.
 COMMITTED = Path(__file__).parent / "data"
 _MODEL = "model.safetensors"
 
 Begin = Callable[[str], Callable[[int, int], object]]
-Measure = Callable[[Study, str], Dataset]
+Measure = Callable[[Study, str], "Dataset"]
 
 
 def train(study: Study, folder: Path, begin: Begin, measure: Measure) -> None:
@@ -49,7 +52,7 @@ def train(study: Study, folder: Path, begin: Begin, measure: Measure) -> None:
     Raises
     ------
     ImportError
-        If torch or h5py is not installed.
+        If torch, xarray or h5netcdf is not installed.
     ValueError
         If a network has no recipe, or the folder holds the training of another one.
     """
@@ -62,8 +65,8 @@ def train(study: Study, folder: Path, begin: Begin, measure: Measure) -> None:
         dataset = measure(
             replace(study, methods=(mine,), grids=grids), f"{study.id}: {method.label}"
         )
-        dataset.attributes.update(methods=[asdict(method)], training=training)
-        dataset.save(folder / _file(method, study))
+        dataset.attrs.update(methods=[asdict(method)], training=training)
+        save(dataset, folder / _file(method, study))
 
 
 def learn(name: str, folder: Path, progress: Callable[[int, int], object]) -> dict[str, Any]:
@@ -118,14 +121,14 @@ def learn(name: str, folder: Path, progress: Callable[[int, int], object]) -> di
 
 def measured(study: Study, folder: Path) -> dict[str, Dataset]:
     """Datasets of the networks that are not shipped, by label: this folder's, else committed."""
-    if find_spec("h5py") is None:
+    if find_spec("h5netcdf") is None:
         return {}
     found = {}
     for method in filter(lambda method: _absent(method, study), study.methods):
         files = (place / _file(method, study) for place in (folder, COMMITTED))
         file = next(filter(Path.exists, files), None)
         if file is not None:
-            found[method.label] = Dataset.load(file).of(study, file)
+            found[method.label] = load(file, study)
     return found
 
 
@@ -141,7 +144,7 @@ def trainings(study: Study, others: Mapping[str, Dataset]) -> dict[str, Any]:
         for label, file in files.items()
         if file.exists() and label not in others
     }
-    return shipped | {label: other.attributes["training"] for label, other in others.items()}
+    return shipped | {label: other.attrs["training"] for label, other in others.items()}
 
 
 def joined(dataset: Dataset, other: Dataset) -> Dataset:
@@ -158,30 +161,16 @@ def joined(dataset: Dataset, other: Dataset) -> Dataset:
     -------
     Dataset
     """
-    variables = {}
-    for name, variable in dataset.variables.items():
-        dimensions = dataset.dimensions[name]
-        shape, ours, theirs = [], [], []
-        for dimension in dimensions:
-            mine, its = dataset.coordinates[dimension], other.coordinates[dimension]
-            if dimension == "method":
-                mine = its
-            _, at, from_ = np.intersect1d(mine, its, return_indices=True)
-            shape.append(len(mine))
-            ours.append(at)
-            theirs.append(from_)
-        added = np.full(shape, np.nan)
-        added[np.ix_(*ours)] = other.variables[name][np.ix_(*theirs)]
-        variables[name] = np.concatenate([variable, added], dimensions.index("method"))
-    methods = np.append(dataset.coordinates["method"], other.coordinates["method"])
-    (label,) = other.coordinates["method"].tolist()
-    notes = dataset.attributes.get("notes", {}) | {label: _note(dataset, other)}
-    return Dataset(
-        dataset.coordinates | {"method": methods},
-        variables,
-        dataset.dimensions,
-        dataset.attributes
-        | {"methods": dataset.attributes["methods"] + other.attributes["methods"], "notes": notes},
+    from xarray import concat
+
+    (label,) = other["method"].values.tolist()
+    rest = {name: index for name, index in dataset.indexes.items() if name != "method"}
+    whole = concat(
+        [dataset, other[list(dataset.data_vars)].reindex(rest)], "method", combine_attrs="override"
+    )
+    return whole.assign_attrs(
+        methods=dataset.attrs["methods"] + other.attrs["methods"],
+        notes=dataset.attrs.get("notes", {}) | {label: _note(dataset, other)},
     )
 
 
@@ -209,7 +198,7 @@ def _of_size(grid: Mapping[str, tuple[Any, ...]], config: Mapping[str, Any]) -> 
 
 def _note(dataset: Dataset, other: Dataset) -> str:
     """The budget of a training, and the realizations where they are others than the dataset's."""
-    about, its = dataset.attributes, other.attributes
+    about, its = dataset.attrs, other.attrs
     steps, _, seconds = its["training"]["log"][-1]
     channels = steps * its["training"]["training"]["batch"]
     note = f"{channels / 1e3:.3g} k channels, {seconds / 60:.2g} min"
