@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import struct
+import subprocess
+import sys
 from importlib import resources
 
 import numpy as np
@@ -195,6 +197,19 @@ def test_objects_of_matlab_block_nothing(tmp_path):
     content = path.read_bytes()
     path.write_bytes(content[:128] + opaque + content[128:])
     np.testing.assert_array_equal(load(path).channel, truth)
+
+
+def test_scipy_crashes_on_one_damaged_byte_of_matlab(tmp_path):
+    """Why the format is read here: once this fails, `scipy.io.loadmat` can do it."""
+    path = write(tmp_path, ".mat", H=np.ones((2, 3), complex))
+    content = bytearray(path.read_bytes())
+    content[content.index(struct.pack("=II", 9, 48))] = 15  # the type of the real parts
+    path.write_bytes(content)
+    code = f"import scipy.io; scipy.io.loadmat({str(path)!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode not in (0, 1)
+    with pytest.raises(ValueError, match=r"^path: cannot read"):
+        load(path)
 
 
 def test_messages_are_bounded(tmp_path):

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields, replace
 from itertools import pairwise
 from pathlib import Path
@@ -104,6 +104,13 @@ class Dying:
         if chunk.index == 1 and once(self.folder, "died"):
             os.kill(os.getpid(), signal.SIGKILL)
         return compute(chunk)
+
+
+def deadly(chunk: Chunk) -> Arrays:
+    """`compute` but for one chunk, which kills its worker."""
+    if chunk.setting.elements == 9 and chunk.method == OURS:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return compute(chunk)
 
 
 class Slow:
@@ -271,6 +278,7 @@ def test_killed_run_goes_on_to_the_same_bits(tmp_path: Path, expected: Dataset) 
     assert (tmp_path / "one.h5").read_bytes() == (tmp_path / "other.h5").read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # joblib tells of the worker that was killed
 def test_processes_lose_a_worker(tmp_path: Path, expected: Dataset) -> None:
     told: list[str] = []
@@ -281,18 +289,38 @@ def test_processes_lose_a_worker(tmp_path: Path, expected: Dataset) -> None:
     assert "the engine stopped" in told[0]
 
 
-@pytest.mark.filterwarnings("ignore")  # the libraries' own, on a worker that was killed
-def test_dask_cluster_loses_a_worker(tmp_path: Path, expected: Dataset) -> None:
+@pytest.fixture(params=["dask", "ray"])
+def cluster(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A cluster of two workers on this machine, as an engine."""
+    if request.param == "ray":
+        head = pytest.importorskip("ray.cluster_utils").Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False}
+        )
+        yield f"ray:{head.address}"
+        head.shutdown()
+        return
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
-    ) as cluster:
-        engine = f"dask:{cluster.scheduler_address}"
-        found = studies.run(SMALL, tmp_path, 30, 5, engine, compute=Dying(tmp_path))
+    ) as workers:
+        yield f"dask:{workers.scheduler_address}"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # the libraries' own, on a worker that was killed
+def test_a_cluster_loses_workers(cluster: str, tmp_path: Path, expected: Dataset) -> None:
+    """One once, and with one chunk whichever takes it, again and again."""
+    found = studies.run(SMALL, tmp_path / "once", 30, 5, cluster, compute=Dying(tmp_path))
     assert (tmp_path / "died").exists()
     assert equal(found, expected)
+    few = replace(SMALL, grids=({"elements": (9, 16)},))
+    lines: list[str] = []
+    found = studies.run(few, tmp_path, 10, 5, cluster, report=lines.append, compute=deadly)
+    assert found.attrs["failed"] == 1
+    assert "lost: " in lines[-1]
 
 
+@pytest.mark.slow
 def test_jobs_of_a_batch_system(tmp_path: Path, expected: Dataset) -> None:
     pytest.importorskip("submitit")
     assert equal(studies.run(SMALL, tmp_path, 30, 5, "local"), expected)

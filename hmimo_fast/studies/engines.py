@@ -1,7 +1,9 @@
 """Where chunks are computed: here, in processes, or on a cluster that already exists.
 
 An engine maps a function over tasks and yields what comes back, in any order.  Distribution is
-the libraries' own: joblib, dask, ray and submitit.
+the libraries' own: joblib, dask, ray and submitit.  joblib's backends for dask and ray are not
+used: with the former a task that kills its workers never comes back, with the latter nothing comes
+back before everything has.
 """
 
 from __future__ import annotations
@@ -167,10 +169,18 @@ def _dask(run: Attempt, tasks: Sequence[Task], where: str, folder: Path) -> Iter
 
 
 def _ray(run: Attempt, tasks: Sequence[Task], where: str, folder: Path) -> Iterator[Attempted]:
-    from ray.util.multiprocessing import Pool
+    import ray
 
-    with Pool(ray_address=where) as pool:
-        yield from pool.imap_unordered(run, tasks)
+    with ray.init(where, ignore_reinit_error=True, log_to_driver=False):
+        remote = ray.remote(max_retries=0)(lambda task: run(task))  # `studies.run` tries again
+        waiting = {remote.remote(task): task[0] for task in tasks}
+        while waiting:
+            [future], _ = ray.wait(list(waiting))
+            number = waiting.pop(future)
+            try:
+                yield ray.get(future)
+            except ray.exceptions.RayError as error:
+                yield number, f"lost: {error!r}"
 
 
 def _jobs(
