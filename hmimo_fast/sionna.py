@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from .channels.simulators import panel_order
-from .solvers import solve
-from .solvers.floors import balanced
-from .solvers.problem import Problem
-from .solvers.variable_projection import joint
+from .kernels.edge import is_radiated
+from .problem import Problem
+from .solvers import METHODS, solve
+from .solvers.floors import balancing
+from .solvers.methods import chosen
 from .surface import Surface, as_count
 
 try:
@@ -53,9 +54,8 @@ class _SurfaceBlock(PrecodedChannel):
             raise TypeError(f"surface: expected a Surface, got {surface!r}")
         if objective not in ("sum_rate", "max_min"):
             raise ValueError(f"objective: expected 'sum_rate' or 'max_min', got {objective!r}")
-        if constraint not in ("radiated", "digital"):
-            raise ValueError(f"constraint: expected 'radiated' or 'digital', got {constraint!r}")
-        known = {*(joint.__kwdefaults__ or {}), "threads"}
+        is_radiated(constraint)
+        known = {*METHODS["joint"].options, "threads"}
         if objective == "max_min" and not known >= set(options):
             name = min(set(options) - known)
             raise TypeError(f"{name}: expected an option of 'max_min' ({', '.join(sorted(known))})")
@@ -288,16 +288,20 @@ def _beams(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Amplitudes (..., N) and matrices (..., F, N, K) for channels (..., F, K, N) in unit noise."""
     if objective == "max_min":
-        chosen = dict(options)
-        threads = chosen.pop("threads", None)
-        radiated, batch = constraint == "radiated", channel.shape[:-3]
-        problem = Problem(channel, phase[None], 1.0, 1.0, None, radiated, batch, threads)
-        found: Any = balanced(problem, np.ones(len(phase)), **chosen)
+        own = {name: value for name, value in options.items() if name != "threads"}
+        joint, own = chosen("joint", own)
+        threads = options.get("threads")
+        problem = Problem.of(
+            channel, phase, 1.0, 1.0, constraint=constraint, shared=True, threads=threads
+        )
+        run = joint.run(balancing(problem), np.ones((1, len(phase))), **own)
+        amplitudes, digital = problem.shaped(run.amplitudes), problem.shaped(run.digital)
     else:
         found = solve(channel, phase, 1.0, 1.0, constraint=constraint, shared=True, **options)
+        amplitudes, digital = found.amplitudes, found.digital
     if options.get("method") == "fully_digital":
-        beams = found.digital
+        beams = digital
     else:
-        beams = (found.amplitudes[..., :, None] * phase)[..., None, :, :] @ found.digital
+        beams = (amplitudes[..., :, None] * phase)[..., None, :, :] @ digital
     arriving = np.einsum("...kn,...nk->...k", channel, beams)
-    return found.amplitudes, beams * np.exp(-1j * np.angle(arriving))[..., None, :]
+    return amplitudes, beams * np.exp(-1j * np.angle(arriving))[..., None, :]

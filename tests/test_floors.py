@@ -596,3 +596,15 @@ def test_levels_of_a_schedule_are_checked() -> None:
         hf.schedule(channels(1), PHASE, levels=0)
     with pytest.raises(ValueError, match="levels: expected a method with amplitudes"):
         hf.schedule(channels(1), PHASE, levels=1, method="fully_digital")
+
+
+def test_minimum_rates_and_starts_of_a_lone_channel_are_problems_of_their_own() -> None:
+    floors, first = np.array([[0.5], [1.0]]) * np.ones(USERS), np.array([1.0, 0.5])[:, None, None]
+    start = first * np.ones((1, PHASE.shape[0]))
+    channel = channels(1)[0]
+    both = hf.solve(channel, PHASE, min_rate=floors, start=start)
+    assert both.sum_rate.shape == (2, 2)
+    for i in range(2):
+        for j in range(2):
+            alone = hf.solve(channel, PHASE, min_rate=floors[j], start=start[i, 0])
+            np.testing.assert_allclose(both.sum_rate[i, j], alone.sum_rate, rtol=1e-6)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .backends import backend, get_backend, link_item, set_backend
-from .edge import call
+from .edge import call, is_radiated
 
 __all__ = [
     "backend",
@@ -495,12 +495,10 @@ def project(
     array([[3.+0.j],
            [8.+0.j]])
     """
-    if constraint not in ("radiated", "digital"):
-        raise ValueError(f"constraint: expected 'radiated' or 'digital', got {constraint!r}")
     return call(
         "project",
         (amplitudes, phase, precoder, power),
-        {"radiated": constraint == "radiated"},
+        {"radiated": is_radiated(constraint)},
         out=out,
         threads=threads,
     )

@@ -70,7 +70,7 @@ def call(
     out: Any = None,
     threads: int | None = None,
 ) -> Any:
-    """Run an operator of the table over broadcast leading dimensions.
+    """Check, convert and run an operator of the table over broadcast leading dimensions.
 
     Parameters
     ----------
@@ -140,14 +140,7 @@ def call(
         ]
         operands = [_apart(array, results) for array in operands]
 
-    work = plan.size * plan.work * (budget + 1)
-    slices = 1 if work < 2 * _SLICE else _slices(work, threads or default_threads())
-    most = plan.size * plan.work * prod(max(1, n) for n in numbers if type(n) is int)
-    told = np.zeros(1, np.intc) if most > _LONG else None
-    if slices > 1 or told is not None:
-        _run_sliced(plan, operands, numbers, results, slices, threads, told)
-    elif plan.size:
-        plan.function(operands, numbers, results, plan.size)
+    _execute(plan, operands, numbers, results, budget, threads)
     if plan.history is not None:
         _trim(plan, results, None if out is None else given[plan.history])
 
@@ -157,6 +150,46 @@ def call(
         results = [array.reshape(plan.batch + array.shape[1:]) for array in results]
     if out is not None:
         results = [r if g is None else g for r, g in zip(results, given, strict=True)]
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+def run(
+    name: str,
+    operands: Sequence[ndarray | None],
+    options: Mapping[str, Any] = _NO_OPTIONS,
+    *,
+    threads: int | None = None,
+) -> Any:
+    """Run an operator of the table on what is ready for it, without a check of any value.
+
+    Parameters
+    ----------
+    name : str
+        Operator.
+    operands : sequence of (ndarray or None)
+        In the order of the table, C-contiguous, in the element types of the call, each with a
+        leading dimension of 1 or of the batch.
+    options : mapping, optional
+        As the options' own check returns them.
+    threads : int, optional
+        Most threads to use.
+
+    Returns
+    -------
+    ndarray or tuple of ndarray
+        As of `call`, with the leading dimension of the batch.
+    """
+    op = OPERATORS[name]
+    numbers = tuple(options.get(option, known.default) for option, known in op.options.items())
+    budget = sum(options.get(option, op.options[option].default) for option in op.budgets)
+    signature = ["absent" if array is None else (array.shape, array.dtype) for array in operands]
+    plan = _plan(get_backend(), name, min(budget + 1, MOST_RECORDED), *signature)
+    defaults = dict(plan.defaults)
+    ready = [defaults[i] if array is None else array for i, array in enumerate(operands)]
+    results = [empty(shape, dtype) for shape, dtype in plan.outputs]
+    _execute(plan, ready, numbers, results, budget, threads)
+    if plan.history is not None:
+        _trim(plan, results, None)
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -186,6 +219,13 @@ def as_array(argument: str, value: Any) -> ndarray:
     except (TypeError, ValueError) as error:
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"{argument}: expected an array of numbers: {error}") from error
+
+
+def is_radiated(constraint: str) -> bool:
+    """Whether the power that is limited is that of diag(m) Phi V, or of V."""
+    if constraint not in ("radiated", "digital"):
+        raise ValueError(f"constraint: expected 'radiated' or 'digital', got {constraint!r}")
+    return constraint == "radiated"
 
 
 def _converted(array: ndarray, dtype: np.dtype) -> ndarray:
@@ -259,19 +299,28 @@ def _slices(work: int, threads: int) -> int:
     return int(max(min(wanted, work // _SLICE), work // _LONG))
 
 
-def _run_sliced(
+def _execute(
     plan: _Plan,
     operands: list[ndarray],
-    options: tuple[Any, ...],
+    numbers: tuple[Any, ...],
     results: list[ndarray],
-    slices: int,
+    budget: int,
     threads: int | None,
-    told: ndarray | None,
 ) -> None:
+    """Fill the results: at once, or slice by slice where that takes threads or long."""
+    work = plan.size * plan.work * (budget + 1)
+    slices = 1 if work < 2 * _SLICE else _slices(work, threads or default_threads())
+    most = plan.size * plan.work * prod(max(1, n) for n in numbers if type(n) is int)
+    told = np.zeros(1, np.intc) if most > _LONG else None
+    if slices == 1 and told is None:
+        if plan.size:
+            plan.function(operands, numbers, results, plan.size)
+        return
+
     def task(start: int, stop: int) -> None:
         plan.function(
             [array if len(array) == 1 else array[start:stop] for array in operands],
-            options,
+            numbers,
             [array[start:stop] for array in results],
             plan.size,
             told,

@@ -18,6 +18,7 @@ I      rates that are recorded
 from __future__ import annotations
 
 import operator
+import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -108,8 +109,8 @@ def dtypes_of(single: bool) -> dict[str, np.dtype]:
 class Option:
     """A number that changes what an operator does.
 
-    A bool, an int from ``least`` to 2^31 - 1, or a float that is finite and at least 0.  Those
-    whose names end in "iterations" bound a loop.
+    A bool, an int from ``least`` to 2^31 - 1, or a float that is finite and at least 0; of a
+    method of `hmimo_fast.solve` also a text.  Those whose names end in "iterations" bound a loop.
     """
 
     name: str
@@ -123,6 +124,8 @@ class Option:
             return bool(value)
         if self.type is float:
             return _real(self.name, value)
+        if self.type is str:
+            return _text(self.name, value)
         return integer(self.name, value, self.least)
 
 
@@ -144,6 +147,12 @@ def _real(name: str, value: Any) -> float:
     if not 0.0 <= number <= _LARGEST:
         raise ValueError(f"{name}: expected a value finite and at least 0, got {number}")
     return number
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, (str, os.PathLike)):
+        raise TypeError(f"{name}: expected a string, got {value!r}")
+    return os.fspath(value)
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from .problem import Found, Problem, run_loop
+from ..problem import Problem
+from .found import Run, run_loop
 
 
-def alternating(
-    problem: Problem,
-    start: np.ndarray,
-    *,
-    step: float = 0.01,
-    backtracking: bool = False,
-    inner: int = 1,
-    tolerance: float = 1e-4,
-    iterations: int = 3000,
-) -> Found:
+def alternating(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     """Zero forcing, then gradient steps on m at fixed beams, in turn ([B] Algorithm 1).
 
     ``inner`` steps between two zero forcings; 0 reads the paper as running them until the
@@ -25,19 +19,9 @@ def alternating(
     twice the length of the last, at first twice ``step``, and is halved until the rate at fixed
     beams rises (Armijo).
     """
-    problem.require_zero_forcing()
-    return run_loop(
-        "alternating",
-        problem,
-        start,
-        step=step,
-        backtracking=backtracking,
-        inner=inner,
-        tolerance=tolerance,
-        iterations=iterations,
-    )
+    return run_loop("alternating", problem, start, **options)
 
 
-def random(problem: Problem, start: np.ndarray) -> Found:
+def random(problem: Problem, start: np.ndarray) -> Run:
     """Zero forcing at the random start ([B] section IV, benchmark)."""
     return alternating(problem, start, iterations=0)

@@ -1,51 +1,68 @@
-"""Beams and amplitudes under minimum rates, for the items that miss one without."""
+"""Under minimum rates: what each method tries for the items that miss one without."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from .fully_digital import fully_digital
-from .hbf import wmmse_hbf
-from .problem import Found, Problem, best_beams
+from ..problem import Problem
+from .found import Found, Run
 from .variable_projection import joint, zero_forcing_stage, zf
 
 #: A rate that nobody has: what misses it has balanced rates, the highest they can be.
 UNREACHABLE = 100.0
 
 
-def balanced(problem: Problem, start: np.ndarray, **options: Any) -> Found:
-    """The highest lowest rate over users and channels, by `joint` alone."""
-    asked = np.full((*problem.batch, problem.users), UNREACHABLE)
-    return joint(replace(problem, min_rate=asked, weights=None), start, **options)
+def balancing(problem: Problem) -> Problem:
+    """The problem of the highest lowest rate over users and channels."""
+    asked = np.full((1, problem.users), UNREACHABLE)
+    return replace(problem, min_rate=asked, weights=np.ones((1, problem.users)))
 
 
-def under_floors(
-    run: Callable[..., Found],
-    problem: Problem,
-    start: np.ndarray,
-    found: Found,
-    options: dict[str, Any],
-) -> Iterator[Found]:
-    """What ``run`` may find under the problem's minimum rates, the first the most likely.
+def joint_again(
+    problem: Problem, start: np.ndarray, found: Found, options: dict[str, Any]
+) -> Iterator[Run]:
+    """`joint` from the start, from the amplitudes found without, and as zero forcing alone."""
+    yield joint(problem, start, **options)
+    yield joint(problem, found.amplitudes, **options)
+    if problem.users <= problem.feeds:
+        yield zero_forcing_stage(problem, start, **options)
 
-    `joint` and `zf` solve anew, from the start and from the amplitudes they found without; other
-    methods keep those, and change their beams: general ones or zero forcing, as theirs are.
-    """
-    if run is joint:
-        yield joint(problem, start, **options)
-        yield joint(problem, found.amplitudes, **options)
-        if problem.users <= problem.feeds:
-            yield zero_forcing_stage(problem, start, **options)
-    elif run is zf:
-        yield zf(problem, start, **options)
-        yield zf(problem, found.amplitudes, **options)
-    else:
-        if run is fully_digital:  # a surface whose feeds are its elements
-            feeds = np.eye(problem.channel.shape[-1], dtype=complex)[None]
-            problem = replace(problem, phase=feeds, radiated=False)
-        general = run in (wmmse_hbf, fully_digital)
-        yield replace(found, digital=best_beams(problem, found.amplitudes, general=general)[0])
+
+def zf_again(
+    problem: Problem, start: np.ndarray, found: Found, options: dict[str, Any]
+) -> Iterator[Run]:
+    """`zf` from the start, and from the amplitudes found without."""
+    yield zf(problem, start, **options)
+    yield zf(problem, found.amplitudes, **options)
+
+
+def general_beams(
+    problem: Problem, start: np.ndarray, found: Found, options: dict[str, Any]
+) -> Iterator[Run]:
+    """Other beams at the amplitudes found without."""
+    yield _with_beams(problem, found)
+
+
+def zero_forced_beams(
+    problem: Problem, start: np.ndarray, found: Found, options: dict[str, Any]
+) -> Iterator[Run]:
+    """The same, by zero forcing."""
+    yield _with_beams(problem, found, general=False)
+
+
+def fully_digital_beams(
+    problem: Problem, start: np.ndarray, found: Found, options: dict[str, Any]
+) -> Iterator[Run]:
+    """Other beams of a surface whose feeds are its elements."""
+    feeds = np.eye(problem.elements, dtype=complex)[None]
+    bare = replace(problem, phase=feeds, radiated=False)
+    yield _with_beams(bare, found)._replace(fully_digital=True)
+
+
+def _with_beams(problem: Problem, found: Found, **options: Any) -> Run:
+    digital, _ = problem.run("best_beams", found.amplitudes, **options)
+    return Run(found.amplitudes, digital, found.iterations, found.converged, found.history)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels.edge import call
-from ..kernels.operators import Option
-from .problem import Found, Problem
+from ..kernels import edge
+from ..problem import Problem
+from .found import Run
 
-_ITERATIONS, _TOLERANCE = Option("iterations", int, 300), Option("tolerance", float, 1e-4)
 #: Share of the sweeps that every candidate makes, inverse; candidates that make the rest; and
 #: sweeps between two looks at the rate.
 _PRELUDE, _FINALISTS, _BLOCK = 10, 2, 10
@@ -17,12 +16,8 @@ _LOADING = 1e-12, 1e200
 
 
 def fully_digital(
-    problem: Problem,
-    start: np.ndarray,
-    *,
-    iterations: int = _ITERATIONS.default,
-    tolerance: float = _TOLERANCE.default,
-) -> Found:
+    problem: Problem, start: np.ndarray, *, iterations: int = 300, tolerance: float = 1e-4
+) -> Run:
     """WMMSE on the channel itself, N RF chains; both power conventions are then one.
 
     From regularised zero forcing with equal powers for the first 1, 2, ... users in
@@ -30,55 +25,58 @@ def fully_digital(
     sweeps, and the best two the rest.  Converged means that the last ten sweeps raised the rate by
     less than ``tolerance``, in bit/s/Hz of a user with the largest weight.
     """
-    iterations, tolerance = _ITERATIONS.checked(iterations), _TOLERANCE.checked(tolerance)
-    p, leading = problem, (*problem.batch, problem.channel.shape[-3])
-    channel = np.broadcast_to(p.channel, (*leading, *p.channel.shape[-2:])).astype(complex)
+    p, (channels, *core) = problem, problem.channel.shape[1:]
+    # Without a surface the F channels of an item have nothing in common: M = B F problems.
+    channel = np.broadcast_to(p.channel, (p.size, channels, *core)).reshape(-1, *core)
     finite = np.isfinite(channel).all(axis=(-2, -1))
-    channel = np.where(finite[..., None, None], channel, 0.0)
+    channel = np.where(finite[:, None, None], channel, 0.0).astype(complex)
     # The best beams lie in the span of the conjugate channels: H^H = basis reduced^H.
     basis, reduced = np.linalg.qr(np.ascontiguousarray(channel.conj().swapaxes(-1, -2)))
     reduced = np.ascontiguousarray(reduced.conj().swapaxes(-1, -2))
-    weights = np.ones(p.users) if p.weights is None else p.unit_weights()[0][..., None, :]
-    power, noise_power = (np.asarray(x, float)[..., None] for x in (p.power, p.noise_power))
+    weights = np.broadcast_to(p.weights, (p.size, p.users))
+    power, noise_power, weights = (
+        np.repeat(array, channels, axis=0) for array in (p.power, p.noise_power, weights)
+    )
 
     def swept(beams: np.ndarray, sweeps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rates and beams (..., C, L, K) after some sweeps."""
-        rate, beams, _ = call(
+        """Rates (M, C) and beams (M, C, L, K) after some sweeps."""
+        candidates, chains = beams.shape[1:3]
+        every = [np.repeat(x, candidates, axis=0) for x in (reduced, power, noise_power, weights)]
+        rate, moved, _ = edge.run(
             "wmmse_gradient",
             (
-                reduced[..., None, :, :], np.ones(reduced.shape[-1]), np.eye(reduced.shape[-1]),
-                beams, power[..., None], noise_power[..., None], weights[..., None, :],
+                every[0], np.ones((1, chains)), np.eye(chains, dtype=complex)[None],
+                beams.reshape(-1, *beams.shape[2:]), *every[1:],
             ),
             {"radiated": False, "sweeps": sweeps},
             threads=p.threads,
         )  # fmt: skip
-        return rate, beams
+        return rate.reshape(-1, candidates), moved.reshape(beams.shape)
 
     beams = _candidates(reduced, power, noise_power, weights)
     prelude = iterations // _PRELUDE
     rates, beams = swept(beams, prelude)
-    best = np.argsort(-_numbers(rates), axis=-1, kind="stable")[..., :_FINALISTS]
+    best = np.argsort(-_numbers(rates), axis=-1, kind="stable")[:, :_FINALISTS]
     rates, beams = _taken(best, rates, beams)
-    made, converged = np.full(leading, prelude), np.zeros(leading, bool)
+    made, converged = np.full(len(channel), prelude), np.zeros(len(channel), bool)
     while not converged.all() and (left := iterations - made.max(initial=prelude)):
         sweeps = min(_BLOCK, left)
         after, moved = swept(beams, sweeps)
         made[~converged] += sweeps
-        beams = np.where(converged[..., None, None, None], beams, moved)
+        beams = np.where(converged[:, None, None, None], beams, moved)
         settled = (after - rates < tolerance).all(axis=-1)
-        rates = np.where(converged[..., None], rates, after)
+        rates = np.where(converged[:, None], rates, after)
         converged |= settled & (sweeps == _BLOCK)
-    rates, beams = _taken(_numbers(rates).argmax(axis=-1)[..., None], rates, beams)
-    digital = basis @ beams[..., 0, :, :]
+    rates, beams = _taken(_numbers(rates).argmax(axis=-1)[:, None], rates, beams)
+    digital = basis @ beams[:, 0]
     digital[~finite] = np.nan
-    single = p.channel.dtype.newbyteorder("=") == np.complex64
-    digital = digital.astype(np.complex64 if single else complex)
-    return Found(
-        np.ones((*p.batch, p.channel.shape[-1]), digital.real.dtype),
+    digital = digital.astype(p.channel.dtype).reshape(p.size, channels, *digital.shape[1:])
+    return Run(
+        np.ones((p.size, p.elements), digital.real.dtype),
         digital,
-        made.max(axis=-1),
-        np.asarray(converged.all(axis=-1)),
-        np.full((*p.batch, 1), np.nan),
+        made.reshape(p.size, channels).max(axis=-1),
+        np.asarray(converged.reshape(p.size, channels).all(axis=-1)),
+        np.full((p.size, 1), np.nan),
         fully_digital=True,
     )
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from .problem import Found, Problem, run_loop
+from ..problem import Problem
+from .found import Run, run_loop
 
 #: Squared sine of the angle between the channels of two users, under which they are multiples.
 _PARALLEL = 64.0 * np.finfo(float).eps
 
 
-def wmmse_hbf(
-    problem: Problem, start: np.ndarray, *, iterations: int = 300, tolerance: float = 1e-5
-) -> Found:
+def wmmse_hbf(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     """WMMSE over beams and amplitudes ([A], WMMSE-HBF; docs/mathematics.md); monotone.
 
     ``iterations`` is the sweeps, 300 as published; converged means up to 10 000.  Stops when the
@@ -22,20 +22,14 @@ def wmmse_hbf(
     the one with most to gain alone is served: together they have a point of rest at
     log2(K / (K - 1)) each, however high the SNR.
     """
-    problem = _without_multiples(problem)
-    options = {"tolerance": tolerance, "iterations": iterations}
-    return run_loop("coordinate_descent", problem, start, zero_forced=False, **options)
+    return run_loop("coordinate_descent", _without_multiples(problem), start, **options)
 
 
-def zf_hbf(
-    problem: Problem, start: np.ndarray, *, iterations: int = 300, tolerance: float = 1e-5
-) -> Found:
+def zf_hbf(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     """Water-filled zero forcing and fractional programming ([A], ZF-HBF; docs/mathematics.md).
 
     Not monotone, since zero forcing is done again after each sweep: the best iterate is kept.
     """
-    problem.require_zero_forcing()
-    options = {"tolerance": tolerance, "iterations": iterations}
     return run_loop("coordinate_descent", problem, start, zero_forced=True, **options)
 
 
@@ -43,19 +37,16 @@ def _without_multiples(problem: Problem) -> Problem:
     """The problem with a zero channel for all but one of users that are multiples in every one."""
     p = problem
     channel = p.channel.astype(complex)
-    with np.errstate(all="ignore"):  # of channels that are not finite
-        length = np.linalg.norm(channel, axis=-1, keepdims=True)
-        unit = channel / np.where(length > 0.0, length, 1.0)
-        cosines = np.abs(unit @ unit.conj().swapaxes(-1, -2))
+    length = np.linalg.norm(channel, axis=-1, keepdims=True)
+    unit = channel / np.where(length > 0.0, length, 1.0)
+    cosines = np.abs(unit @ unit.conj().swapaxes(-1, -2))
     parallel = (cosines**2 >= 1.0 - _PARALLEL).all(axis=-3)
-    snr = np.sqrt(np.asarray(p.power) / np.asarray(p.noise_power))[..., None, None] * length[..., 0]
-    alone = np.log(np.hypot(1.0, snr)).sum(axis=-2)
-    if p.weights is not None:
-        alone = p.unit_weights()[0] * alone
+    snr = np.sqrt(p.power / p.noise_power)[:, None, None] * length[..., 0]
+    alone = p.weights * np.log(np.hypot(1.0, snr)).sum(axis=-2)
     order = np.argsort(-alone, axis=-1, kind="stable")
     place = np.argsort(order, axis=-1)
     behind = np.asarray((parallel & (place[..., :, None] > place[..., None, :])).any(axis=-1))
     if not behind.any():
         return problem
-    served = ~behind[..., None, :, None]
+    served = ~behind[:, None, :, None]
     return replace(p, channel=np.where(served, p.channel, 0).astype(p.channel.dtype))

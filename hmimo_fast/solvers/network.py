@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from threading import Lock
@@ -14,7 +13,8 @@ import numpy as np
 
 from ..kernels import sum_rate
 from ..kernels.threads import default_threads
-from .problem import Found, Problem
+from ..problem import Problem
+from .found import Run
 from .variable_projection import joint
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _BATCH = 256
 
 
-def mbdnn(problem: Problem, start: np.ndarray, *, model: str = "mbdnn", polish: int = 0) -> Found:
+def mbdnn(problem: Problem, start: np.ndarray, *, model: str = "mbdnn", polish: int = 0) -> Run:
     """Shipped weights of paper A's network, or of ours with ``model="unrolled"``.
 
     ``model`` may also be the file .safetensors that `hmimo_fast.nn.save` wrote of another one.
@@ -33,19 +33,18 @@ def mbdnn(problem: Problem, start: np.ndarray, *, model: str = "mbdnn", polish: 
     not raise the rate, what the network gave stays.
     """
     p = problem
-    if p.channel.shape[-3] > 1:
+    if p.channel.shape[1] > 1:
         raise ValueError(
-            f"channel: expected one channel an item for a network, got F = {p.channel.shape[-3]}"
+            f"channel: expected one channel an item for a network, got F = {p.channel.shape[1]}"
         )
-    found = _infer(p, _network(model, "radiated" if p.radiated else "digital"))
+    found = _infer(p, _network(model, p.constraint))
     if polish == 0:
         return found
     polished = joint(p, found.amplitudes, zf_iterations=0, iterations=polish)
     worse = ~(_rate(p, polished) >= _rate(p, found))
-    return replace(
-        polished,
-        amplitudes=np.where(worse[..., None], found.amplitudes, polished.amplitudes),
-        digital=np.where(worse[..., None, None, None], found.digital, polished.digital),
+    return polished._replace(
+        amplitudes=np.where(worse[:, None], found.amplitudes, polished.amplitudes),
+        digital=np.where(worse[:, None, None, None], found.digital, polished.digital),
     )
 
 
@@ -76,45 +75,33 @@ def _pretrained(name: str, constraint: str) -> nn.Module:
     return networks.load_pretrained(name, constraint)
 
 
-def _infer(problem: Problem, network: nn.Module) -> Found:
+def _infer(problem: Problem, network: nn.Module) -> Run:
     """What the network gives for every item; the kernels find those that are not finite."""
     import torch
 
-    p, core = problem, problem.channel.shape[-2:]
-    items = int(np.prod(p.batch))
-    channel = np.broadcast_to(p.channel[..., 0, :, :], (*p.batch, *core)).reshape(items, *core)
-    finite = np.isfinite(channel).all(axis=(-2, -1))
-    channel = np.where(finite[:, None, None], channel, 0.0).astype(channel.dtype)
-    power, noise_power = (
-        np.broadcast_to(np.asarray(value, float), p.batch).reshape(items)
-        for value in (p.power, p.noise_power)
-    )
-    amplitudes = np.empty((items, core[1]), channel.real.dtype)
-    digital = np.empty((items, p.feeds, p.users), channel.dtype)
-    phase = torch.from_numpy(np.array(p.phase[0], channel.dtype))
+    p, core = problem, problem.channel.shape[2:]
+    channel = np.broadcast_to(p.channel[:, 0], (p.size, *core))
+    channel = np.where(p.finite[:, None, None], channel, 0).astype(channel.dtype)
+    amplitudes = np.empty((p.size, p.elements), channel.real.dtype)
+    digital = np.empty((p.size, 1, p.feeds, p.users), channel.dtype)
+    phase = torch.from_numpy(p.waves[0].copy())
     with _TORCH_THREADS.at_most(p.threads or default_threads()), torch.no_grad():
-        for at in (slice(begin, begin + _BATCH) for begin in range(0, items, _BATCH)):
+        for at in (slice(begin, begin + _BATCH) for begin in range(0, p.size, _BATCH)):
             m, v = network(
                 torch.from_numpy(channel[at]), phase,
-                torch.tensor(power[at]), torch.tensor(noise_power[at]),
+                torch.from_numpy(p.power[at]), torch.from_numpy(p.noise_power[at]),
             )  # fmt: skip
-            amplitudes[at], digital[at] = m.numpy(), v.numpy()
-    digital[~finite] = np.nan
-    none = np.zeros(p.batch, np.int64)
-    return Found(
-        amplitudes.reshape(*p.batch, core[1]),
-        digital.reshape(*p.batch, 1, p.feeds, p.users),
-        iterations=none,
-        converged=none.astype(bool),
-        history=np.full((*p.batch, 1), np.nan),
-    )
+            amplitudes[at], digital[at, 0] = m.numpy(), v.numpy()
+    digital[~p.finite] = np.nan
+    none = np.zeros(p.size, np.int64)
+    return Run(amplitudes, digital, none, none.astype(bool), np.full((p.size, 1), np.nan))
 
 
-def _rate(problem: Problem, found: Found) -> np.ndarray:
+def _rate(problem: Problem, run: Run) -> np.ndarray:
     p = problem
     return sum_rate(
-        p.channel[..., 0, :, :], found.amplitudes, p.phase[0], found.digital[..., 0, :, :],
-        p.noise_power, p.weights, threads=p.threads,
+        p.channel[:, 0], run.amplitudes, p.waves[0], run.digital[:, 0], p.noise_power, p.weights,
+        threads=p.threads,
     )  # fmt: skip
 
 

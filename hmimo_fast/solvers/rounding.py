@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
-from .problem import Found, Problem
+from ..problem import Problem
 
 _EPSILON = float(np.finfo(np.float32).eps)
 #: Relative error of the power that is left alone, and that V is moved to where it is larger.
@@ -20,35 +18,32 @@ _ROWS = 512
 _NOTHING = 1e-9
 
 
-def rounded(problem: Problem, found: Found) -> Found:
-    """What was found, where rounding V to single precision changed its radiated power.
+def rounded(problem: Problem, amplitudes: np.ndarray, digital: np.ndarray) -> np.ndarray:
+    """Beams (B, F, L, K), moved where rounding them to single precision changed radiated power.
 
     Where columns of diag(m) Phi nearly depend on each other, as with about as many feeds as
     elements, parts of V that cancel are far larger than what they leave, and so are their rounding
     errors.  V has no nearby multiple without them, so that numbers in it are moved to their
     neighbours until the power is right (derived here).
     """
-    digital = found.digital
-    if digital.dtype != np.complex64 or not problem.radiated or found.fully_digital:
-        return found
-    amplitudes, waves = found.amplitudes.astype(float), problem.phase.astype(complex)
-    power = np.asarray(problem.power, float)[..., None]
-    sizes = (amplitudes[..., None, :] ** 2 * _norm2(waves, -1)).sum(axis=-1)  # (..., F)
-    error = _EPSILON * np.sqrt(sizes * _norm2(digital, (-2, -1)) / power)
-    rows = np.nonzero(error > _TOLERATED)  # error bounds that of every power
-    if not len(rows[0]):
-        return found
-    every = np.broadcast_to(amplitudes[..., None, :], (*error.shape, amplitudes.shape[-1]))
-    digital, power = digital.copy(), np.broadcast_to(power, error.shape)
-    for first in range(0, len(rows[0]), _ROWS):
-        where = tuple(index[first : first + _ROWS] for index in rows)
-        surface = every[where][:, :, None] * waves[where[-1] % len(waves)]
-        asked, spent = power[where], _norm2(surface @ digital[where], (-2, -1))
+    if digital.dtype != np.complex64:
+        return digital
+    amplitudes, waves = amplitudes.astype(float), problem.phase
+    sizes = (amplitudes[:, None] ** 2 * _norm2(waves, -1)).sum(axis=-1)  # (B, 1 or F)
+    error = _EPSILON * np.sqrt(sizes * _norm2(digital, (-2, -1)) / problem.power[:, None])
+    items, channels = np.nonzero(error > _TOLERATED)  # error bounds that of every power
+    if not len(items):
+        return digital
+    digital = digital.copy()
+    for first in range(0, len(items), _ROWS):
+        item, channel = (index[first : first + _ROWS] for index in (items, channels))
+        surface = amplitudes[item][:, :, None] * waves[channel % len(waves)]
+        asked, spent = problem.power[item], _norm2(surface @ digital[item, channel], (-2, -1))
         off = np.abs(spent - asked) > _TOLERATED * asked
         if off.any():
-            where = tuple(index[off] for index in where)
+            where = item[off], channel[off]
             digital[where] = _with_power(surface[off], digital[where], asked[off])
-    return replace(found, digital=digital)
+    return digital
 
 
 def _norm2(array: np.ndarray, axis: int | tuple[int, int]) -> np.ndarray:

@@ -6,24 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from .problem import Found, Problem, run_loop
+from ..problem import Problem
+from .found import Run, run_loop
 
 #: Iterations of the two stages under `digital` and under `radiated` power: one start is then
 #: within 1.5 % of the best of 20 starts with 200 iterations each.
 _STAGES = {False: (6, 36), True: (5, 38)}
 
 
-def joint(
-    problem: Problem,
-    start: np.ndarray,
-    *,
-    zf_iterations: int | None = None,
-    iterations: int | None = None,
-    candidates: int | None = None,
-    finalists: int = 1,
-    sweeps: int = 3,
-    tolerance: float = 1e-9,
-) -> Found:
+def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     """ZF variable projection, then general beams by warm WMMSE sweeps (docs/mathematics.md).
 
     ``zf_iterations`` and ``iterations`` bound the evaluations of the two stages (6 and 36 under
@@ -33,44 +24,21 @@ def joint(
     ``sweeps`` is the WMMSE sweeps an evaluation, ``tolerance`` the rate that a step must promise,
     in bit/s/Hz of a user with the largest weight.
     """
-    first, second = _stages(problem, zf_iterations, iterations)
-    return run_loop(
-        "variable_projection",
-        problem,
-        start,
-        zf_iterations=first,
-        iterations=second,
-        candidates=max(problem.users, 1) if candidates is None else candidates,
-        finalists=finalists,
-        sweeps=sweeps,
-        tolerance=tolerance,
-    )
+    chosen = _stages(problem) | {"candidates": problem.users} | options
+    return run_loop("variable_projection", problem, start, **chosen)
 
 
-def zf(
-    problem: Problem, start: np.ndarray, *, iterations: int = 60, tolerance: float = 1e-9
-) -> Found:
+def zf(problem: Problem, start: np.ndarray, iterations: int = 60, **options: Any) -> Run:
     """The best zero forcing with water-filled powers over the amplitudes."""
-    problem.require_zero_forcing()
-    return joint(problem, start, zf_iterations=iterations, iterations=0, tolerance=tolerance)
+    return joint(problem, start, zf_iterations=iterations, iterations=0, **options)
 
 
-def zero_forcing_stage(
-    problem: Problem,
-    start: np.ndarray,
-    *,
-    zf_iterations: int | None = None,
-    iterations: int | None = None,
-    **options: Any,
-) -> Found:
+def zero_forcing_stage(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     """`joint` with all of its iterations in the first stage."""
-    budget = sum(_stages(problem, zf_iterations, iterations))
-    return joint(problem, start, zf_iterations=budget, iterations=0, **options)
+    budgets = _stages(problem)
+    budget = sum(options.get(name, default) for name, default in budgets.items())
+    return joint(problem, start, **options | dict(zip(budgets, (budget, 0), strict=True)))
 
 
-def _stages(problem: Problem, zf_iterations: int | None, iterations: int | None) -> tuple[int, int]:
-    first, second = _STAGES[problem.radiated]
-    return (
-        first if zf_iterations is None else zf_iterations,
-        second if iterations is None else iterations,
-    )
+def _stages(problem: Problem) -> dict[str, int]:
+    return dict(zip(("zf_iterations", "iterations"), _STAGES[problem.radiated], strict=True))

@@ -1,0 +1,354 @@
+"""A problem, checked and flattened once: what solvers, minimum rates, levels and schedules take.
+
+Here ends what a caller may do wrong: from here on arrays fit each other and hold what they may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property, wraps
+from math import prod
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .kernels.edge import as_array, is_radiated, run
+from .kernels.operators import OPERATORS, integer
+
+Given = ParamSpec("Given")
+Returned = TypeVar("Returned")
+
+
+def quiet(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
+    """The same under NumPy's own handling of rounding: a caller's `errstate` is for his numbers."""
+
+    @wraps(function)
+    def inner(*args: Given.args, **kwargs: Given.kwargs) -> Returned:
+        with np.errstate(all="ignore"):
+            return function(*args, **kwargs)
+
+    return inner
+
+
+#: Fields of a problem that begin with the dimension of its items.
+_OF_ITEMS = ("channel", "power", "noise_power", "weights", "heaviest", "min_rate", "start")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """B items, each F channels that share one amplitude vector, and what limits the beams.
+
+    Arrays are C-contiguous, with a leading dimension of B, or of 1 for what all items share.
+    """
+
+    channel: np.ndarray  # (1 or B, F, K, N), complex64 or complex128: the precision of the results
+    phase: np.ndarray  # (1 or F, N, L), complex128
+    power: np.ndarray  # (B,)
+    noise_power: np.ndarray  # (B,)
+    weights: np.ndarray  # (1 or B, K), the largest of an item one
+    heaviest: np.ndarray  # (1 or B,), the largest as given, 0 where all are
+    constraint: str  # "radiated" or "digital"
+    radiated: bool  # the same: whether the power is that of diag(m) Phi V, or of V
+    batch: tuple[int, ...]  # B as the caller has it
+    several: bool  # whether the caller has a dimension F
+    min_rate: np.ndarray | None = None  # (1 or B, K)
+    start: np.ndarray | None = None  # (1 or B, N), amplitudes that were given
+    states: np.ndarray | None = None  # (S,), amplitudes the hardware can take, ascending
+    threads: int | None = None
+
+    @classmethod
+    def of(
+        cls,
+        channel: ArrayLike,
+        phase: ArrayLike,
+        power: ArrayLike,
+        noise_power: ArrayLike,
+        *,
+        constraint: str = "radiated",
+        weights: ArrayLike | None = None,
+        min_rate: ArrayLike | None = None,
+        start: ArrayLike | None = None,
+        levels: int | ArrayLike | None = None,
+        user_noise: ArrayLike | None = None,
+        shared: bool = False,
+        threads: int | None = None,
+        check_finite: bool = False,
+    ) -> Problem:
+        """The problem of arguments as `hmimo_fast.solve` has them, all of them checked."""
+        radiated = is_radiated(constraint)
+        waves = _phase(phase)
+        several = shared or waves.ndim == 3
+        h = _channel(channel, waves, several, check_finite)
+        users, elements = h.shape[-2:]
+        power, noise = _positive("power", power), _positive("noise_power", noise_power)
+        if user_noise is not None:
+            h, noise = _equal_noise(h, user_noise)
+        arrays = {"channel": (h, 3), "power": (power, 0), "noise_power": (noise, 0)}
+        if weights is not None:
+            arrays["weights"] = _per_user("weights", weights, users), 1
+        if min_rate is not None:
+            arrays["min_rate"] = _per_user("min_rate", min_rate, users, scalar=True), 1
+        if start is not None:
+            arrays["start"] = _start(start, elements), 1
+        batch: tuple[int, ...] = ()
+        for argument, (array, core) in arrays.items():
+            batch = _broadcast(argument, batch, array.shape[: array.ndim - core])
+        flat = {name: _flat(array, core, batch) for name, (array, core) in arrays.items()}
+        unit, heaviest = _unit(flat.pop("weights", np.ones((1, users))))
+        for name in ("power", "noise_power"):
+            flat[name] = np.array(np.broadcast_to(flat[name], prod(batch)))
+        return cls(
+            **flat,
+            phase=np.ascontiguousarray(waves if waves.ndim == 3 else waves[None], complex),
+            weights=unit,
+            heaviest=heaviest,
+            constraint=constraint,
+            radiated=radiated,
+            batch=batch,
+            several=several,
+            states=None if levels is None else _states(levels),
+            threads=None if threads is None else integer("threads", threads, 1),
+        )
+
+    @property
+    def size(self) -> int:
+        """B."""
+        return len(self.power)
+
+    @property
+    def users(self) -> int:
+        """K."""
+        return int(self.channel.shape[-2])
+
+    @property
+    def feeds(self) -> int:
+        """L."""
+        return int(self.phase.shape[-1])
+
+    @property
+    def elements(self) -> int:
+        """N."""
+        return int(self.channel.shape[-1])
+
+    @property
+    def floors(self) -> np.ndarray:
+        """Minimum rates (1 or B, K), zero where none are asked for."""
+        return np.zeros((1, self.users)) if self.min_rate is None else self.min_rate
+
+    @cached_property
+    def finite(self) -> np.ndarray:
+        """Whether the channels of an item are finite, (B,)."""
+        finite = np.isfinite(self.channel).all(axis=(-3, -2, -1))
+        return np.asarray(np.broadcast_to(finite, self.size))
+
+    @cached_property
+    def waves(self) -> np.ndarray:
+        """The phase in the precision of the channel."""
+        return self.phase.astype(self.channel.dtype, copy=False)
+
+    def run(self, operator: str, amplitudes: np.ndarray, **options: Any) -> Any:
+        """An operator of the table at amplitudes (1 or B, N), or from there."""
+        inputs = {
+            "channel": self.channel,
+            "amplitudes": np.ascontiguousarray(amplitudes, self.channel.real.dtype),
+            "phase": self.waves[None],
+            "power": self.power,
+            "noise_power": self.noise_power,
+            "weights": self.weights,
+            "min_rate": self.min_rate,
+        }
+        operands = [inputs[name] for name in OPERATORS[operator].inputs]
+        return run(operator, operands, {"radiated": self.radiated, **options}, threads=self.threads)
+
+    def take(self, rows: np.ndarray) -> Problem:
+        """Some of the items."""
+        arrays = {name: getattr(self, name) for name in _OF_ITEMS}
+        own: dict[str, Any] = {n: taken(a, rows) for n, a in arrays.items() if a is not None}
+        return replace(self, **own, batch=(len(rows),))
+
+    def of_users(self, items: np.ndarray, users: np.ndarray) -> Problem:
+        """A problem for T sets of S users: set t is ``users[t]`` of item ``items[t]``."""
+        rows = items[:, None]
+
+        def chosen(array: np.ndarray) -> np.ndarray:
+            return array[rows % len(array), users]
+
+        weights, heaviest = _unit(chosen(self.weights))
+        rest = replace(self, channel=self.channel[:1], min_rate=None).take(items)  # no copy of all
+        return replace(
+            rest,
+            channel=np.ascontiguousarray(chosen(self.channel.swapaxes(1, 2)).swapaxes(1, 2)),
+            weights=weights,
+            heaviest=heaviest,
+            min_rate=None if self.min_rate is None else chosen(self.min_rate),
+        )
+
+    def random_start(self, seed: int, index: int, lowest: float = 0.0) -> np.ndarray:
+        """Uniform amplitudes; row i of the stream is item i's, whatever the batch."""
+        shape = self.size, self.elements
+        return np.random.default_rng([seed, index]).uniform(lowest, 1.0, shape)
+
+    def shaped(self, array: np.ndarray) -> np.ndarray:
+        """An array (B, ...) as the caller has his."""
+        return array.reshape(self.batch + array.shape[1:])
+
+    def shaped_channels(self, array: np.ndarray) -> np.ndarray:
+        """An array (B, F, ...) as the caller has his."""
+        return self.shaped(array if self.several else array[:, 0])
+
+
+def taken(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Some rows of an array (1 or B, ...), or what all items share."""
+    return array if len(array) == 1 else array[rows]
+
+
+def count(argument: str, value: Any, least: int) -> int:
+    """An integer from ``least`` on."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+        raise TypeError(f"{argument}: expected an integer, got {value!r}")
+    if value < least:
+        raise ValueError(f"{argument}: expected at least {least}, got {value!r}")
+    return int(value)
+
+
+def _unit(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights with a largest of one, all one where all are zero, and that largest."""
+    heaviest = np.max(weights, axis=-1, keepdims=True)
+    unit = np.divide(weights, heaviest, out=np.ones_like(weights), where=heaviest > 0.0)
+    return unit, heaviest[..., 0]
+
+
+def _flat(array: np.ndarray, core: int, batch: tuple[int, ...]) -> np.ndarray:
+    """With one dimension of batch, of length 1 where all items share what there is."""
+    lead, own = array.shape[: array.ndim - core], array.shape[array.ndim - core :]
+    if prod(lead) == 1:
+        return np.ascontiguousarray(array.reshape(1, *own))
+    return np.ascontiguousarray(np.broadcast_to(array, batch + own)).reshape(-1, *own)
+
+
+def _phase(value: ArrayLike) -> np.ndarray:
+    waves = _numbers("phase", value)
+    if waves.ndim not in (2, 3):
+        raise ValueError(f"phase: expected (N, L) or (F, N, L), got {waves.shape}")
+    _require_sizes("phase", waves, "NL")
+    _require_finite("phase", waves)
+    return waves
+
+
+def _channel(value: ArrayLike, waves: np.ndarray, several: bool, finite: bool) -> np.ndarray:
+    """Channels (..., F, K, N) that fit the phase."""
+    h = _numbers("channel", value)
+    _require_sizes("channel", h, "FKN" if several else "KN")
+    if finite:
+        _require_finite("channel", h)
+    h = h if several else h[..., None, :, :]
+    several_waves = waves.ndim == 3 and len(waves) > 1
+    if h.shape[-1] != waves.shape[-2] or (several_waves and len(waves) != h.shape[-3]):
+        fits = f"N = {waves.shape[-2]}" + (f" and F = {len(waves)}" if several_waves else "")
+        raise ValueError(
+            f"channel: expected (..., K, N) with {fits} to match phase, got {np.shape(value)}"
+        )
+    single = h.dtype.newbyteorder("=") == np.complex64
+    return np.require(h, np.complex64 if single else np.complex128, ["A"])
+
+
+def _per_user(argument: str, value: ArrayLike, users: int, scalar: bool = False) -> np.ndarray:
+    """Finite values (..., K) of at least 0; one value for all users where that is allowed."""
+    array = _reals(argument, value)
+    expected = f"{argument}: expected {'a scalar or ' * scalar}(..., K) with K = {users}"
+    if not (scalar or array.ndim) or (array.ndim and array.shape[-1] != users):
+        raise ValueError(f"{expected} to match channel, got {array.shape}")
+    if not ((array >= 0.0) & (array < np.inf)).all():
+        raise ValueError(f"{argument}: expected values finite and at least 0, got {value!r}")
+    return array if array.ndim else np.full(users, array)
+
+
+def _equal_noise(channel: np.ndarray, user_noise: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Channels (..., F, K, N) in which all users have the least noise of all, and that (...)."""
+    noise, users = _positive("user_noise", user_noise), channel.shape[-2]
+    if not noise.ndim or noise.shape[-1] != users:
+        raise ValueError(f"user_noise: expected (..., K) with K = {users}, got {noise.shape}")
+    _broadcast("user_noise", channel.shape[:-3], noise.shape[:-1])
+    least = noise.min(axis=-1)
+    scale = np.sqrt(least[..., None] / noise).astype(channel.real.dtype)
+    return channel * scale[..., None, :, None], least
+
+
+def _start(value: ArrayLike, elements: int) -> np.ndarray:
+    """Amplitudes (..., N) to start from; all on where they are all off."""
+    amplitudes = _reals("start", value)
+    if not amplitudes.ndim or amplitudes.shape[-1] != elements:
+        raise ValueError(f"start: expected (..., N) with N = {elements}, got {amplitudes.shape}")
+    bad = np.argwhere(~((amplitudes >= 0.0) & (amplitudes <= 1.0)))
+    if len(bad):
+        where = tuple(bad[0].tolist())
+        raise ValueError(
+            f"start: expected values in [0, 1], got {amplitudes[where]} at index {where}"
+        )
+    off = ~amplitudes.astype(np.float32).any(axis=-1, keepdims=True)  # in either precision
+    return np.where(off, 1.0, amplitudes)
+
+
+def _states(value: int | ArrayLike) -> np.ndarray:
+    """The allowed amplitudes, ascending, of a number of bits or a sequence of levels."""
+    states = as_array("levels", value)
+    if states.dtype.kind not in "iuf" or (not states.ndim and states.dtype.kind == "f"):
+        raise TypeError(f"levels: expected an integer or real numbers, got {value!r}")
+    if not states.ndim:
+        if not 1 <= states <= 16:
+            raise ValueError(f"levels: expected from 1 to 16 bits, got {value!r}")
+        return np.linspace(0.0, 1.0, 2 ** int(states))
+    states = np.unique(states.astype(float))
+    if np.ndim(value) != 1 or not len(states):
+        raise ValueError(f"levels: expected a number of bits or (levels,), got {np.shape(value)}")
+    if not ((states >= 0.0) & (states <= 1.0)).all() or not states[-1] > 0.0:
+        raise ValueError(f"levels: expected values in [0, 1], not all 0, got {value!r}")
+    return states
+
+
+def _broadcast(argument: str, batch: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    try:
+        return np.broadcast_shapes(batch, shape)
+    except ValueError:
+        raise ValueError(
+            f"{argument}: expected leading dimensions that broadcast with {batch}, got {shape}"
+        ) from None
+
+
+def _require_sizes(argument: str, array: np.ndarray, core: str) -> None:
+    expected = f"{argument}: expected (..., {', '.join(core)})"
+    if array.ndim < len(core):
+        raise ValueError(f"{expected}, got {array.shape}")
+    for letter, length in zip(core, array.shape[array.ndim - len(core) :], strict=True):
+        if length < 1:
+            raise ValueError(f"{expected} with {letter} at least 1, got {array.shape}")
+
+
+def _require_finite(argument: str, array: np.ndarray) -> None:
+    bad = np.argwhere(~np.isfinite(array))
+    if len(bad):
+        where = tuple(bad[0].tolist())
+        raise ValueError(f"{argument}: expected finite values, got {array[where]} at index {where}")
+
+
+def _numbers(argument: str, value: ArrayLike) -> np.ndarray:
+    array = as_array(argument, value)
+    if array.dtype.kind not in "biufc":
+        raise TypeError(f"{argument}: expected numbers, got dtype {array.dtype}")
+    return array
+
+
+def _reals(argument: str, value: ArrayLike) -> np.ndarray:
+    array = as_array(argument, value)
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{argument}: expected real numbers, got dtype {array.dtype}")
+    return array.astype(float)
+
+
+def _positive(argument: str, value: ArrayLike) -> np.ndarray:
+    array = _reals(argument, value)
+    if not ((array > 0.0) & (array < np.inf)).all():
+        raise ValueError(f"{argument}: expected values positive and finite, got {value!r}")
+    return array

@@ -1,0 +1,251 @@
+"""Who is served: greedy, local and exhaustive search over user sets, with any solver inside.
+
+The path of a schedule: `Problem.of` checks and flattens what was given, a search of `searches`
+proposes user sets and keeps the better, each solved as `solve` does, and `bounds` tell which sets
+need no solve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from ..problem import Problem, count, quiet
+from ..solvers.methods import chosen
+from .searches import SEARCHES, Task
+
+__all__ = ["Schedule", "schedule"]
+
+Progress = Callable[[int, int], object]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Users served, amplitudes and beams; arrays with the batch's leading dimensions.
+
+    With one m for F channels, ``digital`` and ``rates`` have a dimension F before their last two
+    or one, and ``sum_rate`` is the sum over the channels too.
+
+    Where no user set meets its minimum rates nobody is served and all is zero, which the next
+    slot takes as all on if it is handed the amplitudes as its ``start``; where the channel is not
+    finite, ``rates`` and ``sum_rate`` are NaN.
+
+    Attributes
+    ----------
+    served : (..., K) bool
+        Users served, at most L.
+    amplitudes : (..., N) real
+        Radiation amplitudes m in [0, 1].
+    digital : (..., L, K) complex
+        Digital beamformer V at the power, zero columns for users not served; (..., N, K) for
+        ``fully_digital``.
+    rates : (..., K) real
+        Unweighted rate of every user in bit/s/Hz, at least its minimum (on the mean of F
+        channels), 0 where not served.
+    sum_rate : (...) float64
+        Weighted sum rate in bit/s/Hz.
+    feasible : (...) bool
+        Whether somebody is served, and so every one of them at least at its minimum rate.
+    search, method, accept, constraint : str
+        As asked for.
+    """
+
+    served: np.ndarray
+    amplitudes: np.ndarray
+    digital: np.ndarray
+    rates: np.ndarray
+    sum_rate: np.ndarray
+    feasible: np.ndarray
+    search: str
+    method: str
+    accept: str
+    constraint: str
+
+
+@quiet
+def schedule(
+    channel: ArrayLike,
+    phase: ArrayLike,
+    power: ArrayLike = 1.0,
+    noise_power: ArrayLike = 0.1,
+    min_rate: ArrayLike = 1.0,
+    search: str = "greedy",
+    method: str = "joint",
+    accept: str = "qos",
+    constraint: str = "radiated",
+    weights: ArrayLike | None = None,
+    seed: int = 0,
+    threads: int | None = None,
+    *,
+    user_noise: ArrayLike | None = None,
+    start: ArrayLike | None = None,
+    levels: int | ArrayLike | None = None,
+    shared: bool = False,
+    rescue: bool | None = None,
+    progress: Progress | None = None,
+    check_finite: bool = False,
+    **options: Any,
+) -> Schedule:
+    """Choose who is served, with amplitudes and beams, under a minimum rate for each served user.
+
+    ``search="greedy"`` is paper B, Algorithm 2 (arXiv 2502.17408): users are sorted by the rate
+    they have at starting amplitudes with matched beams g_k^H / ||g_k|| at power P / K each, in
+    descending order, ties by index.  One after the other is added tentatively, amplitudes and
+    beams are solved anew, and the user stays if every served user has its own minimum rate.
+
+    ``search="local"`` then drops, adds or swaps one user, whichever raises the sum rate most,
+    until no such move raises it; where there are more than 32 moves, the 32 are solved that have
+    the highest sum rate by zero forcing on the channels themselves.  ``search="exhaustive"``
+    solves every user set that may have the highest sum rate and takes the one that has (ties:
+    more users, then the first).  Both are derived here.
+
+    Parameters
+    ----------
+    channel : (..., K, N) complex
+        Channels as they act, one row a user; complex64 is solved in single precision.  With
+        ``shared`` or a phase of three dimensions, (..., F, K, N): one amplitude vector and one
+        user set for F channels, as in `solve`.
+    phase : (N, L) or (F, N, L) complex
+        Reference wave of each feed at each element, finite; at most L users are served.
+    power, noise_power : (...) real
+        Transmit and noise power, linear, in the same unit; each value is a problem's own, so that
+        (K,) with the channel of one problem makes K problems.
+    min_rate : scalar or (..., K) real
+        Minimum rate of each user in bit/s/Hz, unweighted, if it is served; on the mean of its
+        rates where there are F channels.
+    search : {"greedy", "local", "exhaustive"}
+        How user sets are searched; ``exhaustive`` for K <= 12 (63 solves for 6 users, up to
+        4095 for 12, with as many feeds).
+    method : str
+        Solver of a user set, as in `solve`.
+    accept : {"qos", "rate"}
+        When ``greedy``, and with it the start of ``local``, keeps a user: if all minimum rates
+        are met (paper B), or only if the sum rate rises as well.  Moves of ``local`` and
+        ``exhaustive`` go by the sum rate under either.
+    constraint : {"radiated", "digital"}
+        Power of diag(m) Phi V (paper A, eq. 4d) or of V (paper B, eq. 10); results under the
+        two are not comparable.
+    weights : (..., K) real, optional
+        Weights of the users' rates in the sum rate and in the order of ``greedy``, 1 by default.
+        As in `solve`, a common factor changes only ``sum_rate``, and weights that are all zero
+        are equal ones, but for a ``sum_rate`` of 0.
+    seed : int
+        Seed of the random starting amplitudes; an item's depend on its index alone.
+    threads : int, optional
+        Most threads to use.
+    user_noise : (..., K) real, optional
+        Noise power of each user, as of receivers with noise figures of their own, in place of
+        ``noise_power``.
+    start : (..., N) real, optional
+        Starting amplitudes, for the order of ``greedy`` and for every solve; all off is taken as
+        all on.  By default they are uniform in [0, 1], the same for all solves of an item, as
+        published; ``joint`` and ``zf`` take them for the order alone and solve from all elements
+        on.
+    levels : int or (levels,) real, optional
+        Amplitudes the hardware can take, as in `solve`; every user set is solved at them, so that
+        the minimum rates hold there.
+    shared : bool
+        Whether the channel has a dimension F.
+    rescue : bool, optional
+        Whether a user set that misses a minimum rate is solved again under the minimum rates, as
+        in `solve`, before it is turned down.  By default for ``joint`` and ``zf``, whose sum-rate
+        solutions starve users, and not for methods that run as published: their zero forcing
+        gives all users one rate, so that it would change something only where minimum rates
+        differ or the channel is rank-deficient.  Never with a dimension F, where minimum rates
+        are on the mean.
+    progress : callable, optional
+        Called as ``progress(done, total)`` between batched steps; the unit is the search's own.
+    check_finite : bool
+        Raise if a channel holds a NaN or an infinity; by default such items are marked.
+    **options
+        Of the method, as in `solve`.
+
+    Returns
+    -------
+    Schedule
+        Users served, amplitudes, beams and rates of every item, in the channel's precision.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a parameter is out of range, a search, method, accept rule or
+        constraint is unknown, an exhaustive search has more than 12 users, or
+        ``fully_digital`` is given levels.
+    TypeError
+        If an argument does not hold numbers or an option is not the method's.
+
+    Examples
+    --------
+    >>> import hmimo_fast as hf
+    >>> surface = hf.Surface(shape=(6, 6), feeds=4)
+    >>> channel = hf.channels.sparse_mmwave(surface, users=8, size=10, seed=1)
+    >>> ours = hf.schedule(channel, surface.phase, min_rate=1.0, search="local")
+    >>> theirs = hf.schedule(channel, surface.phase, min_rate=1.0, method="alternating")
+    >>> bool(ours.served.sum(axis=-1).max() <= 4)
+    True
+    >>> bool((ours.rates[ours.served] >= 1.0 - 1e-9).all())
+    True
+    >>> bool(ours.sum_rate.mean() > theirs.sum_rate.mean())
+    True
+    """
+    _one_of("search", search, tuple(SEARCHES))
+    _one_of("accept", accept, ("qos", "rate"))
+    how, options = chosen(method, options)
+    seed = count("seed", seed, 0)
+    problem = Problem.of(
+        channel,
+        phase,
+        power,
+        noise_power,
+        constraint=constraint,
+        weights=weights,
+        min_rate=min_rate,
+        start=start,
+        levels=levels,
+        user_noise=user_noise,
+        shared=shared,
+        threads=threads,
+        check_finite=check_finite,
+    )
+    rescue = how.rescued if rescue is None else rescue
+    task = Task(
+        problem,
+        how,
+        options,
+        first=problem.random_start(seed, 0) if problem.start is None else problem.start,
+        rescue=rescue and not problem.several,
+        rising=accept == "rate",
+        report=progress or _silent,
+    )
+    how.check(problem, task.most)
+    best = SEARCHES[search](task)
+    feasible = best.sum_rate > -np.inf
+    score = problem.heaviest * np.where(feasible, best.sum_rate, 0.0)
+    nan = best.rates.dtype.type(np.nan)
+    return Schedule(
+        served=problem.shaped(best.served),
+        amplitudes=problem.shaped(best.amplitudes),
+        digital=problem.shaped_channels(best.digital),
+        rates=problem.shaped_channels(np.where(problem.finite[:, None, None], best.rates, nan)),
+        sum_rate=problem.shaped(np.where(problem.finite, score, np.nan)),
+        feasible=problem.shaped(feasible),
+        search=search,
+        method=method,
+        accept=accept,
+        constraint=constraint,
+    )
+
+
+def _one_of(argument: str, value: Any, names: tuple[str, ...]) -> None:
+    if value not in names:
+        raise ValueError(
+            f"{argument}: expected one of {', '.join(map(repr, names))}, got {value!r}"
+        )
+
+
+def _silent(done: int, total: int) -> None:
+    pass

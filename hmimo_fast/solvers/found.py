@@ -1,0 +1,191 @@
+"""What was found: a run from one start, the one record kept of it, and what a caller sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+
+from ..kernels import edge
+from ..problem import Problem
+from .rounding import rounded
+
+#: A minimum rate counts as met within this, in bit/s/Hz, by the precision of the rates.
+SLACK = {"f": 1e-5, "d": 1e-9}
+
+Kept = TypeVar("Kept", bound="Found")
+
+
+class Run(NamedTuple):
+    """Amplitudes and beams of one run from one start."""
+
+    amplitudes: np.ndarray  # (B, N)
+    digital: np.ndarray  # (B, F, L, K)
+    iterations: np.ndarray  # (B,)
+    converged: np.ndarray  # (B,)
+    history: np.ndarray  # (B, I)
+    fully_digital: bool = False  # digital is (B, F, N, K), without a surface
+
+
+def run_loop(operator: str, problem: Problem, start: np.ndarray, **options: Any) -> Run:
+    """A fused loop of the table of operators from one start, with its own options."""
+    amplitudes, digital, _, made, converged, history = problem.run(operator, start, **options)
+    heaviest = problem.heaviest[:, None]
+    history = np.where(history > 0.0, heaviest * history, history)  # below, rates that are missing
+    return Run(amplitudes, digital, made, converged, history)
+
+
+@dataclass
+class Found:
+    """A run of every item with what it reaches; all arrays are over the flat batch."""
+
+    amplitudes: np.ndarray  # (B, N)
+    digital: np.ndarray  # (B, F, L, K), at the power
+    sinr: np.ndarray  # (B, F, K)
+    rates: np.ndarray  # (B, F, K), unweighted
+    sum_rate: np.ndarray  # (B,), weighted
+    feasible: np.ndarray  # (B,), whether all users have the minimum rates of the problem
+    iterations: np.ndarray  # (B,)
+    converged: np.ndarray  # (B,)
+    history: np.ndarray  # (B, I), NaN after an item's own
+
+    @classmethod
+    def of(cls, problem: Problem, run: Run) -> Found:
+        """A run at its power and with its rates."""
+        digital = run.digital
+        if problem.radiated and not run.fully_digital:
+            digital = rounded(problem, run.amplitudes, digital)
+        ratio = _sinr(problem, run, digital).astype(digital.real.dtype)
+        rates = np.log1p(ratio) / np.log(2.0).astype(ratio.dtype)
+        finite = np.isfinite(ratio).all(axis=(-2, -1))
+        enough = rates >= problem.floors[:, None] - SLACK[rates.dtype.char]
+        unit = np.sum(problem.weights[:, None] * rates, axis=(-2, -1), dtype=float)
+        return cls(
+            amplitudes=run.amplitudes,
+            digital=digital,
+            sinr=ratio,
+            rates=rates,
+            sum_rate=problem.heaviest * unit,
+            feasible=finite & enough.all(axis=(-2, -1)),
+            iterations=run.iterations,
+            converged=run.converged & finite,
+            history=run.history,
+        )
+
+    def take(self: Kept, rows: np.ndarray) -> Kept:
+        """Some of the items."""
+        return replace(self, **{name: array[rows] for name, array in vars(self).items()})
+
+    def put(self: Kept, rows: np.ndarray, other: Kept) -> None:
+        """Write what was found for some of the items over what they have."""
+        width = max(self.history.shape[1], other.history.shape[1])
+        self.history = _widened(self.history, width)
+        other = replace(other, history=_widened(other.history, width))
+        for name, array in vars(self).items():
+            array[rows] = getattr(other, name)
+
+    def beats(self, other: Found) -> np.ndarray:
+        """Where this is better (B,): feasible first, then of the higher rate."""
+        higher = self.sum_rate > other.sum_rate
+        return np.where(self.feasible == other.feasible, higher, self.feasible)
+
+    def better(self: Kept, other: Kept, where: np.ndarray | None = None) -> Kept:
+        """The better of the two, item by item, or the other one ``where`` that is true."""
+        where = other.beats(self) if where is None else where
+        best = self.take(np.arange(len(where)))
+        best.put(where, other.take(where))
+        return best
+
+
+def _widened(history: np.ndarray, width: int) -> np.ndarray:
+    missing = width - history.shape[1]
+    return np.pad(history, ((0, 0), (0, missing)), constant_values=np.nan) if missing else history
+
+
+def _sinr(problem: Problem, run: Run, digital: np.ndarray) -> np.ndarray:
+    """SINR (B, F, K) of the beams as they are returned, computed in double."""
+    p, each = problem, digital.shape[:2]
+    channel, digital = p.channel.astype(complex), digital.astype(complex)
+    amplitudes, phase = run.amplitudes[:, None].astype(float), p.phase[None]
+    if run.fully_digital:  # H W is its own effective channel
+        channel, digital = channel @ digital, np.eye(p.users, dtype=complex)[None, None]
+        amplitudes, phase = np.ones((1, 1, p.users)), digital
+
+    def flat(array: np.ndarray) -> np.ndarray:
+        core = array.shape[2:]
+        if array.shape[:2] not in ((1, 1), each):
+            array = np.broadcast_to(array, each + core)
+        return np.ascontiguousarray(array).reshape(-1, *core)
+
+    link = [flat(array) for array in (channel, amplitudes, phase, digital)]
+    noise_power = np.repeat(p.noise_power, each[1])
+    ratio = edge.run("sinr", [*link, noise_power], threads=p.threads)
+    return np.asarray(ratio).reshape(*each, p.users)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Amplitudes, beams and what they reach; arrays with the batch's leading dimensions.
+
+    With one m for F channels, ``digital``, ``sinr`` and ``rates`` have a dimension F before
+    their last two or one, and ``sum_rate`` is the sum over the channels too.
+
+    Attributes
+    ----------
+    amplitudes : (..., N) real
+        Radiation amplitudes m in [0, 1].
+    digital : (..., L, K) complex
+        Digital beamformer V at the power; (..., N, K) for ``fully_digital``.
+    sinr, rates : (..., K) real
+        SINR (linear) and unweighted rate in bit/s/Hz of every user.
+    sum_rate : (...) real
+        Weighted sum rate in bit/s/Hz; NaN where the channel is not finite.
+    feasible : (...) bool
+        Whether every user has its minimum rate; False where the channel is not finite.
+    iterations : (...) int
+        Iterations (gradients for ``alternating``) made from the winning start.
+    converged : (...) bool
+        Whether the last stage stopped by its own rule before its budget ran out.
+    history : (..., I) real
+        Rate after each iteration, as far as the item that made most and at most 4096; NaN where
+        there was none and for those that ``joint`` makes at a higher noise.
+    method, constraint : str
+        As asked for.
+    common_rate : (...) float64, or None without ``min_rate``
+        Largest minimum rate in bit/s/Hz found that all users can have at once, in every channel:
+        one that is asked of all is feasible up to here.  A lower bound on what is possible, since
+        the search over the amplitudes is local.
+    """
+
+    amplitudes: np.ndarray
+    digital: np.ndarray
+    sinr: np.ndarray
+    rates: np.ndarray
+    sum_rate: np.ndarray
+    feasible: np.ndarray
+    iterations: np.ndarray
+    converged: np.ndarray
+    history: np.ndarray
+    method: str
+    constraint: str
+    common_rate: np.ndarray | None = None
+
+
+def solution(
+    problem: Problem,
+    found: Found,
+    method: str,
+    common_rate: np.ndarray | None = None,
+) -> Solution:
+    """What the caller sees of it, in the shape of his batch."""
+    longest = int(found.iterations.max(initial=0)) + 1
+    shaped = {name: problem.shaped(array) for name, array in vars(found).items()}
+    return Solution(
+        **shaped
+        | {n: problem.shaped_channels(vars(found)[n]) for n in ("digital", "sinr", "rates")}
+        | {"history": problem.shaped(found.history[:, :longest])},
+        method=method,
+        constraint=problem.constraint,
+        common_rate=None if common_rate is None else problem.shaped(common_rate),
+    )
