@@ -108,7 +108,7 @@ class Dying:
 
 def deadly(chunk: Chunk) -> Arrays:
     """`compute` but for one chunk, which kills its worker."""
-    if chunk.setting.elements == 9 and chunk.method == OURS:
+    if chunk.setting.elements == 9 and chunk.method == OURS and chunk.index == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return compute(chunk)
 
@@ -299,10 +299,13 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[str]:
         yield f"ray:{head.address}"
         head.shutdown()
         return
-    distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
-    ) as workers:
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 0}),
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, dashboard_address=None, silence_logs=50
+        ) as workers,
+    ):
         yield f"dask:{workers.scheduler_address}"
 
 
@@ -315,8 +318,8 @@ def test_a_cluster_loses_workers(cluster: str, tmp_path: Path, expected: Dataset
     assert equal(found, expected)
     few = replace(SMALL, grids=({"elements": (9, 16)},))
     lines: list[str] = []
-    found = studies.run(few, tmp_path, 10, 5, cluster, report=lines.append, compute=deadly)
-    assert found.attrs["failed"] == 1
+    found = studies.run(few, tmp_path, 30, 5, cluster, report=lines.append, compute=deadly)
+    assert 1 <= found.attrs["failed"] <= 4  # of 12; dask blames what waits on the worker too
     assert "lost: " in lines[-1]
 
 
