@@ -25,6 +25,11 @@ static int is_loop(int operator_) {
     return operator_ >= HF_BEST_BEAMS && operator_ <= HF_COORDINATE_DESCENT;
 }
 
+/* What is computed in double whatever the precision of the call. */
+static int in_double(int operator_) {
+    return operator_ == HF_WATER_FILLING || operator_ == HF_MAX_MIN || operator_ == HF_MIN_POWER;
+}
+
 /* Marks the items of a loop any of whose users has a minimum rate; whether there are any. */
 static int mark_floored(int operator_, const hf_shape *s, const hf_operand *in, uint8_t *marks) {
     if (operator_ != HF_VARIABLE_PROJECTION && operator_ != HF_BEST_BEAMS)
@@ -64,7 +69,7 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
                void *const *out) {
     if (too_large(operator_, s))
         return HF_TOO_LARGE;
-    const int loop = is_loop(operator_), floats = s->single && operator_ != HF_WATER_FILLING;
+    const int loop = is_loop(operator_), floats = s->single && !in_double(operator_);
     const hf_kind *pack = floats ? &FLOATS : &DOUBLES;
     const double bytes = (double)s->users * s->elements * (loop ? s->channels : 1) *
                          pack->lanes * (floats ? 8 : 16);
@@ -120,6 +125,8 @@ ENTRY(alternating, HF_ALTERNATING)
 ENTRY(variable_projection, HF_VARIABLE_PROJECTION)
 ENTRY(coordinate_descent, HF_COORDINATE_DESCENT)
 ENTRY(wmmse_gradient, HF_WMMSE_GRADIENT)
+ENTRY(max_min, HF_MAX_MIN)
+ENTRY(min_power, HF_MIN_POWER)
 
 static int outside_unit(int single, ptrdiff_t count, const void *values) {
     return (single ? FLOATS : LONE).outside_unit(single, count, values);
@@ -129,5 +136,6 @@ const hf_table JOIN(hf_table_, HF_ISA) = {
     TEXT(HF_ISA),
     outside_unit,
     {effective_channel, sinr, sum_rate, sum_rate_gradient, zero_forcing, wmmse, water_filling,
-     project, best_beams, alternating, variable_projection, coordinate_descent, wmmse_gradient},
+     project, best_beams, alternating, variable_projection, coordinate_descent, wmmse_gradient,
+     max_min, min_power},
 };

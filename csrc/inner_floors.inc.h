@@ -2,9 +2,12 @@
 
 #define LEAST_SHARE 1e-6 /* of a user in the dual uplink, from which it can come back */
 #define SETTLING 20      /* sweeps until the shares settle */
+#define SUMMED 1e-3      /* SINR / (1 + SINR) that is summed up to here, and above is 1 less a rest */
 
 /* The dual uplink, in which user k sends the share lambda_k of the power. */
 typedef struct {
+    num *rates, *goals; /* in bits: what users have, and what they should */
+
     num *diagonal; /* T_kk of T = (half X half + ridge)^-1, half = diag(lambda)^{1/2} */
     num *ratio;    /* SINR of its MMSE receivers */
     num *beta;     /* weights of the users for which lambda is stationary */
@@ -17,9 +20,9 @@ typedef struct {
 
 static void lay_out_dual(problem *p, dual_uplink *d, arena *a) {
     const idx K = p->K;
-    num **vectors[] = {&d->diagonal, &d->ratio, &d->beta, &d->least,
-                       &d->half,     &d->next,  &d->pull, &d->ones};
-    for (int i = 0; i < 8; i++)
+    num **vectors[] = {&d->rates, &d->goals, &d->diagonal, &d->ratio, &d->beta,
+                       &d->least, &d->half,  &d->next,     &d->pull,  &d->ones};
+    for (int i = 0; i < 10; i++)
         *vectors[i] = TAKE(a, K, num);
     d->system = TAKE(a, K * K, num);
     d->spoiled = TAKE(a, K * K, num);
@@ -29,9 +32,12 @@ static void lay_out_dual(problem *p, dual_uplink *d, arena *a) {
 
 static void find_dual(problem *p, dual_uplink *d, const cpx *gram, const num *share) {
     const idx K = p->K;
-    const num ridge = p->noise;
-    for (idx k = 0; k < K; k++)
+    num loudest = NUM(0);
+    for (idx k = 0; k < K; k++) {
         d->half[k] = root(share[k]);
+        loudest = larger(loudest, share[k] * gram[k * K + k].re);
+    }
+    const num ridge = larger(p->noise, loudest * (real)(4 * EPSILON)); /* over what is rounded */
     for (idx i = 0; i < K; i++)
         for (idx j = 0; j < K; j++) {
             d->signals[i * K + j] = scaled(d->half[i] * d->half[j], gram[i * K + j]);
@@ -49,6 +55,8 @@ static void find_dual(problem *p, dual_uplink *d, const cpx *gram, const num *sh
             d->system[k * K + j] = -ridge * norm2(t) / d->diagonal[j];
             part += x.re * t.re + x.im * t.im;
         }
+        const num rest = 1 - ridge * d->diagonal[k]; /* the same, where the sum cancels */
+        part = pick(rest > (real)SUMMED, rest, part);
         d->system[k * K + k] = larger(part, NUM(1e-30));
         d->ratio[k] = part / (ridge * d->diagonal[k]);
         d->beta[k] = share[k];
@@ -60,6 +68,13 @@ static void find_dual(problem *p, dual_uplink *d, const cpx *gram, const num *sh
     for (idx i = 0; i < K; i++)
         for (idx j = 0; j < K; j++)
             d->directions[i * K + j] = scaled(d->half[i], d->directions[i * K + j]);
+}
+
+/* Psi that reach in the downlink what the shares reach in the uplink, at the same power. */
+static void leave_uplink(const problem *p, dual_uplink *d, cpx *psi) {
+    for (idx k = 0; k < p->K; k++)
+        d->pull[k] = root(d->beta[k] / d->diagonal[k]);
+    scale_columns(p->K, p->K, d->pull, d->directions, psi);
 }
 
 /* As zf_terms, for general beams, after sweeps of a fixed point over the shares, in place:
@@ -125,9 +140,7 @@ static num meet_floors(problem *p, dual_uplink *d, const cpx *gram, const num *s
     const idx K = p->K;
     cpx *received = p->received;
     find_dual(p, d, gram, share);
-    for (idx k = 0; k < K; k++)
-        d->pull[k] = root(d->beta[k] / d->diagonal[k]);
-    scale_columns(K, K, d->pull, d->directions, psi);
+    leave_uplink(p, d, psi);
     multiply(K, K, K, gram, psi, received);
     const num spent = inner_product(K * K, psi, received);
     const num unit = pick(spent > 0, 1 / root(spent), NUM(0));

@@ -10,6 +10,7 @@
 #include "inner_zf.inc.h"
 #include "inner_general.inc.h"
 #include "inner_floors.inc.h"
+#include "inner_balanced.inc.h"
 #include "ascent.inc.h"
 #include "start.inc.h"
 #include "joint.inc.h"
@@ -50,5 +51,5 @@ const hf_kind JOIN(hf, KIND, HF_ISA) = {
     outside_unit,
     {effective_channel, sinr, sum_rate, sum_rate_gradient, zero_forcing, wmmse, water_filling,
      project, best_beams, alternating, variable_projection, coordinate_descent, wmmse_gradient,
-     refine},
+     max_min, min_power, refine},
 };

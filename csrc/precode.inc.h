@@ -3,6 +3,9 @@
 
 /* A smallest over largest pivot above this leaves the digits that the precision of the call
  * promises; what is below leaves the lanes, for the lone problem in double. */
+#define BALANCING 60    /* sweeps of Newton's method, which takes some five */
+#define MOST_POWER 1e12 /* of what users would need alone, before minimum rates count as out of reach */
+#define MET 1e-6        /* gap of a minimum rate that counts as met */
 #define REGULAR (sizeof(real) == 4 ? 1e-2 : 1e-8)
 
 #ifdef HF_LONE
@@ -85,6 +88,7 @@ static mask pseudo_invert(idx K, cpx *gram, cpx *inverse, cpx *rotation UNUSED) 
 typedef struct {
     cvec *precoder; /* n x K */
     cpx *psi, *rows, *rotation;
+    dual_uplink dual;
 } precoding;
 
 static int open_precoding(problem *p, precoding *c, const hf_shape *s, arena *a) {
@@ -98,6 +102,7 @@ static int open_precoding(problem *p, precoding *c, const hf_shape *s, arena *a)
         c->psi = TAKE(a, p->K * p->K, cpx);
         c->rotation = TAKE(a, p->K * p->K, cpx);
         c->rows = TAKE(a, LANES > 1 ? 0 : p->K * p->N, cpx);
+        lay_out_dual(p, &c->dual, a);
         if (pass == 0 && !(a->memory = claim(a->used)))
             return HF_NO_MEMORY;
     }
@@ -232,6 +237,74 @@ OPERATOR(wmmse) {
     }
     release(a.memory);
     return stopped(shape) ? HF_STOPPED : HF_OK;
+}
+
+/* Precoders by the dual uplink: rates in the ratio of the weights at the power given (`shared`), or
+ * minimum rates at the least power. */
+static int balanced_precoder(const hf_shape *shape, hf_operand channel, hf_operand power,
+                             hf_operand noise, hf_operand weights, hf_operand min_rate, int shared,
+                             void *precoder, double *reached, uint8_t *feasible, uint8_t *marks) {
+    problem at, *p = &at;
+    precoding c;
+    arena a = {NULL, 0};
+    const double one = 1;
+    const int status = open_precoding(p, &c, shape, &a);
+    if (status)
+        return status;
+    dual_uplink *d = &c.dual;
+    p->marks = marks;
+    p->min_rate = min_rate;
+    p->floored = -1;
+    const idx K = p->K;
+    num *share = p->cost;
+    for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
+        const num size = load_channel(p, channel);
+        const mask good = is_finite(size);
+        const hf_operand limits[] = {shared ? power : (hf_operand){&one, 0}, noise, weights};
+        load_limits(p, limits, pick(good, size, NUM(1)));
+        const num alone = start_shares(p, p->gram, shared, share);
+        const num most_power = shared ? NUM(1) : alone * (real)MOST_POWER;
+        num gap, spent = NUM(0), lowest = NUM(INFINITY);
+        const num level = balance(p, d, p->gram, BALANCING, shared, most_power, share, &gap);
+        mask met = (level >= 0) & (gap < (real)MET);
+        for (idx k = 0; k < K; k++) {
+            const num rate = pick(share[k] > 0, d->rates[k], NUM(0));
+            lowest = pick(p->weights[k] > 0, smaller(lowest, rate / p->weights[k]), lowest);
+            met &= not((p->floors[k] > 0) & not(share[k] > 0));
+            spent += share[k];
+        }
+        leave_uplink(p, d, c.psi);
+        for (idx lane = 0; lane < LANES; lane++) {
+            if (!p->used[lane])
+                continue;
+            const idx item = p->item[lane];
+            const int fine = holds(good, lane) && (shared || holds(met, lane));
+            const double size_here = (double)get(p->size, lane);
+            const double bits = (double)get(lowest, lane) / (double)get(p->weight_size, lane);
+            const double power_here = (double)get(spent, lane) * size_here * size_here;
+            reached[item] = shared ? (fine ? bits : NAN)
+                                   : (fine ? power_here : holds(good, lane) ? INFINITY : NAN);
+            if (feasible)
+                feasible[item] = (uint8_t)fine;
+            if (!fine) {
+                write_nan(shape, item, 2 * K * p->N, precoder);
+                p->used[lane] = 0;
+            }
+        }
+        write_precoder(p, &c, c.psi, spent * p->size * p->size, precoder);
+    }
+    release(a.memory);
+    return stopped(shape) ? HF_STOPPED : HF_OK;
+}
+
+OPERATOR(max_min) {
+    return balanced_precoder(shape, in[0], in[1], in[2], in[3], (hf_operand){NULL, 0}, 1, out[0],
+                             out[1], NULL, marks);
+}
+
+OPERATOR(min_power) {
+    return balanced_precoder(shape, in[0], in[1], in[1], in[2], in[2], 0, out[0], out[1], out[2],
+                             marks);
 }
 
 OPERATOR(water_filling) {

@@ -21,7 +21,8 @@ typedef struct {
     int lanes;        /* ITEMS or CHANNELS */
     int own_phase;    /* whether every lane has a phase of its own */
     idx phases, pairs_size, pairs_kept;
-    int radiated, floored;
+    int radiated;
+    int floored;      /* whether items have minimum rates; -1 where some may */
     idx sweeps;
     hf_operand min_rate; /* (K) of each item, or none */
     uint8_t *marks;   /* a lone problem: what is still to be done; a pack: what it leaves */
@@ -517,7 +518,7 @@ static int fill_lanes(problem *p, idx *next) {
         const idx item = (*next)++;
         if (p->marks && p->marks[item] != (LANES == 1))
             continue;
-        if (p->min_rate.data && has_floors(p, item) != p->floored)
+        if (p->floored >= 0 && p->min_rate.data && has_floors(p, item) != p->floored)
             continue;
         p->item[lane] = item;
         p->used[lane++] = 1;

@@ -116,6 +116,8 @@ CALLS: dict[str, Callable[..., Any]] = {
     "sum_rate_gradient": kernels.sum_rate_gradient,
     "zero_forcing": partial(kernels.zero_forcing, return_rank=True),
     "wmmse": partial(kernels.wmmse, iterations=4),
+    "max_min": kernels.max_min,
+    "min_power": kernels.min_power,
     "water_filling": kernels.water_filling,
     "project": partial(kernels.project, constraint="radiated"),
     "project_digital": partial(kernels.project, constraint="digital"),
@@ -138,6 +140,8 @@ def arguments(name: str, link: Link) -> tuple[Any, ...]:
         "sum_rate_gradient": link,
         "zero_forcing": (effective, POWER),
         "wmmse": (effective, POWER, link.noise_power, link.weights),
+        "max_min": (effective, POWER, link.noise_power, link.weights),
+        "min_power": (effective, link.noise_power, rng.uniform(0.1, 2.0, (*batch, users))),
         "water_filling": (
             rng.uniform(0.1, 4.0, (*batch, users)),
             POWER,

@@ -140,4 +140,22 @@ static inline int hf_wmmse_gradient(const hf_table *kernels, const hf_shape *sha
     return kernels->operators[HF_WMMSE_GRADIENT](shape, inputs, options, outputs);
 }
 
+static inline int hf_max_min(const hf_table *kernels, const hf_shape *shape,
+                             hf_operand effective_channel, hf_operand power,
+                             hf_operand noise_power, hf_operand weights, void *precoder,
+                             double *common_rate) {
+    const hf_operand inputs[] = {effective_channel, power, noise_power, weights};
+    void *const outputs[] = {precoder, common_rate};
+    return kernels->operators[HF_MAX_MIN](shape, inputs, NULL, outputs);
+}
+
+static inline int hf_min_power(const hf_table *kernels, const hf_shape *shape,
+                               hf_operand effective_channel, hf_operand noise_power,
+                               hf_operand min_rate, void *precoder, double *power,
+                               uint8_t *feasible) {
+    const hf_operand inputs[] = {effective_channel, noise_power, min_rate};
+    void *const outputs[] = {precoder, power, feasible};
+    return kernels->operators[HF_MIN_POWER](shape, inputs, NULL, outputs);
+}
+
 #endif

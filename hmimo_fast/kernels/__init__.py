@@ -28,6 +28,8 @@ __all__ = [
     "backend",
     "effective_channel",
     "get_backend",
+    "max_min",
+    "min_power",
     "project",
     "set_backend",
     "sinr",
@@ -383,6 +385,113 @@ def wmmse(
         out=out,
         threads=threads,
     )
+
+
+def max_min(
+    effective_channel: ArrayLike,
+    power: ArrayLike,
+    noise_power: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    out: tuple[np.ndarray | None, ...] | None = None,
+    threads: int | None = None,
+) -> tuple[np.ndarray, Any]:
+    """Precoder whose lowest rate over its weight is the highest there is, at ``digital`` power.
+
+    All users with a weight then have rates in the ratio of the weights.  The powers of the dual
+    uplink, in which MMSE receivers are the beams' directions, come from Newton's method (uplink
+    and downlink: Schubert and Boche, IEEE Trans. Veh. Technol. 53, 2004; the steps derived here).
+
+    Parameters
+    ----------
+    effective_channel : (..., K, L) complex
+        Channel that the precoder sees, of any multi-user MISO downlink; K > L is allowed.
+    power : (...) real
+        Power of the precoder, norm(V)^2, linear, positive.
+    noise_power : (...) real
+        Noise power sigma^2, linear, positive.
+    weights : (..., K) real, optional
+        What each user's rate is divided by, 1 by default.  A user of weight 0 is left out, with no
+        beam.
+    out, threads
+        See `hmimo_fast.kernels`.
+
+    Returns
+    -------
+    precoder : (..., L, K) complex
+        V, in the precision of the channel.
+    common_rate : (...) float64
+        The lowest rate over its weight in bit/s/Hz: 0 if a user who has a weight hears nothing,
+        infinite if nobody has one.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a power is not positive and finite, a weight is negative or not
+        finite, or ``out`` is of another shape.
+    TypeError
+        If an argument does not hold numbers.
+
+    Examples
+    --------
+    >>> import numpy as np, hmimo_fast as hf
+    >>> precoder, rate = hf.max_min(np.diag([1.0, 2.0]), power=5.0, noise_power=1.0)
+    >>> print(np.round(np.abs(np.diag(precoder)) ** 2, 6), round(rate, 6))
+    [4. 1.] 2.321928
+    """
+    return call(
+        "max_min", (effective_channel, power, noise_power, weights), out=out, threads=threads
+    )
+
+
+def min_power(
+    effective_channel: ArrayLike,
+    noise_power: ArrayLike,
+    min_rate: ArrayLike,
+    *,
+    out: tuple[np.ndarray | None, ...] | None = None,
+    threads: int | None = None,
+) -> tuple[np.ndarray, Any, Any]:
+    """Precoder of the least power that meets minimum rates.
+
+    By the dual uplink, as `max_min`.
+
+    Parameters
+    ----------
+    effective_channel : (..., K, L) complex
+        Channel that the precoder sees, of any multi-user MISO downlink; K > L is allowed.
+    noise_power : (...) real
+        Noise power sigma^2, linear, positive.
+    min_rate : (..., K) real
+        Lowest rate of each user in bit/s/Hz.  A user who asks for 0 gets no beam.
+    out, threads
+        See `hmimo_fast.kernels`.
+
+    Returns
+    -------
+    precoder : (..., L, K) complex
+        V, in the precision of the channel; NaN where there is none.
+    power : (...) float64
+        norm(V)^2, linear; infinite where no power meets the minimum rates.
+    feasible : (...) bool
+        Whether one does, up to 10^12 times what the users would need one by one.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, the noise power is not positive and finite, a minimum rate is
+        negative or not finite, or ``out`` is of another shape.
+    TypeError
+        If an argument does not hold numbers.
+
+    Examples
+    --------
+    >>> import numpy as np, hmimo_fast as hf
+    >>> precoder, power, feasible = hf.min_power(np.diag([1.0, 2.0]), 1.0, min_rate=[1.0, 2.0])
+    >>> print(np.round(np.abs(np.diag(precoder)) ** 2, 6), round(power, 6), feasible)
+    [1.   0.75] 1.75 True
+    """
+    return call("min_power", (effective_channel, noise_power, min_rate), out=out, threads=threads)
 
 
 def water_filling(

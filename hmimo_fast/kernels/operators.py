@@ -82,6 +82,7 @@ ARGUMENTS = {
     "weights": Argument("d", _NOT_NEGATIVE, default=1.0),
     "min_rate": Argument("d", _NOT_NEGATIVE, default=0.0),
     "received": Argument("d"),
+    "common_rate": Argument("d"),
     "sum_rate": Argument("d"),
     "history": Argument("d"),
     "rank": Argument("i"),
@@ -290,6 +291,16 @@ OPERATORS = {
             "KNL",
             _RADIATED,
             Option("sweeps", int, 1),
+        ),
+        _operator(
+            "max_min",
+            "effective_channel:KM power: noise_power: weights:K -> precoder:MK common_rate:",
+            "KKM",
+        ),
+        _operator(
+            "min_power",
+            "effective_channel:KM noise_power: min_rate:K -> precoder:MK power: feasible:",
+            "KKM",
         ),
     )
 }

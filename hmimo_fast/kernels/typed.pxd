@@ -49,3 +49,9 @@ cdef extern from "hmimo_fast_typed.h" nogil:
     int hf_wmmse_gradient(
         const hf_table *, const hf_shape *, hf_operand, hf_operand, hf_operand, hf_operand,
         hf_operand, hf_operand, hf_operand, int, int64_t, double *, void *, void *) noexcept
+    int hf_max_min(
+        const hf_table *, const hf_shape *, hf_operand, hf_operand, hf_operand, hf_operand, void *,
+        double *) noexcept
+    int hf_min_power(
+        const hf_table *, const hf_shape *, hf_operand, hf_operand, hf_operand, void *, double *,
+        uint8_t *) noexcept

@@ -18,7 +18,7 @@ from .alternating import alternating
 from .descent import coordinate_descent
 from .joint import best_beams, variable_projection, wmmse_gradient
 from .passes import effective_channel
-from .precode import project, water_filling, wmmse, zero_forcing
+from .precode import max_min, min_power, project, water_filling, wmmse, zero_forcing
 from .rates import sinr, sum_rate, sum_rate_gradient
 
 __all__ = [
@@ -26,6 +26,8 @@ __all__ = [
     "best_beams",
     "coordinate_descent",
     "effective_channel",
+    "max_min",
+    "min_power",
     "project",
     "sinr",
     "sum_rate",

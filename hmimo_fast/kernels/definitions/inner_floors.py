@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .algebra import EPSILON
 from .inner_general import power_by
 from .inner_zf import fill
 from .problem import LN2
@@ -11,34 +12,48 @@ from .rates import find_links, rate_of
 
 #: Least share of a user in the dual uplink, from which it can come back; sweeps until it settles.
 LEAST_SHARE, SETTLING = 1e-6, 20
+#: SINR / (1 + SINR) that is summed up to here, and above is 1 less a rest.
+SUMMED = 1e-3
 
 
-def find_dual(gram, share, ridge, target):
+def find_dual(gram, share, ridge):
     """Beams and SINR of the dual uplink, in which user k sends the share lambda_k of the power.
 
     With half = diag(lambda)^{1/2} and T = (half X half + ridge)^{-1}, ridge = sigma^2 / P, its
     MMSE receivers have 1 + SINR_k = 1 / (ridge T_kk).  The same beams reach the same SINR in the
     downlink, with Psi = half T diag(beta_k / T_kk)^{1/2}, where beta are the weights whose
     weighted sum rate is stationary at lambda (derived here from uplink-downlink duality).
-    Returns half T, its T_kk, SINR, beta, and the share that alone would bring each user to its
-    ``target`` (Yates' standard interference function).
+    Returns half T, its T_kk, SINR, beta and the system that beta solves.
     """
     half = np.sqrt(share)
     signals = gram * half.reshape(-1, 1) * half
+    ridge = max(ridge, 4.0 * EPSILON * np.max(np.diag(signals).real))
     inverse = np.linalg.inv(signals + ridge * np.eye(len(gram)))
     diagonal = np.diag(inverse).real.copy()
     system = (inverse.real**2 + inverse.imag**2) * (-ridge / diagonal)
     ratio = np.zeros_like(share)
     for k in range(len(half)):
         part = np.sum((signals[k] * inverse[:, k]).real)  # SINR / (1 + SINR)
+        if 1.0 - ridge * diagonal[k] > SUMMED:
+            part = 1.0 - ridge * diagonal[k]
         ratio[k] = part / (ridge * diagonal[k])
         system[k, k] = max(part, 1e-30)  # regular with a zero channel too
     beta = np.linalg.solve(system, share)
+    return half.reshape(-1, 1) * inverse, diagonal, ratio, beta, system
+
+
+def least_shares(share, ratio, target):
+    """The share that alone would bring each user to its target (Yates' standard function)."""
     least = np.zeros_like(share)
-    for k in range(len(half)):
+    for k in range(len(share)):
         if target[k] > 0.0:
             least[k] = target[k] * share[k] / ratio[k]
-    return half.reshape(-1, 1) * inverse, diagonal, ratio, beta, least
+    return least
+
+
+def leave_uplink(directions, diagonal, beta):
+    """Psi that reach in the downlink what the shares reach in the uplink, at the same power."""
+    return directions * np.sqrt(beta / diagonal)
 
 
 def floored_terms(gram, share, power, noise_power, weights, min_rate, sweeps):
@@ -55,9 +70,8 @@ def floored_terms(gram, share, power, noise_power, weights, min_rate, sweeps):
     for _ in range(max(sweeps, 1)):
         share = np.maximum(filled, LEAST_SHARE)
         share = share / np.sum(share)
-        directions, diagonal, ratio, beta, least = find_dual(
-            gram, share, noise_power / power, target
-        )
+        directions, diagonal, ratio, beta, _ = find_dual(gram, share, noise_power / power)
+        least = least_shares(share, ratio, target)
         filled, level = fill(ones, 1.0, 0.0, weights * share / beta, least)
         if level == -np.inf:  # a zero channel
             break
@@ -89,8 +103,8 @@ def meet_floors(gram, share, power, noise_power, weights, min_rate):
     known.  Where the least powers exceed P, the first is log2 of the worst SINR over target.
     """
     target = np.expm1(LN2 * min_rate)
-    directions, diagonal, ratio, beta, _ = find_dual(gram, share, noise_power / power, target)
-    psi = directions * np.sqrt(beta / diagonal)
+    directions, diagonal, ratio, beta, _ = find_dual(gram, share, noise_power / power)
+    psi = leave_uplink(directions, diagonal, beta)
     received, spent = power_by(gram, psi)
     if not spent > 0.0:
         return psi, -np.inf, False

@@ -5,12 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from .algebra import double, norm2, pseudo_invert, rank_tolerance, scale_to_power
+from .inner_balanced import balance, start_shares
+from .inner_floors import leave_uplink
 from .inner_general import match, wmmse_sweep
 from .inner_zf import fill
-from .problem import LN2
+from .problem import LN2, unit_weights
 
 #: Least amplitude of the noise beside a signal of one, and inverse the largest.
 LEAST = 1e-140
+#: Sweeps of Newton's method; power, of what users would need alone, before minimum rates count as
+#: out of reach; gap of a minimum rate that counts as met.
+BALANCING, MOST_POWER, MET = 60, 1e12, 1e-6
 
 
 def _with_unit_size(matrix):
@@ -43,6 +48,53 @@ def wmmse(effective_channel, power, noise_power, weights, iterations):
         psi = wmmse_sweep(gram, psi, ratio, weights)
     precoder = adjoint @ psi
     return scale_to_power(precoder, norm2(precoder), power)
+
+
+def balanced_precoder(effective_channel, power, noise_power, weights, min_rate, shared):
+    """V that gives rates at the power in the ratio of the weights, or minimum rates at the least.
+
+    Returns V, (M, K), the lowest rate over its weight, the power, and whether all are served.
+    """
+    matrix, size = _with_unit_size(double(effective_channel))
+    adjoint = np.ascontiguousarray(matrix.conj().T)
+    if not np.isfinite(norm2(matrix)):
+        return np.full_like(adjoint, np.nan), np.nan, np.nan, False
+    gram = matrix @ adjoint
+    ratio = min(max(np.sqrt(noise_power / power) / size, LEAST), 1.0 / LEAST) ** 2
+    unit, heaviest = unit_weights(weights)
+    target = np.expm1(LN2 * min_rate)
+    share, alone = start_shares(gram, ratio, unit, target, shared)
+    most = 1.0 if shared else MOST_POWER * alone
+    share, directions, diagonal, beta, rates, level, gap = balance(
+        gram, share, ratio, unit, min_rate, BALANCING, shared, most
+    )
+    met, lowest = level >= 0.0 and gap < MET, np.inf
+    for k in range(len(share)):
+        if unit[k] > 0.0:
+            lowest = min(lowest, (rates[k] if share[k] > 0.0 else 0.0) / unit[k])
+        if min_rate[k] > 0.0 and not share[k] > 0.0:
+            met = False
+    precoder = adjoint @ leave_uplink(directions, diagonal, beta)
+    spent = power * np.sum(share)
+    return scale_to_power(precoder, norm2(precoder), spent), lowest / heaviest, spent, met
+
+
+def max_min(effective_channel, power, noise_power, weights):
+    """V whose lowest rate over its weight is highest, (M, K), and that."""
+    precoder, lowest, _, _ = balanced_precoder(
+        effective_channel, power, noise_power, weights, np.zeros_like(weights), True
+    )
+    return precoder, lowest
+
+
+def min_power(effective_channel, noise_power, min_rate):
+    """V of least power that meets minimum rates, (M, K), that power, and whether there is one."""
+    precoder, _, spent, met = balanced_precoder(
+        effective_channel, 1.0, noise_power, min_rate, min_rate, False
+    )
+    if not met:
+        return np.full_like(precoder, np.nan), np.inf + 0.0 * spent, False
+    return precoder, spent, True
 
 
 def water_filling(cost, power, noise_power, weights, min_rate):

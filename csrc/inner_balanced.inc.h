@@ -1,0 +1,112 @@
+/* Rates that are all at their goals, by Newton's method in the dual uplink
+ * (docs/mathematics.md, "Balanced rates"). */
+
+#define LONGEST_STEP 1 /* of log lambda */
+#define BALANCED (sizeof(real) == 4 ? 1e-5 : 1e-12) /* gap of rates that count as balanced */
+
+/* log(a / b) of positive numbers. */
+INLINE num log_ratio(num a, num b) {
+    const mask up = a > b;
+    const num size = log_plus_one(pick(up, a / b, b / a) - 1);
+    return pick(up, size, -size);
+}
+
+/* Users who are heard and have a weight where rates are `shared`, or else a minimum rate, send
+ * what they would need alone, or parts of a power of one in that ratio; the others nothing. */
+static num start_shares(const problem *p, const cpx *gram, int shared, num *share) {
+    num sum = NUM(0);
+    for (idx k = 0; k < p->K; k++) {
+        const num gain = gram[k * p->K + k].re;
+        const mask weighs = every(shared) & (p->weights[k] > 0);
+        const num wanted =
+            pick(p->targets[k] > 0, p->targets[k], pick(weighs, NUM(1), NUM(0)));
+        share[k] = pick(gain > 0, wanted * p->noise / gain, NUM(0));
+        sum += share[k];
+    }
+    for (idx k = 0; shared && k < p->K; k++)
+        share[k] = pick(sum > 0, share[k] / sum, NUM(0));
+    return sum;
+}
+
+/* Goals max(alpha_k t, f_k) of the rates: t is such that they take all of the power, to first
+ * order; without `shared` it is 0.  Floors f_k that alone take more are scaled down together.
+ * Returns t, or minus how often the floors exceed the power. */
+static num find_goals(problem *p, dual_uplink *d, const num *share, num power, int shared) {
+    const idx K = p->K;
+    num budget = power;
+    for (idx k = 0; k < K; k++) {
+        const num worth = d->beta[k] / (real)NATURAL; /* power for a bit */
+        d->rates[k] = log_plus_one(d->ratio[k]) * (real)NATURAL;
+        d->goals[k] = pick(share[k] > 0, p->floors[k], NUM(0));
+        d->pull[k] = pick(every(shared) & (share[k] > 0), p->weights[k] * worth, NUM(0));
+        d->least[k] = worth;
+        budget += worth * d->rates[k] - share[k];
+    }
+    return fill(K, d->least, budget, NUM(0), d->pull, p->above, d->goals);
+}
+
+/* The step of log lambda that brings all rates to their goals, to first order, in d->next: J step =
+ * D gap, where J = d log(1 + SINR) / d log lambda is the transpose of the system of beta and D =
+ * SINR / (1 + SINR) its diagonal.  The gap is log(goal / rate) and what is linear beside it, which
+ * is log of the SINR's ratio to second order.  Returns the largest gap. */
+static num find_step(problem *p, dual_uplink *d, const num *share) {
+    const idx K = p->K;
+    num widest = NUM(0);
+    for (idx k = 0; k < K; k++) {
+        const mask held = (d->goals[k] > 0) & (d->rates[k] > 0) & (share[k] > 0);
+        const num goal = pick(held, d->goals[k], NUM(1)), rate = pick(held, d->rates[k], NUM(1));
+        const num own = d->system[k * K + k];
+        const num gap =
+            log_ratio(goal, rate) + (goal - rate) * (1 / (own * (real)NATURAL) - 1 / rate);
+        d->next[k] = pick(held, own * gap, NUM(0));
+        widest = larger(widest, larger(d->next[k], -d->next[k]) / own);
+        for (idx j = 0; j < K; j++)
+            d->spoiled[k * K + j] = d->system[j * K + k];
+    }
+    eliminate(K, d->spoiled, d->next);
+    return widest;
+}
+
+/* exp(step) to second order, of a step that is cut to the longest. */
+INLINE num grown(num step) {
+    const num cut = smaller(larger(step, NUM(-LONGEST_STEP)), NUM(LONGEST_STEP));
+    return (2 + cut) / (2 - cut);
+}
+
+/* Takes the step in the lanes of `going`: the mean, which is of the power, and the rest, so that
+ * neither cuts the other.  Where all of the power is `spent` shares keep their sum. */
+static void take_step(problem *p, dual_uplink *d, mask spent, mask going, num power, num *share) {
+    const idx K = p->K;
+    num mean = NUM(0), sum = NUM(0);
+    for (idx k = 0; k < K; k++) {
+        mean += share[k] * d->next[k];
+        sum += share[k];
+    }
+    mean = pick(sum > 0, mean / sum, NUM(0));
+    const num together = grown(mean);
+    sum = NUM(0);
+    for (idx k = 0; k < K; k++) {
+        d->next[k] = share[k] * together * grown(d->next[k] - mean);
+        sum += d->next[k];
+    }
+    const num by = pick((sum > 0) & (spent | (sum > power)), power / sum, NUM(1));
+    for (idx k = 0; k < K; k++)
+        share[k] = pick(going, by * d->next[k], share[k]);
+}
+
+/* Sweeps of Newton's method over the shares, in place, with the dual uplink of the last: the rates
+ * go to max(alpha_k t, f_k) at a power of one if `shared`, or to f_k at the least power up to
+ * `power`.  Returns t, 0 or minus the excess, and the largest gap that is left. */
+static num balance(problem *p, dual_uplink *d, const cpx *gram, idx sweeps, int shared, num power,
+                   num *share, num *gap) {
+    num level = NUM(0);
+    for (idx i = 0;; i++) {
+        find_dual(p, d, gram, share);
+        level = find_goals(p, d, share, power, shared);
+        *gap = find_step(p, d, share);
+        const mask going = *gap > (real)BALANCED;
+        if (i + 1 >= sweeps || !any(going) || stopped(p->shape))
+            return level;
+        take_step(p, d, every(shared) | (level < 0), going, power, share);
+    }
+}

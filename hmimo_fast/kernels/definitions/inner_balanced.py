@@ -1,0 +1,100 @@
+"""Rates that are all at their goals, by Newton's method (csrc/inner_balanced.inc.h)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .inner_floors import find_dual
+from .inner_zf import fill
+from .problem import LN2
+
+#: Gap of rates that count as balanced; longest step of log lambda.
+BALANCED, LONGEST_STEP = 1e-12, 1.0
+
+
+def start_shares(gram, noise_power, weights, target, shared):
+    """What users would need alone for their targets, or parts of a power of one in that ratio.
+
+    Users who hear nothing send nothing, nor do those without a target and, where rates are
+    ``shared``, without a weight.  Returns the shares, and their sum before.
+    """
+    share = np.zeros_like(weights)
+    for k in range(len(gram)):
+        gain = gram[k, k].real
+        wanted = target[k]
+        if shared and not wanted > 0.0 and weights[k] > 0.0:
+            wanted = 1.0
+        if gain > 0.0:
+            share[k] = wanted * noise_power / gain
+    alone = np.sum(share)
+    if shared and alone > 0.0:
+        share = share / alone
+    return share, alone
+
+
+def find_goals(rates, share, beta, weights, floors, power, shared):
+    """Goals max(alpha_k t, f_k) of the rates, with t that takes all of the power to first order.
+
+    Without ``shared`` t is 0; floors f_k that alone take more are scaled down together.  Returns
+    the goals, and t or minus how often the floors exceed the power.
+    """
+    worth = LN2 * beta  # power for a bit
+    budget = power + np.sum(worth * rates) - np.sum(share)
+    heard = (share > 0.0).astype(np.float64)
+    pull = weights * worth * heard if shared else np.zeros_like(worth)
+    return fill(worth, budget, 0.0, pull, floors * heard)
+
+
+def find_step(rates, goals, share, system):
+    """The step of log lambda that brings all rates to their goals to first order; largest gap.
+
+    J step = D gap, where J = d log(1 + SINR) / d log lambda is the transpose of the system of beta
+    and D = SINR / (1 + SINR) its diagonal (derived here).  The gap is log(goal / rate) and what is
+    linear beside it, which is log of the SINR's ratio to second order.
+    """
+    own, widest = np.diag(system).copy(), 0.0
+    right = np.zeros_like(rates)
+    for k in range(len(rates)):
+        if goals[k] > 0.0 and rates[k] > 0.0 and share[k] > 0.0:
+            linear = (goals[k] - rates[k]) * (LN2 / own[k] - 1.0 / rates[k])
+            gap = np.log(goals[k] / rates[k]) + linear
+            right[k] = own[k] * gap
+            widest = max(widest, abs(gap))
+    return np.linalg.solve(np.ascontiguousarray(system.T), right), widest
+
+
+def grown(step):
+    """exp(step) to second order, of a step that is cut to the longest."""
+    cut = np.minimum(np.maximum(step, -LONGEST_STEP), LONGEST_STEP)
+    return (2.0 + cut) / (2.0 - cut)
+
+
+def take_step(share, step, spent, power):
+    """Shares after a step: the mean, which is of the power, and the rest; neither cuts the other.
+
+    Where all of the power is ``spent`` they keep their sum.
+    """
+    total = np.sum(share)
+    mean = np.sum(share * step) / total if total > 0.0 else 0.0
+    share = share * grown(mean) * grown(step - mean)
+    total = np.sum(share)
+    return share * (power / total) if total > 0.0 and (spent or total > power) else share
+
+
+def balance(gram, share, noise_power, weights, floors, sweeps, shared, power):
+    """The dual uplink after sweeps of Newton's method over the shares.
+
+    The rates go to max(alpha_k t, f_k) at this power if ``shared``, or to f_k at the least power up
+    to it.  Returns the shares, half T and T_kk as `find_dual`, beta, the rates, t (0, or minus
+    the excess of the floors), and the largest gap that is left.
+    """
+    sweep = 0
+    while True:
+        directions, diagonal, ratio, beta, system = find_dual(gram, share, noise_power)
+        rates = np.log1p(ratio) / LN2
+        goals, level = find_goals(rates, share, beta, weights, floors, power, shared)
+        step, gap = find_step(rates, goals, share, system)
+        sweep += 1
+        if sweep >= sweeps or not gap > BALANCED:
+            return share, directions, diagonal, beta, rates, level, gap
+        share = take_step(share, step, shared or level < 0.0, power)
