@@ -1,4 +1,4 @@
-"""Arrays from .npz, .npy, .mat and HDF5 files that may be damaged or come from anywhere.
+"""Arrays in files: written to .npz and HDF5, read from those, .npy and .mat of any origin.
 
 Nothing is unpickled, and a damaged file is an error, never a crash: MATLAB's format is read here
 because SciPy's reader can bring the interpreter down on one flipped byte.
@@ -6,7 +6,9 @@ because SciPy's reader can bring the interpreter down on one flipped byte.
 
 from __future__ import annotations
 
+import io
 import struct
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .writing import MARK, write
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -57,6 +61,36 @@ def read_arrays(file: Path, names: set[str] | None = None) -> Arrays:
     except Exception as error:  # parsers meet damaged files with every kind of exception
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"path: cannot read {str(file)!r}: {reason}") from error
+
+
+def write_arrays(path: Path, arrays: Arrays) -> None:
+    """Write arrays to one .npz or HDF5 file, or leave what was there.
+
+    Parameters
+    ----------
+    path : Path
+        Ending in one of ``WRITTEN``.
+    arrays : dict of str to ndarray
+        Numbers, booleans and strings.
+
+    Raises
+    ------
+    ImportError
+        If the file is HDF5 and h5py is not installed.
+    OSError
+        If it cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = Path(folder) / "result.npz"
+    ...     write_arrays(file, {"rates": np.array([1.0, 2.0])})
+    ...     with np.load(file) as saved:
+    ...         saved["rates"]
+    array([1., 2.])
+    """
+    write(path, _as_npz(arrays) if path.suffix == ".npz" else _as_hdf5(arrays))
 
 
 def _read_npy(file: Path, names: set[str] | None) -> Arrays:
@@ -235,6 +269,28 @@ def _join(real: NDArray[Any], imag: NDArray[Any]) -> NDArray[Any]:
     return joined
 
 
+def _as_npz(arrays: Arrays) -> bytes:
+    content = io.BytesIO()
+    # NumPy's types take any array by keyword for its flag allow_pickle.
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    with zipfile.ZipFile(content, "a") as archive:
+        archive.comment = MARK.encode()
+    return content.getvalue()
+
+
+def _as_hdf5(arrays: Arrays) -> bytes:
+    import h5py
+
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file.attrs["creator"] = np.bytes_(MARK)
+        for name, array in arrays.items():
+            # HDF5 has no fixed-width Unicode strings.
+            is_text = array.dtype.kind == "U"
+            file[name] = array.astype(h5py.string_dtype()) if is_text else array
+    return content.getvalue()
+
+
 _READERS: dict[str, Callable[[Path, set[str] | None], Arrays]] = {
     ".npz": _read_npz,
     ".npy": _read_npy,
@@ -245,3 +301,5 @@ _READERS: dict[str, Callable[[Path, set[str] | None], Arrays]] = {
 
 #: Suffixes of the files that ``read_arrays`` reads.
 SUFFIXES = tuple(_READERS)
+#: Suffixes of the files that ``write_arrays`` writes.
+WRITTEN = (".npz", ".h5", ".hdf5")

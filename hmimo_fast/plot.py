@@ -8,13 +8,17 @@ matplotlib is imported when something is drawn.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .channels import Scene
-from .surface import Real, Surface, as_array, direction
+from .arguments import as_array
+from .geometry import Real, direction
+
+if TYPE_CHECKING:
+    from .channels import Scene
+    from .surface import Surface
 
 __all__ = ["amplitudes", "convergence", "pattern", "rates", "surface"]
 

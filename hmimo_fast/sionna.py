@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from .arguments import as_count
 from .channels.simulators import panel_order
 from .kernels.edge import is_radiated
 from .problem import Problem
 from .solvers import METHODS, solve
 from .solvers.floors import balancing
 from .solvers.methods import chosen
-from .surface import Surface, as_count
+from .surface import Surface
 
 try:
     import torch

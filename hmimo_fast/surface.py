@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-import operator
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-SPEED_OF_LIGHT = 299_792_458.0  # m/s
+from .arguments import as_array, as_count, as_nonnegative, as_positive, as_shape
+from .geometry import SPEED_OF_LIGHT, Complex, Real, direction
 
-Real = NDArray[np.float64]
-Complex = NDArray[np.complex128]
+__all__ = ["SPEED_OF_LIGHT", "Surface", "direction"]
 
 
 class Surface:
@@ -335,87 +334,6 @@ class Surface:
         from . import plot
 
         return plot.surface(self, feed, ax=ax)
-
-
-def direction(theta: ArrayLike, phi: ArrayLike) -> Real:
-    """Unit vector ``(sin t cos p, sin t sin p, cos t)``; theta is measured from broadside (+z).
-
-    Parameters
-    ----------
-    theta, phi : array_like
-        Polar and azimuth angles in radians, broadcast against each other.
-
-    Returns
-    -------
-    ndarray, float64
-        (..., 3).
-
-    Examples
-    --------
-    >>> direction(0.0, 0.0)
-    array([0., 0., 1.])
-    """
-    polar, azimuth = np.broadcast_arrays(
-        np.asarray(theta, dtype=np.float64), np.asarray(phi, dtype=np.float64)
-    )
-    across = np.sin(polar)
-    return np.stack([across * np.cos(azimuth), across * np.sin(azimuth), np.cos(polar)], axis=-1)
-
-
-def as_count(name: str, value: Any) -> int:
-    """Return ``value`` as an int of at least 1, or raise an error that names the argument."""
-    try:
-        count = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected a positive integer, got {value!r}") from None
-    if count < 1:
-        raise ValueError(f"{name}: expected a positive integer, got {count}")
-    return count
-
-
-def as_shape(name: str, value: Any) -> tuple[int, int]:
-    """Return ``value`` as two positive ints, or raise an error that names the argument."""
-    try:
-        nx, ny = value
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: expected (Nx, Ny), got {value!r}") from None
-    return as_count(name, nx), as_count(name, ny)
-
-
-def as_nonnegative(name: str, value: Any) -> float:
-    """Return ``value`` as a finite float >= 0, or raise an error that names the argument."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name}: expected a real number, got {value!r}") from None
-    if not 0 <= number < math.inf:
-        raise ValueError(f"{name}: expected a finite number >= 0, got {number}")
-    return number
-
-
-def as_positive(name: str, value: Any) -> float:
-    """Return ``value`` as a finite float > 0, or raise an error that names the argument."""
-    number = as_nonnegative(name, value)
-    if number == 0:
-        raise ValueError(f"{name}: expected a number > 0, got {number}")
-    return number
-
-
-def as_array(
-    name: str, value: Any, shape: tuple[int, ...], meaning: str, kind: type
-) -> NDArray[Any]:
-    """Return a new, finite array of that shape, or raise an error that names the argument."""
-    if kind is float and np.iscomplexobj(value):
-        raise TypeError(f"{name}: expected real numbers, got complex ones")
-    try:
-        array: NDArray[Any] = np.array(value, dtype=kind, order="C")
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name}: expected {kind.__name__} numbers: {error}") from None
-    if array.shape != shape:
-        raise ValueError(f"{name}: expected {shape} = {meaning}, got {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name}: expected finite values")
-    return array
 
 
 def _line(count: int, spacing: float) -> Real:

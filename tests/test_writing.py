@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from xarray import Dataset
 
-from hmimo_fast import figures, results, studies
+from hmimo_fast import studies
+from hmimo_fast.files import write_arrays
 from hmimo_fast.studies import curves
-from hmimo_fast.writing import MARK, try_out, write
+from hmimo_fast.writing import MARK, try_out, write, write_figure
 
 
 def save_figure(path: Path) -> None:
@@ -25,11 +26,11 @@ def save_figure(path: Path) -> None:
 
     figure = Figure()
     figure.subplots().plot(np.random.default_rng(0).uniform(size=5000))
-    figures.save(path, figure)
+    write_figure(path, figure)
 
 
 def save_arrays(path: Path) -> None:
-    results.save(path, {"rates": np.random.default_rng(0).uniform(size=20_000)})
+    write_arrays(path, {"rates": np.random.default_rng(0).uniform(size=20_000)})
 
 
 def save_dataset(path: Path) -> None:
@@ -178,7 +179,7 @@ def test_trying_out_changes_nothing(tmp_path: Path) -> None:
 def test_results_are_plain_files_of_their_format(tmp_path: Path) -> None:
     arrays = {"rates": np.arange(3.0), "methods": np.array(["joint"])}
     for name in ("result.npz", "result.h5"):
-        results.save(tmp_path / name, arrays)
+        write_arrays(tmp_path / name, arrays)
     with np.load(tmp_path / "result.npz", allow_pickle=False) as archive:
         assert archive.files == ["rates", "methods"]
         np.testing.assert_array_equal(archive["rates"], arrays["rates"])

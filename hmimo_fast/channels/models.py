@@ -13,15 +13,9 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..surface import (
-    Complex,
-    Real,
-    Surface,
-    as_count,
-    as_nonnegative,
-    as_positive,
-    direction,
-)
+from ..arguments import as_count, as_nonnegative, as_positive
+from ..geometry import Complex, Real, direction
+from ..surface import Surface
 
 Seed = int | np.random.Generator | None
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import as_positive, as_shape
 from ..files import SUFFIXES, Arrays, read_arrays
-from ..surface import as_positive, as_shape
 from .scene import Scene
 
 #: What an axis may be; users and elements are needed.

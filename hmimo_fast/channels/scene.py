@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..surface import Real, as_array
+from ..arguments import as_array
+from ..geometry import Real
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..surface import Complex, as_shape
+from ..arguments import as_shape
+from ..geometry import Complex
 
 
 def from_sionna(

@@ -7,8 +7,8 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
-from .. import results
 from ..channels import Scene
+from ..files import WRITTEN
 from ..streams import say, tell
 from ..writing import MARK, try_out
 from .display import INSTALL
@@ -68,10 +68,8 @@ def _ends(path: Path) -> bytes:
 def destinations(options: argparse.Namespace, scene: Scene, verb: str) -> tuple[Path, Path | None]:
     """The result and the figure, checked before anything is computed."""
     output: Path = options.output or Path(f"{verb}_{scene.name}.npz")
-    if output.suffix not in results.SUFFIXES:
-        raise ValueError(
-            f"--output: expected a name ending in {', '.join(results.SUFFIXES)}, got {output}"
-        )
+    if output.suffix not in WRITTEN:
+        raise ValueError(f"--output: expected a name ending in {', '.join(WRITTEN)}, got {output}")
     if output.suffix != ".npz" and find_spec("h5py") is None:
         raise ImportError("--output: HDF5 needs h5py: pip install 'hmimo_fast[io]'")
     figure: Path | None = None

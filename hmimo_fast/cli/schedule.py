@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import results
 from ..channels import Scene
-from ..results import Comparison, Run
+from ..files import write_arrays
 from ..scheduling import schedule
 from ..solvers import solve
 from ..streams import say
 from ..surface import Surface
 from . import conditions
 from .arguments import Commands, names
+from .comparison import Comparison, Run
 from .display import Begin, display, duration, gains, table
 from .output import add_output, destinations, say_written
 from .timing import timed
@@ -120,9 +120,9 @@ def run(options: argparse.Namespace) -> None:
     users = conditions.draw_users(options, scene, 24)
     with display() as begin:
         comparison = _compare(options, conditions.only(scene, users), users, surface, begin)
-    results.save(output, comparison.arrays())
+    write_arrays(output, comparison.arrays())
     if figure is not None:
-        from ..figures import draw
+        from .figure import draw
 
         draw(figure, comparison)
     _print_comparison(comparison, len(scene.channel))

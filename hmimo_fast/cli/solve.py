@@ -9,16 +9,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import results
 from ..channels import Scene
-from ..files import Arrays
-from ..results import Comparison, Run
+from ..files import Arrays, write_arrays
 from ..scheduling import Schedule
 from ..solvers import METHODS, Solution, solve
 from ..streams import say
 from ..surface import Surface
 from . import conditions
 from .arguments import Commands, integer, names
+from .comparison import Comparison, Run, plain, problem_arrays
 from .display import Begin, display, duration, gains, table
 from .output import add_output, destinations, say_written
 from .timing import timed
@@ -139,11 +138,9 @@ def run(options: argparse.Namespace) -> None:
     settings |= {"starts": options.starts, "levels_bits": options.levels or 0}
     with display() as begin:
         *runs, yardstick = _solve_all(options, scene, surface, begin)
-    results.save(
-        output, _arrays(runs, yardstick, users) | results.conditions(scene, surface, settings)
-    )
+    write_arrays(output, _arrays(runs, yardstick, users) | problem_arrays(scene, surface, settings))
     if figure is not None:
-        from ..figures import draw
+        from .figure import draw
 
         draw(figure, _comparison(runs, yardstick, scene, users, surface, settings))
     say(conditions.heading(settings, scene, who, surface))
@@ -198,7 +195,7 @@ def _arrays(runs: list[Solved], yardstick: Solved, users: np.ndarray) -> Arrays:
     }
     for name in _STACKED:
         found[name] = np.stack([getattr(run.solution, name) for run in runs])
-    return results.plain(found)
+    return plain(found)
 
 
 def _comparison(

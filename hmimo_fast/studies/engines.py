@@ -16,9 +16,8 @@ from pathlib import Path
 from shutil import which
 from typing import Any, NamedTuple
 
-from ..files import Arrays
+from ..files import Arrays, write_arrays
 from ..kernels import backend
-from ..results import save
 from .chunks import Chunk, code
 from .jobs import cancel, ended, signals_held
 
@@ -213,7 +212,7 @@ def _several(run: Attempt, folder: Path, tasks: Sequence[Task]) -> list[Attempte
         attempted = run(task)
         if not isinstance(attempted[1], str):
             # By a name that tells what computed it, here: another copy's is not taken for ours.
-            save(folder / task[1].name, attempted[1])
+            write_arrays(folder / task[1].name, attempted[1])
         found.append(attempted)
     return found
 

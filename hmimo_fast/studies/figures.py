@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..figures import save
+from ..writing import write_figure
 from .dataset import MEANINGS, axis_label, told
 from .description import Panel, Study
 from .summaries import Line, lines
@@ -81,7 +81,7 @@ def draw(path: Path, study: Study, dataset: Dataset) -> None:
         columns = min(len(handles), 1 + across)
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=columns)
         figure.suptitle(_title(study, dataset), fontsize=10)
-        save(path, figure)
+        write_figure(path, figure)
 
 
 def _title(study: Study, dataset: Dataset) -> str:

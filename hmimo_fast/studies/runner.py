@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..files import Arrays, read_arrays
+from ..files import Arrays, read_arrays, write_arrays
 from ..kernels import get_backend
-from ..results import save
 from ..writing import try_out
 from .chunks import ITERATES, Chunk, code, compute, weights
 from .dataset import meaning
@@ -111,7 +110,7 @@ def run(
                     error = outcome
                     report(f"{study.id}: {_failure(chunk, error)}")
                     continue
-                save(folder / chunk.name, outcome)
+                write_arrays(folder / chunk.name, outcome)
                 found[places[index]] = outcome
                 progress(len(found), len(chunks))
         except (ImportError, ValueError, OSError):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...surface import as_count
+from ...arguments import as_count
 from ..definitions import scale
 from .arrays import ArrayLink, Values, together
 from .link import Link

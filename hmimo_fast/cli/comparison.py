@@ -1,23 +1,16 @@
-"""What `hmimo-fast` found: kept together, and written to one file."""
+"""What the methods found for the same users, as it is drawn and written."""
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .channels import Scene
-from .files import Arrays
-from .scheduling import Schedule
-from .surface import Surface
-from .writing import MARK, write
-
-#: Suffixes of the files that `save` writes.
-SUFFIXES = (".npz", ".h5", ".hdf5")
+from ..channels import Scene
+from ..files import Arrays
+from ..scheduling import Schedule
+from ..surface import Surface
 
 
 @dataclass(frozen=True)
@@ -100,10 +93,10 @@ class Comparison:
         }
         for name in ("served", "amplitudes", "digital", "rates", "sum_rate", "feasible"):
             found[name] = np.stack([getattr(schedule, name) for schedule in schedules])
-        return plain(found) | conditions(self.scene, self.surface, self.settings)
+        return plain(found) | problem_arrays(self.scene, self.surface, self.settings)
 
 
-def conditions(scene: Scene, surface: Surface, settings: dict[str, Any]) -> Arrays:
+def problem_arrays(scene: Scene, surface: Surface, settings: dict[str, Any]) -> Arrays:
     """What was solved: the channel, the surface, what the scene knows, and every setting."""
     known: dict[str, Any] = {
         "channel": scene.channel,
@@ -120,55 +113,3 @@ def conditions(scene: Scene, surface: Surface, settings: dict[str, Any]) -> Arra
 def plain(values: dict[str, Any]) -> Arrays:
     """Each as an array."""
     return {name: np.asarray(value) for name, value in values.items()}
-
-
-def save(path: Path, arrays: Arrays) -> None:
-    """Write arrays to one .npz or HDF5 file, or leave what was there.
-
-    Parameters
-    ----------
-    path : Path
-        Ending in one of ``SUFFIXES``.
-    arrays : dict of str to ndarray
-        Numbers, booleans and strings.
-
-    Raises
-    ------
-    ImportError
-        If the file is HDF5 and h5py is not installed.
-    OSError
-        If it cannot be written.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     file = Path(folder) / "result.npz"
-    ...     save(file, {"rates": np.array([1.0, 2.0])})
-    ...     with np.load(file) as saved:
-    ...         saved["rates"]
-    array([1., 2.])
-    """
-    write(path, _npz(arrays) if path.suffix == ".npz" else _hdf5(arrays))
-
-
-def _npz(arrays: Arrays) -> bytes:
-    content = io.BytesIO()
-    # NumPy's types take any array by keyword for its flag allow_pickle.
-    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
-    with zipfile.ZipFile(content, "a") as archive:
-        archive.comment = MARK.encode()
-    return content.getvalue()
-
-
-def _hdf5(arrays: Arrays) -> bytes:
-    import h5py
-
-    content = io.BytesIO()
-    with h5py.File(content, "w") as file:
-        file.attrs["creator"] = np.bytes_(MARK)
-        for name, array in arrays.items():
-            # HDF5 has no fixed-width Unicode strings.
-            is_text = array.dtype.kind == "U"
-            file[name] = array.astype(h5py.string_dtype()) if is_text else array
-    return content.getvalue()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from . import plot
-from .results import Comparison
-from .writing import MARK, write
+from .. import plot
+from ..writing import write_figure
+from .comparison import Comparison
 
 _STYLE = {
     "font.size": 10.0,
@@ -56,19 +55,7 @@ def draw(path: Path, comparison: Comparison) -> None:
         _draw_rates(right, comparison)
         # A name may hold what is markup elsewhere.
         figure.suptitle(_title(comparison), fontsize=12, parse_math=False)
-        save(path, figure)
-
-
-def save(path: Path, figure: Any) -> None:
-    """Write a figure of matplotlib's as .png, .pdf or .svg; the same one gives the same bytes."""
-    told: dict[str, dict[str, str | None]] = {
-        ".png": {"Software": MARK},
-        ".pdf": {"Creator": MARK, "CreationDate": None},
-        ".svg": {"Creator": MARK, "Date": None},
-    }
-    content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:], metadata=told[path.suffix])
-    write(path, content.getvalue())
+        write_figure(path, figure)
 
 
 def _title(comparison: Comparison) -> str:
