@@ -180,7 +180,7 @@ def compare(constraint: str, name: str, draws: int, seed: int, snrs: Sequence[in
             each["joint, starts=4"].seconds / each["joint"].seconds for each in columns.values()
         ]
         print(
-            f"\nOver {MOST_MS:g} ms a channel: {', '.join(slow(columns)) or 'none'}. joint with "
+            f"\nOver {MOST_MS:g} ms per channel: {', '.join(slow(columns)) or 'none'}. joint with "
             f"starts=4 takes {max(longer):.1f} times as long as with one (asked: at most 4)."
         )
     return met
@@ -208,7 +208,7 @@ def main() -> int:
     chosen = parser.parse_args()
     print(
         f"{chosen.draws} draws (seed {chosen.seed}), K = {USERS}, L = {FEEDS}; mean ± standard "
-        f"error; ms a channel on one thread.  hmimo_fast {hf.__version__} ({hf.get_backend()}), "
+        f"error; ms per channel on one thread.  hmimo_fast {hf.__version__} ({hf.get_backend()}), "
         f"NumPy {np.__version__}, SciPy {scipy.__version__}, Python {platform.python_version()}, "
         f"{platform.machine()}"
     )

@@ -32,11 +32,11 @@ _STYLE = {
 
 
 def draw(path: Path, sizes: list[int], batches: list[Row], single: list[Row], below: str) -> None:
-    """Two panels over N, many links a call and one; NumPy's line is the better of its two."""
+    """Two panels over N, many links per call and one; NumPy's line is the better of its two."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(10.5, 5.2))
         left, right = figure.subplots(1, 2, sharey=True)
-        _draw_panel(left, sizes, batches, "Many links a call")
+        _draw_panel(left, sizes, batches, "Many links per call")
         _draw_panel(right, sizes, single, "One link a call, from Python")
         left.set_ylabel("time of one link, µs")
         handles, labels = left.get_legend_handles_labels()

@@ -82,7 +82,7 @@ def compare(channel: np.ndarray, phase: np.ndarray, constraint: str) -> Losses:
     for name, values in losses.items():
         cells = "".join(f"{100 * mean:8.2f} ± {100 * error:.2f}" for mean, error in values)
         print(f"  {name:30s}{cells}")
-    print(f"  {'levels=, ms a channel':30s}" + "".join(f"{each:11.1f}   " for each in spent))
+    print(f"  {'levels=, ms per channel':30s}" + "".join(f"{each:11.1f}   " for each in spent))
     return losses
 
 
@@ -110,7 +110,7 @@ def draw(path: Path, results: dict[str, Losses]) -> None:
             axes.set_yticks([], minor=True)
             axes.set_ylim(-1.4, 80.0)
             axes.set_xticks(BITS, ["1 (on/off)", *map(str, BITS[1:])])
-            axes.set_xlabel("bits an element")
+            axes.set_xlabel("bits per element")
             axes.set_title(f"{constraint} power", loc="left", fontweight="bold", fontsize=11.5)
         panels[0].set_ylabel("loss against continuous amplitudes")
         handles, labels = panels[0].get_legend_handles_labels()

@@ -1,4 +1,4 @@
-"""What else one would write for the same work, beyond the peers of `hmimo_fast.benchmark`."""
+"""Further alternatives to compare with, beyond the peers of `hmimo_fast.benchmark`."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def on_numba(link: Link) -> Task:
 
 
 def numpy_pinv(problem: Precoding) -> Task:
-    """Zero forcing by NumPy's pseudoinverse, an SVD an item."""
+    """Zero forcing by NumPy's pseudoinverse, an SVD per item."""
 
     def run() -> np.ndarray:
         inverse = np.linalg.pinv(problem.channel)

@@ -5,10 +5,10 @@ item is the largest of: `joint` with its defaults and with ``starts=4``, every n
 to its end, twenty random starts of 50 + 150 iterations, `wmmse_hbf` to convergence, and one user
 alone.  A share is the mean over the draws of an item's rate over the best known one.
 
-    python bench/quality.py                      # 30 draws a cell: hours
+    python bench/quality.py                      # 30 draws per cell: hours
     python bench/quality.py --draws 8 --kinds sparse near --snr -10 10
 
-Prints a line a cell and the tables in Markdown: mean and worst cell at each SNR, the cells below
+Prints a line per cell and the tables in Markdown: mean and worst cell at each SNR, the cells below
 `wmmse_hbf`, and the items below one of their users alone.
 """
 
@@ -122,7 +122,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
     parser.add_argument("--snr", nargs="+", type=int, default=SNRS)
     asked = parser.parse_args()
-    print(f"{platform.processor() or platform.machine()}, {asked.draws} draws a cell\n")
+    print(f"{platform.processor() or platform.machine()}, {asked.draws} draws per cell\n")
     cells = []
     for kind in asked.kinds:
         for size in SIZES:

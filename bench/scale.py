@@ -64,7 +64,7 @@ def main() -> None:
         workers = int(engine.partition(":")[2] or 1)
         empty, full = best[engine, nothing] / options.chunks, best[engine, compute]
         print(
-            f"{engine:12} {1e3 * empty:6.2f} ms a chunk beside its computation, {full:6.2f} s in "
+            f"{engine:12} {1e3 * empty:6.2f} ms of overhead per chunk, {full:6.2f} s in "
             f"all, efficiency {alone / workers / full:.2f}"
         )
 

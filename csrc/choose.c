@@ -1,4 +1,4 @@
-/* Which kind of number does what, at one instruction-set level, HF_ISA: compiled once a level.
+/* Which kind of number does what, at one instruction-set level, HF_ISA: compiled once per level.
  *
  * The choice follows from the sizes and the batch of the whole call, so that slices of it and
  * threads change no bit.  What a pack leaves is done by the lone problem, in double.

@@ -36,7 +36,7 @@ static void lay_out_descent(problem *p, descent *d, arena *a) {
     d->trace = TAKE(a, d->traced, num);
 }
 
-/* `vecs` of element blocks, K apart, as one number an element. */
+/* `vecs` of element blocks, K apart, as one number per element. */
 static void part_elements(const problem *p, idx block, const cvec *from, cpx *to) {
 #ifdef HF_LONE
     for (idx j = 0; j < W && block * W + j < p->N; j++)

@@ -142,7 +142,7 @@ static void PASS(make_pairs)(idx L, idx count, const CWAVE *restrict phi, WAVE *
     }
 }
 
-/* The pairs of the elements from `at` on: of the whole surface, or made anew strip by strip where
+/* The pairs of the elements from `at` on: of the whole surface, or computed again strip by strip where
  * they would not stay in the cache. */
 INLINE const WAVE *PASS(pairs_from)(idx L, idx at, idx count, const CWAVE *phi, WAVE *pairs,
                                     int kept) {

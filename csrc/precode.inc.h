@@ -3,7 +3,7 @@
 
 /* A smallest over largest pivot above this leaves the digits that the precision of the call
  * promises; what is below leaves the lanes, for the lone problem in double. */
-#define BALANCING 60    /* sweeps of Newton's method, which takes some five */
+#define BALANCING 60    /* sweeps of Newton's method, which takes about five */
 #define MOST_POWER 1e12 /* of what users would need alone, before minimum rates count as out of reach */
 #define MET 1e-6        /* gap of a minimum rate that counts as met */
 #define REGULAR (sizeof(real) == 4 ? 1e-2 : 1e-8)

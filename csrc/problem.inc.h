@@ -7,7 +7,7 @@
 #define SINGULAR (sizeof(real) == 4 ? 1e-6 : 1e-12) /* smallest over largest pivot */
 
 /* An operator in this kind of number: as the callers', with what the lanes are (kinds.h) and, of
- * the batch, one mark an item.  A pack does what is not marked and marks what it leaves, a lone
+ * the batch, one mark per item.  A pack does what is not marked and marks what it leaves, a lone
  * problem does what is marked, or everything without marks. */
 #define OPERATOR(name)                                                                    \
     static int name(const hf_shape *shape, const hf_operand *in, const double *options UNUSED, \
@@ -125,7 +125,7 @@ INLINE void write_vec(int single, void *to, idx i, vec x) {
     *(loose *)((real *)to + i) = x;
 }
 
-/* to[i] = the reals i of W arrays, one a lane, in groups of `group` reals `step` vecs apart. */
+/* to[i] = the reals i of W arrays, one per lane, in groups of `group` reals `step` vecs apart. */
 INLINE void gather(int single, const void *const *from, idx count, const int group, idx step,
                    vec *restrict to) {
     idx i = 0;

@@ -31,7 +31,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 120  # seconds a cell: one trains a network
+nb_execution_timeout = 120  # seconds per cell: one trains a network
 
 autodoc_typehints = "none"  # the docstrings name types, shapes and units
 autodoc_member_order = "bysource"

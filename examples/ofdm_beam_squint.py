@@ -28,7 +28,7 @@ BEAMS_ONLY = {"zf_iterations": 0, "iterations": 1, "sweeps": 100, "tolerance": 1
 
 
 def wideband(surfaces: list[hf.Surface], size: int, seed: int) -> np.ndarray:
-    """Sparse channels of two paths a user on every surface's frequency, (size, F, K, N)."""
+    """Sparse channels of two paths per user on every surface's frequency, (size, F, K, N)."""
     rng = np.random.default_rng(seed)
     shape = (size, USERS, 2)
     gains = rng.standard_normal((*shape, 2)) @ [1.0, 1.0j] * np.sqrt([0.5, 0.05])

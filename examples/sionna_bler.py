@@ -135,7 +135,7 @@ def main() -> None:
     torch.set_grad_enabled(False)
     torch.set_num_threads(1)  # the tensors are small: more threads only wait
     h, link = umi_channels(slots), Link()
-    print(f"{'precoder':24s}{'Eb/N0':>8s}{'ms a slot':>12s}{'block error rate':>20s}")
+    print(f"{'precoder':24s}{'Eb/N0':>8s}{'ms per slot':>12s}{'block error rate':>20s}")
     curves = {}
     for name, options in METHODS.items():
         curves[name] = []

@@ -72,7 +72,7 @@ def main() -> None:
     }
     print(f"{walks} walks of {steps} steps of {1e3 * INTERVAL:g} ms at {SPEED} m/s, "
           f"N = {surface.elements}, K = L = {USERS}")  # fmt: skip
-    print(f"{'power':9s} {'way':24s}{'bit/s/Hz':>10s}{'of cold':>10s}{'ms a step':>11s}"
+    print(f"{'power':9s} {'way':24s}{'bit/s/Hz':>10s}{'of cold':>10s}{'ms per step':>11s}"
           f"{'of cold':>10s}")  # fmt: skip
     for constraint in ("radiated", "digital"):
         rates: dict[str, list[np.ndarray]] = {name: [] for name in ways}

@@ -25,7 +25,7 @@ BEAMS_ONLY = {"zf_iterations": 0, "iterations": 1, "sweeps": 100, "tolerance": 1
 
 
 class Paths:
-    """Two paths a user in every draw: estimated gains and angles, and what they may be."""
+    """Two paths per user in every draw: estimated gains and angles, and what they may be."""
 
     def __init__(self, surface: hf.Surface, draws: int) -> None:
         rng = np.random.default_rng(0)

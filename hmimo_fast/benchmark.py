@@ -1,4 +1,4 @@
-"""How long the kernels take beside what one would write in NumPy, PyTorch or JAX.
+"""How long the kernels take compared with the same work in NumPy, PyTorch or JAX.
 
 ``python -m hmimo_fast.benchmark SECONDS`` measures for the table of ``hmimo-fast bench``, on one
 core, and prints JSON.  A peer is a builder: it takes a workload, converts and compiles what it
@@ -64,7 +64,7 @@ class Precoding(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """One workload: seconds an item of each task, the shortest of every round."""
+    """One workload: seconds per item of each task, the shortest of every round."""
 
     workload: str
     rounds: dict[str, list[float]]
@@ -74,7 +74,7 @@ class Row:
         return min(self.rounds[name])
 
     def ratio(self, name: str) -> float:
-        """How often our shortest time fits into that of a peer."""
+        """A peer's shortest time over ours."""
         return self.seconds(name) / self.seconds()
 
     def median_ratio(self, name: str) -> float:
@@ -89,7 +89,7 @@ class Row:
 def measure(
     tasks: dict[str, Task], seconds: float, items: dict[str, int] | None = None
 ) -> dict[str, list[float]]:
-    """Time tasks in turns, so that whatever disturbs the machine meets all of them.
+    """Time tasks in turns, so that other load on the machine affects all of them alike.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def measure(
     Returns
     -------
     dict of list of float
-        Seconds an item, of the shortest call in each round, by task.
+        Seconds per item, of the shortest call in each round, by task.
 
     Examples
     --------
@@ -153,7 +153,7 @@ def compare(
     workload : str
         Name of the row.
     items : int
-        Items a call.
+        Items per call.
     ours : callable
         Returns an array or several.
     peers : dict of callables
@@ -513,7 +513,7 @@ def processor() -> str:
 
 
 def main() -> int:
-    """Measure the short table on one core and print {workload: {name: seconds an item}}."""
+    """Measure the short table on one core and print {workload: {name: seconds per item}}."""
     try:
         pin()
         rows = list(short_rows(float(sys.argv[1])))

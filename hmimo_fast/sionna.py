@@ -99,7 +99,7 @@ class _SurfaceBlock(PrecodedChannel):
         surface, elements = self._surface, h.shape[4]
         if elements != surface.elements:
             raise ValueError(
-                f"h: expected {surface.elements} antennas a transmitter, one an element of the "
+                f"h: expected {surface.elements} antennas per transmitter, one per element of the "
                 f"surface, got {elements}"
             )
         wanted = self.get_desired_channels(h)  # (batch, tx, symbols, subcarriers, streams, N)
@@ -154,7 +154,7 @@ class HolographicPrecoder(_SurfaceBlock):
         Which power is limited, that of G (as with RZF) or that of the digital beams.
     block : (int or None, int)
         OFDM symbols and subcarriers that share a beam, found for their mean channel; None stands
-        for all symbols of the grid.  The default is a beam a subcarrier.
+        for all symbols of the grid.  The default is a beam per subcarrier.
     return_effective_channel : bool
         Whether to return ``h_eff`` too.
     **kwargs

@@ -249,7 +249,7 @@ class Surface:
         amplitudes : array_like
             (N,) radiation amplitudes in [0, 1].
         digital : array_like
-            (L, K) digital beamformer, one column a user.
+            (L, K) digital beamformer, one column per user.
         directions : array_like
             (..., 3) unit vectors in the surface's frame.
         per_user : bool

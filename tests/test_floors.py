@@ -273,17 +273,6 @@ def test_balanced_beams_reach_what_slsqp_does() -> None:
         assert reached <= best + 1e-2
 
 
-@powers
-def test_threads_and_slices_change_no_bit(radiated: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "_SLICE", 1e-9)
-    channel, phase = drawn((37, 1, 4, 9)), np.exp(1j * drawn((1, 9, 4)).real)
-    floors = np.random.default_rng(0).uniform(0.0, 4.0, (37, 4))
-    whole = project(channel, phase, floors, radiated, threads=1)
-    split = project(channel, phase, floors, radiated, threads=2)
-    for one, other in zip(whole, split, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 # -- solve -------------------------------------------------------------------------------
 
 

@@ -122,8 +122,6 @@ CALLS: dict[str, Callable[..., Any]] = {
     "project": partial(kernels.project, constraint="radiated"),
     "project_digital": partial(kernels.project, constraint="digital"),
 }
-NEED_CONDITION = ("zero_forcing", "wmmse", "project", "project_digital")
-every_operation = pytest.mark.parametrize("name", CALLS)
 
 
 def arguments(name: str, link: Link) -> tuple[Any, ...]:
@@ -157,11 +155,6 @@ def arguments(name: str, link: Link) -> tuple[Any, ...]:
 def call(name: str, given_arguments: tuple[Any, ...], **options: Any) -> tuple[Any, ...]:
     result = CALLS[name](*given_arguments, **options)
     return tuple(result) if isinstance(result, tuple) else (result,)
-
-
-def carrier(name: str) -> int:
-    """Index of the argument that carries the items of the batch."""
-    return 2 if name.startswith("project") else 0
 
 
 # -- against the oracle ------------------------------------------------------------------
@@ -735,149 +728,6 @@ def test_zero_weights_ask_for_nothing(backend: str) -> None:
 # -- batches, layouts, threads -----------------------------------------------------------
 
 
-@every_operation
-def test_a_batch_is_its_items(backend: str, precision: Precision, name: str) -> None:
-    args = arguments(name, cast(draw("batch", 16, 4, 3, (2, 3)), precision))
-    together = call(name, args)
-    for index in np.ndindex(2, 3):
-        alone = call(
-            name,
-            tuple(x[index] if np.shape(x)[:2] == (2, 3) else x for x in args),
-        )
-        for whole, part in zip(together, alone, strict=True):
-            assert whole.shape == (2, 3, *np.shape(part))
-            agree(np.asarray(whole[index], np.complex128), part, precision, 10.0)
-
-
-def test_leading_dimensions_broadcast(backend: str, precision: Precision) -> None:
-    link = cast(draw("broadcast", 5, 4, 3), precision)
-    rng = generator("broadcast")
-    channel = gaussian(rng, 2, 1, 3, 5).astype(precision.complex)
-    phase = np.exp(2j * np.pi * rng.uniform(size=(2, 1, 5, 4))).astype(precision.complex)
-    digital = gaussian(rng, 4, 4, 3).astype(precision.complex)
-    noise = np.array([0.1, 0.2, 0.3, 0.4])
-    weights = rng.uniform(0.2, 2.0, (2, 1, 3))
-    together = kernels.sum_rate_gradient(channel, link.amplitudes, phase, digital, noise, weights)
-    assert [x.shape for x in together] == [(2, 4), (2, 4, 5), (2, 4, 4, 3)]
-    for i, j in np.ndindex(2, 4):
-        alone = kernels.sum_rate_gradient(
-            channel[i, 0], link.amplitudes, phase[i, 0], digital[j], noise[j], weights[i, 0]
-        )
-        for whole, part in zip(together, alone, strict=True):
-            agree(whole[i, j], part, precision)
-
-
-@every_operation
-@pytest.mark.parametrize("batch", [(0,), (2, 0)])
-def test_empty_batches(
-    backend: str, precision: Precision, name: str, batch: tuple[int, ...]
-) -> None:
-    full = call(name, arguments(name, cast(draw("full", 5, 4, 3, (2,)), precision)))
-    empty = call(name, arguments(name, cast(draw("empty", 5, 4, 3, batch), precision)))
-    for some, none in zip(full, empty, strict=True):
-        assert none.shape == (*batch, *some.shape[1:])
-        assert none.dtype == some.dtype
-
-
-def read_only(array: np.ndarray) -> np.ndarray:
-    copy = array.copy()
-    copy.flags.writeable = False
-    return copy
-
-
-def strided(array: np.ndarray) -> np.ndarray:
-    every_second = (slice(None, None, 2),) * array.ndim
-    wide = np.zeros([2 * length for length in array.shape], array.dtype)
-    wide[every_second] = array
-    return wide[every_second]
-
-
-def reversed_(array: np.ndarray) -> np.ndarray:
-    return np.flip(np.flip(array).copy())
-
-
-def unaligned(array: np.ndarray) -> np.ndarray:
-    buffer = np.empty(array.nbytes + 1, np.uint8)
-    view = buffer[1:].view(array.dtype).reshape(array.shape)
-    view[...] = array
-    return view
-
-
-def big_endian(array: np.ndarray) -> np.ndarray:
-    return array.astype(array.dtype.newbyteorder(">"))
-
-
-LAYOUTS = [read_only, strided, reversed_, unaligned, big_endian, np.asfortranarray]
-
-
-@every_operation
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__.strip("_"))
-def test_any_layout(
-    backend: str, precision: Precision, name: str, layout: Callable[[np.ndarray], np.ndarray]
-) -> None:
-    args = arguments(name, cast(draw("layout", 16, 4, 3, (3,)), precision))
-    laid_out = tuple(layout(x) if isinstance(x, np.ndarray) else x for x in args)
-    kept = [np.array(x) for x in laid_out]
-    results = call(name, laid_out)
-    same_bits(results, call(name, args))
-    for before, after in zip(kept, laid_out, strict=True):
-        np.testing.assert_array_equal(before, after)
-    for result in results:
-        assert result.flags.c_contiguous
-        assert result.dtype.isnative
-        assert not any(np.shares_memory(result, x) for x in laid_out)
-
-
-@every_operation
-def test_torch_tensors(backend: str, precision: Precision, name: str) -> None:
-    torch = pytest.importorskip("torch")
-    args = arguments(name, cast(draw("torch", 16, 4, 3, (2,)), precision))
-
-    def tensor(array: np.ndarray) -> Any:
-        """A tensor with a pending conjugation where that means anything."""
-        lazy = torch.from_numpy(array.conj().copy())
-        return lazy.conj() if lazy.is_complex() else lazy.requires_grad_()
-
-    tensors = tuple(tensor(x) if isinstance(x, np.ndarray) else x for x in args)
-    same_bits(call(name, tensors), call(name, args))
-
-
-@every_operation
-@pytest.mark.parametrize("poison", [np.nan, np.inf], ids=["nan", "inf"])
-@pytest.mark.parametrize("where", [0, 2, 4])
-def test_a_bad_item_spoils_no_other(
-    backend: str, precision: Precision, name: str, poison: float, where: int
-) -> None:
-    args = arguments(name, cast(draw("poison", 16, 4, 3, (5,)), precision))
-    clean = call(name, args)
-    spoiled = [np.array(x) if isinstance(x, np.ndarray) else x for x in args]
-    spoiled[carrier(name)][(where, *[1] * (spoiled[carrier(name)].ndim - 1))] = poison
-    results = call(name, tuple(spoiled))
-    others = [i for i in range(5) if i != where]
-    same_bits(tuple(x[others] for x in results), tuple(x[others] for x in clean))
-    if np.isnan(poison):
-        assert np.any(np.isnan(results[0][where]))
-    elif name != "water_filling":
-        assert not np.all(np.isfinite(results[0][where]))
-
-
-@every_operation
-def test_threads_and_the_split_of_a_batch_change_no_bit(
-    backend: str, precision: Precision, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hmimo_fast.kernels.edge._SLICE", 1)  # slices however small the work
-    args = arguments(name, cast(draw("threads", 36, 6, 5, (37,)), precision))
-    expected = call(name, args, threads=1)
-    for threads in (2, 3, 16, None):
-        same_bits(call(name, args, threads=threads), expected)
-    parts = [
-        call(name, tuple(x[cut] if np.shape(x)[:1] == (37,) else x for x in args))
-        for cut in (slice(0, 5), slice(5, 23), slice(23, 37))
-    ]
-    joined = tuple(np.concatenate(pieces) for pieces in zip(*parts, strict=True))
-    same_bits(joined, expected)
-
-
 def test_concurrent_calls(
     backend: str, precision: Precision, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -896,26 +746,3 @@ def test_concurrent_calls(
     with ThreadPoolExecutor(8) as pool:
         for index, result in enumerate(pool.map(work, [*range(len(jobs))] * 3)):
             same_bits(result, expected[index % len(jobs)])
-
-
-@every_operation
-@pytest.mark.parametrize("shape", [(16, 4, 3), (64, 6, 6), (5, 8, 1)])
-def test_backends_agree(
-    compiled: str, precision: Precision, name: str, shape: tuple[int, int, int]
-) -> None:
-    link = cast(draw("agree", *shape, (4,)), precision)
-    args = arguments(name, link)
-    with kernels.backend("numpy"):
-        expected = call(name, args)
-    with kernels.backend(compiled):
-        actual = call(name, args)
-    if name.startswith("project"):
-        matrices = link.amplitudes[..., None] * link.phase
-        rank = min(matrices.shape[-2:])
-    else:
-        matrices, rank = link.channel * link.amplitudes[:, None] @ link.phase, shape[2]
-    kept = np.linalg.svd(matrices, compute_uv=False)[:, :rank]
-    condition = float(np.max(kept[:, 0] / kept[:, -1])) if name in NEED_CONDITION else 1.0
-    for left, right in zip(actual, expected, strict=True):
-        assert left.dtype == right.dtype
-        agree(np.asarray(left, np.complex128), right, precision, condition)

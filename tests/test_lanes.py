@@ -100,28 +100,6 @@ def test_items_with_minimum_rates_change_no_bit_of_others(constraint: str) -> No
     assert_same(with_floors, solve(channel, "joint", constraint), free)
 
 
-@precisions
-def test_operators_keep_items_apart(single: bool) -> None:
-    channel = channels(ITEMS, single)
-    phase = SURFACE.phase.astype(channel.dtype)
-    amplitudes = np.full(16, 0.5, channel.real.dtype)
-    digital = np.ones((4, USERS), channel.dtype)
-    spoilt = channel.copy()
-    spoilt[3, 1, 2] = np.nan
-    spoilt[8, 1] = spoilt[8, 0]
-    good = np.setdiff1d(np.arange(ITEMS), [3, 8])
-
-    def everything(h: np.ndarray) -> list[np.ndarray]:
-        rate, d_amplitudes, d_digital = hf.sum_rate_gradient(h, amplitudes, phase, digital, 0.1)
-        return [
-            hf.sinr(h, amplitudes, phase, digital, 0.1), rate, d_amplitudes, d_digital,
-            hf.zero_forcing(h, 1.0), hf.wmmse(h, 1.0, 0.1),
-        ]  # fmt: skip
-
-    for left, right in zip(everything(spoilt), everything(channel), strict=True):
-        np.testing.assert_array_equal(left[good], right[good])
-
-
 @conventions
 def test_minimum_rates_are_met_in_double_whatever_the_precision(constraint: str) -> None:
     channel = channels(ITEMS, single=True)[:, None]

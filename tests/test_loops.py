@@ -157,11 +157,6 @@ def item(values: Any, at: Any) -> Any:
     )
 
 
-def trimmed(solved: Solved) -> Solved:
-    """Some items, with as much of the history as these have."""
-    return solved._replace(history=solved.history[..., : np.max(solved.iterations) + 1])
-
-
 def single(problem: Problem) -> Problem:
     return problem._replace(
         channel=problem.channel.astype(np.complex64),
@@ -866,17 +861,6 @@ def test_a_bad_item_spoils_only_itself(
     assert not bad.converged
 
 
-@loops
-def test_a_bad_start_spoils_only_itself(native: str, loop: str) -> None:
-    problem = draw(Shape(9, 3, 3), (3,))
-    clean = RUN[loop](problem, True)
-    problem.amplitudes[1, 3] = np.nan
-    spoilt = RUN[loop](problem, True)
-    for i in (0, 2):
-        same_bits(item(spoilt, i), item(clean, i))
-    assert np.isnan(spoilt.sum_rate[1])
-
-
 @conventions
 @loops
 @pytest.mark.parametrize("nothing", ["amplitudes", "channel", "phase"])
@@ -943,34 +927,11 @@ def test_a_user_of_no_weight(native: str) -> None:
 
 
 @loops
-def test_threads_change_no_bit_and_the_batch_only_rounding(
-    native: str, loop: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(edge, "_SLICE", 1e-9)
-    problem = draw(Shape(17, 4, 3, 2, 2), (37,))
-    expected = RUN[loop](problem, True, threads=1)
-    for threads in (2, 3, None):
-        same_bits(RUN[loop](problem, True, threads=threads), expected)
-    for i in (0, 3, 6):
-        same_solution(RUN[loop](item(problem, i), True), trimmed(item(expected, i)), 1e-8)
-    some = slice(2, 5)
-    same_solution(RUN[loop](item(problem, some), True), trimmed(item(expected, some)), 1e-8)
-
-
-@loops
 def test_nothing_is_left_from_the_call_before(native: str, loop: str) -> None:
     problem = draw(Shape(17, 4, 3), (3,))
     expected = RUN[loop](problem, False)
     RUN[loop](draw(Shape(40, 9, 8), (3,)), True)
     same_bits(RUN[loop](problem, False), expected)
-
-
-@loops
-def test_a_batch_of_nothing(native: str, loop: str) -> None:
-    solved = RUN[loop](draw(Shape(9, 3, 2), (0,)), True)
-    assert solved.amplitudes.shape == (0, 9)
-    assert solved.digital.shape == (0, 1, 3, 2)
-    assert solved.sum_rate.shape == (0,)
 
 
 # -- coordinate descent ----------------------------------------------------------------------

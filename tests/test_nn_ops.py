@@ -152,7 +152,7 @@ def test_sweeps_and_slope_are_those_of_the_kernels(dtype: Any) -> None:
 
 @pytest.mark.parametrize("users", [1, 3, 6])
 def test_sweeps_from_matched_beams_are_wmmse(users: int) -> None:
-    """K > L too: the kernel's iterations from its own start, one call a sweep."""
+    """K > L too: the kernel's iterations from its own start, one call per sweep."""
     rng = np.random.default_rng(users)
     channel, weights = gaussian(rng, 4, users, 4), uniform(rng, users)
     beams = channel.mH / torch.linalg.norm(channel.mH, dim=-2, keepdim=True)

@@ -92,32 +92,6 @@ def test_best_beams_are_a_projection_that_stays(
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("single", [False, True])
-def test_best_beams_agree_and_keep_bad_items_to_themselves(compiled: str, single: bool) -> None:
-    channel, *others = problem(3, 4, True)
-    channel[1, 0, 0, 0] = np.nan
-    channel[2] = 0.0
-    channel = channel.astype(np.complex64) if single else channel
-    with kernels.backend("numpy"):
-        expected = edge.call("best_beams", (channel, *others))
-    with kernels.backend(compiled):
-        found = edge.call("best_beams", (channel, *others))
-    for one, other in zip(found, expected, strict=True):
-        assert one.dtype == other.dtype
-        assert np.isnan(one[1]).all()
-        np.testing.assert_allclose(one, other, rtol=1e-5 if single else 1e-9, atol=1e-6)
-
-
-def test_options_that_are_left_out_have_the_defaults_of_the_table(backend: str) -> None:
-    given = problem(3, 4, False)[:-1]
-    defaults = {name: o.default for name, o in OPERATORS["coordinate_descent"].options.items()}
-    with kernels.backend(backend):
-        left_out = edge.call("coordinate_descent", given, {"iterations": 3})
-        spelled = edge.call("coordinate_descent", given, defaults | {"iterations": 3})
-    for one, other in zip(left_out, spelled, strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 def test_no_history_is_longer_than_what_is_recorded() -> None:
     assert len(room(10**9)) == MOST_RECORDED
 

@@ -16,7 +16,6 @@ import pytest
 
 from hmimo_fast import kernels
 from hmimo_fast.kernels import edge, threads
-from hmimo_fast.kernels.operators import OPERATORS
 
 #: Seconds that a call may last after Ctrl-C.
 SOON = 0.5
@@ -202,30 +201,3 @@ def late():
 
 
 # ------------------------------------------------------------------ slices and bits
-
-COMPLEX = {"channel", "effective_channel", "phase", "digital", "precoder"}
-SIZES = {"F": 2, "G": 1, "K": 3, "N": 7, "L": 4, "M": 5}
-
-
-@pytest.mark.parametrize("single", [False, True])
-@pytest.mark.parametrize("name", OPERATORS)
-def test_slices_change_no_bit_of_any_operator(on_c_kernels, monkeypatch, name, single):
-    """Whatever kind of number runs, and where only some of the items have minimum rates."""
-    rng = np.random.default_rng(7)
-    inputs = []
-    for argument, core in OPERATORS[name].inputs.items():
-        shape = (53, *(SIZES[letter] for letter in core))
-        if argument in COMPLEX:
-            value = rng.normal(size=(*shape, 2)).view(complex)[..., 0]
-            inputs.append(value.astype(np.complex64 if single else complex))
-        else:
-            value = rng.uniform(0.1, 0.9, shape)
-            inputs.append(np.where(np.arange(53)[:, None] < 40, 0.0, value)
-                          if argument == "min_rate" else value)  # fmt: skip
-    monkeypatch.setattr(edge, "_SLICE", 1e-9)
-    expected = edge.call(name, inputs, threads=1)
-    monkeypatch.setattr(edge, "_LONG", 1e-9)
-    for count in (1, 2, 5):
-        found = edge.call(name, inputs, threads=count)
-        for one, other in zip(found, expected, strict=True):
-            np.testing.assert_array_equal(one, other)

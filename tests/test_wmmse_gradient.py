@@ -156,23 +156,6 @@ def test_single_precision(backend: str, radiated: bool) -> None:
 
 @quick
 @conventions
-@pytest.mark.parametrize("name", ["channel", "digital", "amplitudes"])
-@pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_bad_item_spoils_no_other(backend: str, radiated: bool, name: str, value: float) -> None:
-    if name == "amplitudes" and value == np.inf:
-        pytest.skip("refused at the edge")
-    step = draw((9, 4, 3), (3,))
-    with kernels.backend(backend):
-        clean = run(step, radiated)
-        getattr(step, name)[1, ..., 0] = value
-        spoilt = run(step, radiated)
-    for left, right in zip(spoilt, clean, strict=True):
-        same_bits([left[[0, 2]]], [right[[0, 2]]])
-        assert np.isnan(left[1]).all()
-
-
-@quick
-@conventions
 @pytest.mark.parametrize("nothing", ["channel", "amplitudes", "phase", "weights"])
 def test_beams_that_reach_nobody_stay(backend: str, radiated: bool, nothing: str) -> None:
     step = draw((9, 4, 3))
@@ -196,27 +179,3 @@ def test_beams_of_no_power_stay(backend: str) -> None:
     assert rate == 0.0
     np.testing.assert_array_equal(digital, 0.0)
     np.testing.assert_array_equal(slope, 0.0)
-
-
-@pytest.mark.skipif("native" not in BACKENDS, reason="built without a compiler")
-def test_threads_change_no_bit_and_the_batch_only_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(edge, "_SLICE", 1e-9)
-    step = draw((17, 4, 3), (37,))
-    with kernels.backend("native"):
-        expected = run(step, True, threads=1)
-        for threads in (2, 3, None):
-            same_bits(run(step, True, threads=threads), expected)
-        for i in (0, 3, 6):
-            alone = Step(*(x if x is step.phase else x[i] for x in step))
-            for one, many in zip(run(alone, True), expected, strict=True):
-                np.testing.assert_allclose(one, many[i], rtol=1e-9, atol=1e-12)
-
-
-@quick
-def test_an_empty_batch_and_weights_left_out(backend: str) -> None:
-    step = draw((9, 4, 3), (0,))
-    with kernels.backend(backend):
-        assert [x.shape for x in run(step, True)] == [(0,), (0, 4, 3), (0, 9)]
-        step = draw((9, 4, 3), (2,))
-        ones = run(step._replace(weights=np.ones(3)), True)
-        same_bits(run(step._replace(weights=None), True), ones)

@@ -32,7 +32,7 @@ def sparse_mmwave(
     scatter: float = 0.1,
     gain_ratio: float = 1.0,
 ) -> Complex:
-    r"""Sparse mmWave channel: a few plane waves a user.
+    r"""Sparse mmWave channel: a few plane waves per user.
 
     .. math:: H_{kn} = \rho^{-(k-1)} \sum_p \beta_{kp}\, e^{+j k_f u_{kp} \cdot e_n}
 
@@ -50,7 +50,7 @@ def sparse_mmwave(
     seed : int, Generator or None
         Source of randomness; a Generator is advanced.
     paths : int
-        Plane waves a user.
+        Plane waves per user.
     scatter : float
         Mean power of each path after the first.
     gain_ratio : float

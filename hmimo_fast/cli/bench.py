@@ -22,8 +22,8 @@ work in NumPy, and in PyTorch and JAX where they are installed.
 _EPILOG = """\
 what is measured:
   The time of one item, in microseconds: the shortest found. All take turns, so
-  that what else the machine does meets all of them, and results are compared
-  before the clock runs. Data, imports and compilation are not timed; results
+  that other load affects all of them alike, and results are compared
+  before the clock starts. Data, imports and compilation are not timed; results
   are allocated in the time.
   rate + gradients  sum rate with its derivatives in amplitudes and beams; in
                     NumPy over the whole batch, and in pieces that fit in the

@@ -16,7 +16,7 @@ Begin = Callable[[str], Callable[[int, int], None]]
 
 @contextmanager
 def display() -> Iterator[Begin]:
-    """Bars on a terminal, a line a task elsewhere; on stderr, so that a table can be piped."""
+    """Bars on a terminal, a line per task elsewhere; on stderr, so that a table can be piped."""
     if not (sys.stdout.isatty() and sys.stderr.isatty()):
         yield _begin_line
         return

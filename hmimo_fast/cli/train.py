@@ -54,7 +54,7 @@ def add(commands: Commands) -> None:
         help="for what is written (default: train_RECIPE here)")  # fmt: skip
     option("--steps", type=count, metavar="INT", help="batches (default: the recipe's)")
     option("--batch", type=integer(1, 100_000), metavar="INT",
-        help="channels a batch (default: the recipe's)")  # fmt: skip
+        help="channels per batch (default: the recipe's)")  # fmt: skip
     option("--samples", type=integer(1, 1_000_000), metavar="INT",
         help="train on so many fixed channels (default: draws new ones at every step)")  # fmt: skip
     option("--seed", type=seed, metavar="INT",

@@ -54,7 +54,7 @@ def effective_channel(
     Parameters
     ----------
     channel : (..., K, N) complex
-        Channel H as it acts, one row a user.
+        Channel H as it acts, one row per user.
     amplitudes : (..., N) real
         Radiation amplitude m of each element, in [0, 1].
     phase : (..., N, L) complex
@@ -100,7 +100,7 @@ def sinr(
     Parameters
     ----------
     channel : (..., K, N) complex
-        Channel H as it acts, one row a user.
+        Channel H as it acts, one row per user.
     amplitudes : (..., N) real
         Radiation amplitude m of each element, in [0, 1].
     phase : (..., N, L) complex
@@ -153,7 +153,7 @@ def sum_rate(
     Parameters
     ----------
     channel : (..., K, N) complex
-        Channel H as it acts, one row a user.
+        Channel H as it acts, one row per user.
     amplitudes : (..., N) real
         Radiation amplitude m of each element, in [0, 1].
     phase : (..., N, L) complex
@@ -221,7 +221,7 @@ def sum_rate_gradient(
     Parameters
     ----------
     channel : (..., K, N) complex
-        Channel H as it acts, one row a user.
+        Channel H as it acts, one row per user.
     amplitudes : (..., N) real
         Radiation amplitude m of each element, in [0, 1].
     phase : (..., N, L) complex

@@ -25,11 +25,11 @@ _NO_OPTIONS: dict[str, Any] = {}
 
 #: How much longer a backend takes than the C kernels; the plain definitions use no threads.
 _SLOWNESS = {"native": 1, "numba": 30, "numpy": 0}
-#: Work that a slice must hold to be worth a thread: some 100 microseconds of the C kernels.
+#: Work that a slice must hold to be worth a thread: about 100 microseconds of the C kernels.
 _SLICE = 125_000
-#: Slices a thread, at most where they are short: a thread that is late leaves some to the others.
+#: Slices per thread, at most where they are short: a thread that is late leaves some to the others.
 _SLICES = 4
-#: Work that may take so long, some 20 milliseconds, that a signal should be able to end it; no
+#: Work that may take so long, about 20 milliseconds, that a signal should be able to end it; no
 #: slice of a batch holds much more.
 _LONG = 200 * _SLICE
 

@@ -109,7 +109,7 @@ _DIGEST = hashlib.sha256(b"".join(file.read_bytes() for file in _FILES)).hexdige
 
 
 def _cached(function: FunctionType) -> Any:
-    """The function compiled, and compiled anew once any definition is edited."""
+    """The function compiled, and compiled again once any definition is edited."""
     named = FunctionType(function.__code__, function.__globals__, function.__name__)
     named.__qualname__ = f"{function.__name__}_{_DIGEST}"
     named.__doc__ = function.__doc__

@@ -2,7 +2,7 @@
 
 Everything that holds for all operators is derived from this table: the checks of the public edge,
 the calls of the three backends, the functions for Numba, PyTorch's operators, the typed C and
-Cython functions, and the lists of the tests.  Core dimensions are letters, one a dimension:
+Cython functions, and the lists of the tests.  Core dimensions are letters, one per dimension:
 
 ====== ==========================================
 N      surface elements

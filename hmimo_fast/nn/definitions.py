@@ -18,7 +18,7 @@ _GUARD = 1e-12
 
 
 def over_matrices(value: Tensor) -> Tensor:
-    """A number an item, (...) -> (..., 1, 1)."""
+    """A number per item, (...) -> (..., 1, 1)."""
     return value[..., None, None]
 
 

@@ -82,7 +82,7 @@ def effective_channel(channel: Tensor, amplitudes: Tensor, phase: Tensor) -> Ten
     Parameters
     ----------
     channel : (..., K, N) complex
-        Channel H as it acts, one row a user.
+        Channel H as it acts, one row per user.
     amplitudes : (..., N) real
         Radiation amplitude m of each element, in [0, 1].
     phase : (..., N, L) complex
@@ -128,7 +128,7 @@ def sum_rate(
     Parameters
     ----------
     channel : (..., K, N) complex
-        Channel H as it acts, one row a user.
+        Channel H as it acts, one row per user.
     amplitudes : (..., N) real
         Radiation amplitude m of each element, in [0, 1].
     phase : (..., N, L) complex

@@ -49,7 +49,7 @@ class Training:
     snr : (float, float)
         Range in dB of power / noise power, drawn uniformly for each channel.
     batch, steps : int
-        Channels a step, and steps.
+        Channels per step, and steps.
     learning_rate : float
         Adam's, after a short rise; it falls to zero by a cosine.
     samples : int, optional

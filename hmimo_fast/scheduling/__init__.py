@@ -106,7 +106,7 @@ def schedule(
     Parameters
     ----------
     channel : (..., K, N) complex
-        Channels as they act, one row a user; complex64 is solved in single precision.  With
+        Channels as they act, one row per user; complex64 is solved in single precision.  With
         ``shared`` or a phase of three dimensions, (..., F, K, N): one amplitude vector and one
         user set for F channels, as in `solve`.
     phase : (N, L) or (F, N, L) complex

@@ -7,7 +7,7 @@ import numpy as np
 from ..kernels import water_filling
 from ..problem import Problem
 
-#: What amplitudes leave of the gain of an array with a phase shifter an element, roughly.
+#: What amplitudes leave of the gain of an array with a phase shifter per element, roughly.
 _GAIN = 0.1
 #: By how much a computed rate may seem to use more than the power.
 _ROUNDING = 1.001

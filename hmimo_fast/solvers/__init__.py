@@ -1,4 +1,4 @@
-"""From a channel to amplitudes and beams: `solve`, one module an algorithm.
+"""From a channel to amplitudes and beams: `solve`, one module per algorithm.
 
 The path of a solve: `Problem.of` checks and flattens what was given, `attempt` runs a record of
 `METHODS` from one start, `Found` rates it and keeps the better, and `Solution` is what is returned.
@@ -51,7 +51,7 @@ def solve(
     Parameters
     ----------
     channel : (..., K, N) complex
-        Channels as they act, one row a user.  With ``shared`` or a phase of three dimensions,
+        Channels as they act, one row per user.  With ``shared`` or a phase of three dimensions,
         (..., F, K, N): one amplitude vector for F channels, whose rates add up and each of
         which has the power to itself.
     phase : (N, L) or (F, N, L) complex

@@ -12,7 +12,7 @@ from ..problem import Problem
 from .found import Found, Run
 from .variable_projection import joint, zero_forcing_stage, zf
 
-#: A rate that nobody has: what misses it has balanced rates, the highest they can be.
+#: A minimum rate out of reach: items that miss it get balanced rates, the highest possible.
 UNREACHABLE = 100.0
 
 

@@ -178,7 +178,7 @@ def solution(
     method: str,
     common_rate: np.ndarray | None = None,
 ) -> Solution:
-    """What the caller sees of it, in the shape of his batch."""
+    """What the caller sees of it, in the shape of the caller's batch."""
     longest = int(found.iterations.max(initial=0)) + 1
     shaped = {name: problem.shaped(array) for name, array in vars(found).items()}
     return Solution(

@@ -21,7 +21,7 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     `digital` power, 5 and 38 under `radiated`).  The ``candidates`` serve nested sets of users (by
     default as many as there are sets worth trying); each makes the first stage and a third of the
     second, and the best ``finalists`` of them the rest.  ``zf_iterations=0`` keeps to the start.
-    ``sweeps`` is the WMMSE sweeps an evaluation, ``tolerance`` the rate that a step must promise,
+    ``sweeps`` is the WMMSE sweeps per evaluation, ``tolerance`` the rate that a step must promise,
     in bit/s/Hz of a user with the largest weight.
     """
     chosen = _stages(problem) | {"candidates": problem.users} | options

@@ -153,7 +153,7 @@ B_7 = Study(
             "the gap to the benchmark narrows with SNR",
             gap_along("snr_db", -1, *_GAP, elements=SIZES),
             remark="Zero forcing at random amplitudes loses a nearly constant factor of SNR, which "
-            "is a constant number of bits a user where the SNR is high; where it is low, all rates "
+            "is a constant number of bits per user at high SNR; at low SNR all rates "
             "are near the minimum, and the benchmark's greedy scheduler drops the users it cannot "
             "serve.",
         ),

@@ -59,7 +59,7 @@ class Network(nn.Module):
         Parameters
         ----------
         channel : (B, K, N) complex
-            Channels as they act, one row a user.
+            Channels as they act, one row per user.
         phase : (N, L) complex
             Reference wave of each feed at each element.
         power, noise_power : scalar or (B,) real
