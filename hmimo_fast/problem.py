@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .kernels.edge import as_array, is_radiated, run
-from .kernels.operators import OPERATORS, integer
+from .kernels.operators import ARGUMENTS, OPERATORS, integer
 
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
@@ -82,7 +82,7 @@ class Problem:
         several = shared or waves.ndim == 3
         h = _channel(channel, waves, several, check_finite)
         users, elements = h.shape[-2:]
-        power, noise = _positive("power", power), _positive("noise_power", noise_power)
+        power, noise = _allowed("power", power), _allowed("noise_power", noise_power)
         if user_noise is not None:
             h, noise = _equal_noise(h, user_noise)
         arrays = {"channel": (h, 3), "power": (power, 0), "noise_power": (noise, 0)}
@@ -233,7 +233,7 @@ def _phase(value: ArrayLike) -> np.ndarray:
     if waves.ndim not in (2, 3):
         raise ValueError(f"phase: expected (N, L) or (F, N, L), got {waves.shape}")
     _require_sizes("phase", waves, "NL")
-    _require_finite("phase", waves)
+    _require("phase", waves, np.isfinite(waves), "finite values")
     return waves
 
 
@@ -242,7 +242,7 @@ def _channel(value: ArrayLike, waves: np.ndarray, several: bool, finite: bool) -
     h = _numbers("channel", value)
     _require_sizes("channel", h, "FKN" if several else "KN")
     if finite:
-        _require_finite("channel", h)
+        _require("channel", h, np.isfinite(h), "finite values")
     h = h if several else h[..., None, :, :]
     several_waves = waves.ndim == 3 and len(waves) > 1
     if h.shape[-1] != waves.shape[-2] or (several_waves and len(waves) != h.shape[-3]):
@@ -255,19 +255,17 @@ def _channel(value: ArrayLike, waves: np.ndarray, several: bool, finite: bool) -
 
 
 def _per_user(argument: str, value: ArrayLike, users: int, scalar: bool = False) -> np.ndarray:
-    """Finite values (..., K) of at least 0; one value for all users where that is allowed."""
-    array = _reals(argument, value)
-    expected = f"{argument}: expected {'a scalar or ' * scalar}(..., K) with K = {users}"
+    """Values (..., K); one for all users where that is allowed."""
+    array = _allowed(argument, value)
     if not (scalar or array.ndim) or (array.ndim and array.shape[-1] != users):
+        expected = f"{argument}: expected {'a scalar or ' * scalar}(..., K) with K = {users}"
         raise ValueError(f"{expected} to match channel, got {array.shape}")
-    if not ((array >= 0.0) & (array < np.inf)).all():
-        raise ValueError(f"{argument}: expected values finite and at least 0, got {value!r}")
     return array if array.ndim else np.full(users, array)
 
 
 def _equal_noise(channel: np.ndarray, user_noise: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Channels (..., F, K, N) in which all users have the least noise of all, and that (...)."""
-    noise, users = _positive("user_noise", user_noise), channel.shape[-2]
+    noise, users = _allowed("user_noise", user_noise, "noise_power"), channel.shape[-2]
     if not noise.ndim or noise.shape[-1] != users:
         raise ValueError(f"user_noise: expected (..., K) with K = {users}, got {noise.shape}")
     _broadcast("user_noise", channel.shape[:-3], noise.shape[:-1])
@@ -281,12 +279,8 @@ def _start(value: ArrayLike, elements: int) -> np.ndarray:
     amplitudes = _reals("start", value)
     if not amplitudes.ndim or amplitudes.shape[-1] != elements:
         raise ValueError(f"start: expected (..., N) with N = {elements}, got {amplitudes.shape}")
-    bad = np.argwhere(~((amplitudes >= 0.0) & (amplitudes <= 1.0)))
-    if len(bad):
-        where = tuple(bad[0].tolist())
-        raise ValueError(
-            f"start: expected values in [0, 1], got {amplitudes[where]} at index {where}"
-        )
+    allowed = (amplitudes >= 0.0) & (amplitudes <= 1.0)
+    _require("start", amplitudes, allowed, "values in [0, 1]")
     off = ~amplitudes.astype(np.float32).any(axis=-1, keepdims=True)  # in either precision
     return np.where(off, 1.0, amplitudes)
 
@@ -326,11 +320,11 @@ def _require_sizes(argument: str, array: np.ndarray, core: str) -> None:
             raise ValueError(f"{expected} with {letter} at least 1, got {array.shape}")
 
 
-def _require_finite(argument: str, array: np.ndarray) -> None:
-    bad = np.argwhere(~np.isfinite(array))
-    if len(bad):
-        where = tuple(bad[0].tolist())
-        raise ValueError(f"{argument}: expected finite values, got {array[where]} at index {where}")
+def _require(argument: str, array: np.ndarray, allowed: np.ndarray, expected: str) -> None:
+    """Raise for the first value that is not allowed."""
+    if not allowed.all():
+        where = tuple(np.argwhere(~allowed)[0].tolist())
+        raise ValueError(f"{argument}: expected {expected}, got {array[where]} at index {where}")
 
 
 def _numbers(argument: str, value: ArrayLike) -> np.ndarray:
@@ -347,8 +341,9 @@ def _reals(argument: str, value: ArrayLike) -> np.ndarray:
     return array.astype(float)
 
 
-def _positive(argument: str, value: ArrayLike) -> np.ndarray:
-    array = _reals(argument, value)
-    if not ((array > 0.0) & (array < np.inf)).all():
-        raise ValueError(f"{argument}: expected values positive and finite, got {value!r}")
+def _allowed(argument: str, value: ArrayLike, like: str | None = None) -> np.ndarray:
+    """Real numbers in the range that the table of operators has for them."""
+    array, values = _reals(argument, value), ARGUMENTS[like or argument].values
+    assert values is not None
+    _require(argument, array, np.asarray(values.allow(array)), f"values {values.expected}")
     return array

@@ -14,8 +14,7 @@ from .channels.simulators import panel_order
 from .kernels.edge import is_radiated
 from .problem import Problem
 from .solvers import METHODS, solve
-from .solvers.floors import balancing
-from .solvers.methods import chosen
+from .solvers.methods import balancing, chosen
 from .surface import Surface
 
 try:
@@ -300,7 +299,7 @@ def _beams(
     else:
         found = solve(channel, phase, 1.0, 1.0, constraint=constraint, shared=True, **options)
         amplitudes, digital = found.amplitudes, found.digital
-    if options.get("method") == "fully_digital":
+    if METHODS[options.get("method", "joint")].fully_digital:
         beams = digital
     else:
         beams = (amplitudes[..., :, None] * phase)[..., None, :, :] @ digital

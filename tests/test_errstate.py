@@ -7,7 +7,7 @@ import pytest
 
 import hmimo_fast as hf
 
-METHODS = ("joint", "zf", "random", "alternating", "wmmse_hbf", "zf_hbf", "fully_digital")
+METHODS = [name for name, method in hf.solvers.METHODS.items() if not method.is_network]
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-20])

@@ -21,7 +21,7 @@ from hmimo_fast.kernels.definitions.problem import Limits
 SURFACE = hf.Surface(shape=(5, 5), feeds=4)
 PHASE = SURFACE.phase
 USERS = 3
-METHODS = ["random", "alternating", "zf_hbf", "wmmse_hbf", "zf", "joint", "fully_digital"]
+METHODS = [name for name, method in hf.solvers.METHODS.items() if not method.is_network]
 
 conventions = pytest.mark.parametrize("constraint", ["digital", "radiated"])
 powers = pytest.mark.parametrize("radiated", [False, True], ids=["digital", "radiated"])

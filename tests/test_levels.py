@@ -14,7 +14,7 @@ import hmimo_fast as hf
 
 SURFACE = hf.Surface(shape=(4, 4), feeds=4)
 PHASE = SURFACE.phase
-METHODS = ["random", "alternating", "zf_hbf", "wmmse_hbf", "zf", "joint"]
+METHODS = [name for name, m in hf.solvers.METHODS.items() if not (m.is_network or m.fully_digital)]
 conventions = pytest.mark.parametrize("constraint", ["digital", "radiated"])
 
 

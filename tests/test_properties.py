@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 import hmimo_fast as hf
 
-METHODS = ["random", "alternating", "zf_hbf", "wmmse_hbf", "zf", "joint", "fully_digital"]
+METHODS = [name for name, method in hf.solvers.METHODS.items() if not method.is_network]
 GENERAL = ["joint", "wmmse_hbf", "fully_digital"]  # which take more users than feeds
 KINDS = ["independent", "low rank", "one direction", "nearly one", "copies", "far gains"]
 #: Relative error of the power, and of rates or their difference in bit/s/Hz.

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import hmimo_fast as hf
 
-METHODS = ["random", "alternating", "zf_hbf", "wmmse_hbf", "zf", "joint", "fully_digital"]
+METHODS = [name for name, method in hf.solvers.METHODS.items() if not method.is_network]
 ZERO_FORCING = ["random", "alternating", "zf_hbf", "zf"]
 SURFACE = hf.Surface(shape=(5, 5), feeds=4)
 PHASE = SURFACE.phase
@@ -25,9 +25,10 @@ SHORT: dict[str, dict[str, Any]] = {
     "fully_digital": {"iterations": 20},
 }
 
-PUBLISHED = METHODS[:4]
+PUBLISHED = [name for name in METHODS if hf.solvers.METHODS[name].random_start]
+SEARCHING = [name for name in METHODS if not hf.solvers.METHODS[name].fully_digital]
 methods = pytest.mark.parametrize("method", METHODS)
-searches = pytest.mark.parametrize("method", METHODS[:6])  # with amplitudes
+searches = pytest.mark.parametrize("method", SEARCHING)  # with amplitudes
 conventions = pytest.mark.parametrize("constraint", ["digital", "radiated"])
 precisions = pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
 
@@ -658,7 +659,7 @@ def test_the_order_of_the_methods(
 def test_fully_digital_is_above_all(contest: dict[tuple[str, str], np.ndarray]) -> None:
     """Item by item, up to the local optima of WMMSE."""
     above = contest["fully_digital", "radiated"]
-    for method in METHODS[:6]:
+    for method in SEARCHING:
         assert (above > contest[method, "radiated"]).mean() >= 0.95
 
 
@@ -849,3 +850,10 @@ def test_several_channels_must_fit(method: str) -> None:
         solve(channels(None), shared=True, method=method)
     with pytest.raises(ValueError, match=r"^channel: expected .* F = 2 to match phase, got "):
         solve(channels(3), np.stack([PHASE, PHASE]), method=method)
+
+
+def test_the_reference_names_every_method_and_option() -> None:
+    page = hf.solve.__doc__ or ""
+    for name, method in hf.solvers.METHODS.items():
+        assert f'``"{name}"``' in page
+        assert all(f"``{option}``" in page for option in method.options)

@@ -15,7 +15,7 @@ SURFACE = hf.Surface(shape=(5, 5), feeds=4)
 PHASE = SURFACE.phase
 ELEMENTS, FEEDS = PHASE.shape
 USERS = 3
-METHODS = ["random", "alternating", "zf_hbf", "wmmse_hbf", "zf", "joint", "fully_digital"]
+METHODS = [name for name, method in hf.solvers.METHODS.items() if not method.is_network]
 
 Call = Callable[..., Any]
 both = pytest.mark.parametrize("call", [hf.solve, hf.schedule], ids=["solve", "schedule"])

@@ -10,7 +10,12 @@ import numpy as np
 from ..channels import Scene
 from ..files import Arrays
 from ..scheduling import Schedule
+from ..solvers import METHODS
 from ..surface import Surface
+
+#: What all methods are held against, and all others.
+YARDSTICK = "fully_digital"
+CHOICES = tuple(name for name in METHODS if name != YARDSTICK)
 
 
 @dataclass(frozen=True)

@@ -12,24 +12,19 @@ import numpy as np
 from ..channels import Scene
 from ..files import write_arrays
 from ..scheduling import schedule
+from ..scheduling.searches import SEARCHES
 from ..solvers import solve
 from ..streams import say
 from ..surface import Surface
 from . import conditions
 from .arguments import Commands, names
-from .comparison import Comparison, Run
+from .comparison import CHOICES, YARDSTICK, Comparison, Run
 from .display import Begin, display, duration, gains, table
 from .output import add_output, destinations, say_written
 from .timing import timed
 
-#: Methods that can schedule, and how the table calls them.
-METHODS = {
-    "random": "random + {search}",
-    "alternating": "alternating + {search} (as published)",
-    "zf": "zf + {search}",
-    "joint": "joint + {search}",
-}
-SEARCHES = ("greedy", "exhaustive", "local")
+#: The published schedule's method.
+_PUBLISHED = "alternating"
 
 _DESCRIPTION = """\
 Choose who is served, the element amplitudes and the digital beams, for the
@@ -41,8 +36,7 @@ Three methods schedule the same users:
   alternating  gradient steps on the amplitudes and zero forcing in turn,
                as published (paper B, Algorithm 1)
   joint        amplitudes with the optimal beams following (ours)
-A fourth, zf, is the zero-forcing stage of joint alone. Paper B is
-arXiv 2502.17408.
+The others are those of `hmimo-fast solve --help`. Paper B is arXiv 2502.17408.
 
 As a yardstick, the users that joint (the last method) serves are also given a
 fully digital array: as many RF chains as elements, at the same power.
@@ -92,11 +86,11 @@ def add(commands: Commands) -> None:
     conditions.add_scene(command, users="24, or all there are")
     conditions.add_power(command, min_rate=1.0, whose="each served user")
     group = command.add_argument_group("methods")
-    group.add_argument("--methods", type=names(METHODS), metavar="LIST",
+    group.add_argument("--methods", type=names(CHOICES), metavar="LIST",
         default=("random", "alternating", "joint"),
-        help="of random, alternating, zf, joint, with commas; the last one is drawn "
+        help=f"of {', '.join(CHOICES)}, with commas; the last one is drawn "
              "(default: random,alternating,joint)")  # fmt: skip
-    group.add_argument("--search", choices=SEARCHES, default="greedy",
+    group.add_argument("--search", choices=tuple(SEARCHES), default="greedy",
         help="how the users to serve are sought; exhaustive takes few users "
              "(default: greedy)")  # fmt: skip
     group.add_argument("--accept", choices=("qos", "rate"), default="qos",
@@ -136,7 +130,7 @@ def _compare(
     searching = {"search": options.search, "accept": options.accept}
     runs = []
     for method in options.methods:
-        label = METHODS[method].format(search=options.search)
+        label = f"{method} + {options.search}" + " (as published)" * (method == _PUBLISHED)
         progress = begin(label)
         task = partial(schedule, phase=surface.phase, method=method, **searching, **common)
         # On Numba the first call compiles; nobody reaches this rate, so that all is tried.
@@ -146,7 +140,7 @@ def _compare(
         _, solve_seconds = _solve_served(scene, surface, found.served, method, common)
         runs.append(Run(method, label, found, seconds, solve_seconds))
     yardstick, yardstick_seconds = _solve_served(
-        scene, surface, runs[-1].schedule.served, "fully_digital", common
+        scene, surface, runs[-1].schedule.served, YARDSTICK, common
     )
     settings = conditions.settings(options, scene, surface) | searching
     return Comparison(scene, users, surface, settings, runs, yardstick, yardstick_seconds)

@@ -17,14 +17,11 @@ from ..streams import say
 from ..surface import Surface
 from . import conditions
 from .arguments import Commands, integer, names
-from .comparison import Comparison, Run, plain, problem_arrays
+from .comparison import CHOICES, YARDSTICK, Comparison, Run, plain, problem_arrays
 from .display import Begin, display, duration, gains, table
 from .output import add_output, destinations, say_written
 from .timing import timed
 
-_YARDSTICK = "fully_digital"
-#: All others, in the order of the help.
-_CHOICES = tuple(name for name in METHODS if name != _YARDSTICK)
 #: Fields of the solutions that are written, the methods stacked.
 _STACKED = (
     *("amplitudes", "digital", "rates", "sum_rate"),
@@ -39,14 +36,7 @@ users as well.
 
 _EPILOG = """\
 methods:
-  joint        amplitudes with the optimal beams following (ours)
-  zf           the zero-forcing stage of joint alone
-  random       random amplitudes, zero forcing (the benchmark of paper B)
-  alternating  gradient steps on the amplitudes and zero forcing in turn
-               (paper B, arXiv 2502.17408, Algorithm 1)
-  zf_hbf       zero forcing and fractional programming (paper A, ZF-HBF)
-  wmmse_hbf    WMMSE on beams and amplitudes (paper A, arXiv 2504.19522)
-  mbdnn        the network of paper A with the shipped weights; needs torch
+{methods}
   As a yardstick, all are followed by a fully digital array: as many RF chains
   as elements, at the same power. With more users than feeds, only joint and
   wmmse_hbf have a solution.
@@ -99,14 +89,14 @@ def add(commands: Commands) -> None:
         "solve",
         help="choose amplitudes and beams for given users, by any method",
         description=_DESCRIPTION,
-        epilog=_EPILOG,
+        epilog=_EPILOG.replace("{methods}", _methods()),
     )
     conditions.add_scene(command, users="as many as feeds, or all there are")
     conditions.add_power(command, min_rate=0.0, whose="each user")
     group = command.add_argument_group("methods")
-    group.add_argument("--method", "--methods", type=names(_CHOICES), metavar="LIST",
+    group.add_argument("--method", "--methods", type=names(CHOICES), metavar="LIST",
         dest="methods", default=("joint",),
-        help=f"of {', '.join(_CHOICES)}, with commas; the last one is drawn "
+        help=f"of {', '.join(CHOICES)}, with commas; the last one is drawn "
              "(default: joint)")  # fmt: skip
     group.add_argument("--levels", type=integer(1, 16), metavar="BITS",
         help="bits of an amplitude: 1 is on or off, 2 has four even levels "
@@ -119,6 +109,13 @@ def add(commands: Commands) -> None:
     conditions.add_threads(group)
     add_output(command, "solve")
     command.set_defaults(run=run)
+
+
+def _methods() -> str:
+    """A line of the help for each."""
+    return "\n".join(
+        f"  {name:<12} {METHODS[name].summary}".replace("\n", "\n" + 15 * " ") for name in CHOICES
+    )
 
 
 def run(options: argparse.Namespace) -> None:
@@ -160,10 +157,10 @@ def _solve_all(
     channel = scene.channel
     first = channel[(0,) * (channel.ndim - (3 if options.shared else 2))]
     solved = []
-    for method in (*options.methods, _YARDSTICK):
+    for method in (*options.methods, YARDSTICK):
         progress = begin(method)
         how: dict[str, Any] = (
-            {} if method == _YARDSTICK else {"starts": options.starts, "levels": options.levels}
+            {} if method == YARDSTICK else {"starts": options.starts, "levels": options.levels}
         )
         how |= conditions.limits(options) | {"phase": surface.phase, "method": method}
         how["shared"] = options.shared
@@ -181,7 +178,7 @@ def _row(run: Solved, min_rate: float) -> tuple[str, ...]:
         sum_rate += f" ± {rates.std(ddof=1) / math.sqrt(rates.size):.2f}"
         met = f"{feasible.mean():.0%}"
     lowest = run.solution.rates.min(axis=-1).mean()
-    label = "fully digital" if run.method == _YARDSTICK else run.method
+    label = "fully digital" if run.method == YARDSTICK else run.method
     return label, sum_rate, f"{lowest:.2f}", met if min_rate else "-", duration(run.seconds)
 
 

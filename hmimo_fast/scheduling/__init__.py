@@ -197,20 +197,10 @@ def schedule(
     how, options = chosen(method, options)
     seed = count("seed", seed, 0)
     problem = Problem.of(
-        channel,
-        phase,
-        power,
-        noise_power,
-        constraint=constraint,
-        weights=weights,
-        min_rate=min_rate,
-        start=start,
-        levels=levels,
-        user_noise=user_noise,
-        shared=shared,
-        threads=threads,
-        check_finite=check_finite,
-    )
+        channel, phase, power, noise_power, constraint=constraint, weights=weights,
+        min_rate=min_rate, start=start, levels=levels, user_noise=user_noise, shared=shared,
+        threads=threads, check_finite=check_finite,
+    )  # fmt: skip
     rescue = how.rescued if rescue is None else rescue
     task = Task(
         problem,

@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..problem import Problem, count, quiet
-from .floors import balancing
 from .found import SLACK, Found, Solution, solution
 from .levels import quantized
-from .methods import METHODS, Method, attempt, chosen
+from .methods import METHODS, Method, attempt, balancing, chosen
 
 __all__ = ["METHODS", "SLACK", "Solution", "solve"]
 
@@ -137,20 +136,10 @@ def solve(
     how, options = chosen(method, options)
     starts, seed = count("starts", starts, 1), count("seed", seed, 0)
     problem = Problem.of(
-        channel,
-        phase,
-        power,
-        noise_power,
-        constraint=constraint,
-        weights=weights,
-        min_rate=min_rate,
-        start=start,
-        levels=levels,
-        user_noise=user_noise,
-        shared=shared,
-        threads=threads,
-        check_finite=check_finite,
-    )
+        channel, phase, power, noise_power, constraint=constraint, weights=weights,
+        min_rate=min_rate, start=start, levels=levels, user_noise=user_noise, shared=shared,
+        threads=threads, check_finite=check_finite,
+    )  # fmt: skip
     how.check(problem, problem.users)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback: expected a callable, got {callback!r}")
@@ -175,7 +164,7 @@ def _fair(
 ) -> Found:
     """What has the highest lowest rate; feasible where that meets the minimum rates."""
     equal = balancing(problem)
-    run = next(method.again(equal, start, found, options))
+    run = next(method.under_floors(equal, start, found, options))
     return Found.of(problem, quantized(equal, run))
 
 

@@ -1,7 +1,7 @@
 """The table of methods: all that is known of each, and a run of one.
 
 Everything that holds for all methods is derived from this table: what `solve` and `schedule`
-accept, the choices of the command, the errors, and the lists of the tests.
+accept, the choices and the help of the command, the errors, and the lists of the tests.
 """
 
 from __future__ import annotations
@@ -15,37 +15,38 @@ import numpy as np
 from ..kernels.operators import OPERATORS, Option
 from ..problem import Problem, taken
 from .alternating import alternating, random
-from .floors import (
-    fully_digital_beams,
-    general_beams,
-    joint_again,
-    zero_forced_beams,
-    zf_again,
-)
 from .found import Found, Run
 from .fully_digital import fully_digital
 from .hbf import wmmse_hbf, zf_hbf
 from .levels import quantized
 from .network import mbdnn
-from .variable_projection import joint, zf
+from .variable_projection import joint, zero_forcing_stage, zf
+
+#: A rate that nobody has: what misses it has balanced rates, the highest they can be.
+_UNREACHABLE = 100.0
 
 
 @dataclass(frozen=True)
 class Method:
-    """One algorithm.
-
-    ``run`` goes from a start (1 or B, N) to amplitudes and beams; ``again`` yields what is tried
-    under minimum rates for items that miss one, the most likely first.  A ``rescued`` method is
-    tried under them in schedules too, unless told otherwise.
-    """
+    """One algorithm: ``run`` goes from a start (1 or B, N) to amplitudes and beams."""
 
     run: Callable[..., Run]
-    again: Callable[[Problem, np.ndarray, Found, dict[str, Any]], Iterator[Run]]
+    summary: str
     options: Mapping[str, Option] = field(default_factory=dict)
     zero_forces: bool = False  # no more users than feeds
     random_start: bool = False  # first start; all elements on otherwise
-    rescued: bool = False
     fully_digital: bool = False  # no amplitudes
+    #: Under minimum rates: solved anew, with another try if need be; or general beams at the
+    #: amplitudes found without them; or, if neither, zero forcing there.
+    anew: bool = False
+    fallback: Callable[..., Run] | None = None  # for no more users than feeds
+    general: bool = False
+    rescued: bool = False  # tried under minimum rates in schedules too, unless told otherwise
+
+    @property
+    def is_network(self) -> bool:
+        """Whether it has weights, which are files."""
+        return "model" in self.options
 
     def check(self, problem: Problem, users: int) -> None:
         """Raise if the method has no solution of such a problem for so many users."""
@@ -65,6 +66,23 @@ class Method:
             return problem.random_start(seed, 0)
         return np.ones((1, problem.elements))
 
+    def under_floors(
+        self, problem: Problem, start: np.ndarray, found: Found, options: dict[str, Any]
+    ) -> Iterator[Run]:
+        """What is tried under the problem's minimum rates, the first the most likely."""
+        if self.anew:
+            yield self.run(problem, start, **options)
+            yield self.run(problem, found.amplitudes, **options)
+            if self.fallback is not None and problem.users <= problem.feeds:
+                yield self.fallback(problem, start, **options)
+            return
+        if self.fully_digital:  # a surface whose feeds are its elements
+            feeds = np.eye(problem.elements, dtype=complex)[None]
+            problem = replace(problem, phase=feeds, radiated=False)
+        digital, _ = problem.run("best_beams", found.amplitudes, general=self.general)
+        kept = found.iterations, found.converged, found.history
+        yield Run(found.amplitudes, digital, *kept, fully_digital=self.fully_digital)
+
 
 def _of(operator: str, *names: str) -> dict[str, Option]:
     """Options of an operator, all but the power's unless named."""
@@ -75,25 +93,61 @@ def _of(operator: str, *names: str) -> dict[str, Option]:
 _SWEEPS = _of("coordinate_descent", "iterations", "tolerance")
 
 METHODS = {
-    "random": Method(random, zero_forced_beams, zero_forces=True, random_start=True),
-    "alternating": Method(
-        alternating, zero_forced_beams, _of("alternating"), zero_forces=True, random_start=True
+    "joint": Method(
+        joint,
+        "amplitudes with the optimal beams following (ours)",
+        _of("variable_projection"),
+        anew=True,
+        fallback=zero_forcing_stage,
+        rescued=True,
     ),
     "zf": Method(
         zf,
-        zf_again,
+        "the zero-forcing stage of joint alone",
         _of("variable_projection", "iterations", "tolerance"),
         zero_forces=True,
+        anew=True,
         rescued=True,
     ),
-    "joint": Method(joint, joint_again, _of("variable_projection"), rescued=True),
-    "zf_hbf": Method(zf_hbf, zero_forced_beams, _SWEEPS, zero_forces=True, random_start=True),
-    "wmmse_hbf": Method(wmmse_hbf, general_beams, _SWEEPS, random_start=True),
-    "fully_digital": Method(fully_digital, fully_digital_beams, _SWEEPS, fully_digital=True),
+    "random": Method(
+        random,
+        "random amplitudes, zero forcing (the benchmark of paper B)",
+        zero_forces=True,
+        random_start=True,
+    ),
+    "alternating": Method(
+        alternating,
+        "gradient steps on the amplitudes and zero forcing in turn\n"
+        "(paper B, arXiv 2502.17408, Algorithm 1)",
+        _of("alternating"),
+        zero_forces=True,
+        random_start=True,
+    ),
+    "zf_hbf": Method(
+        zf_hbf,
+        "zero forcing and fractional programming (paper A, ZF-HBF)",
+        _SWEEPS,
+        zero_forces=True,
+        random_start=True,
+    ),
+    "wmmse_hbf": Method(
+        wmmse_hbf,
+        "WMMSE on beams and amplitudes (paper A, arXiv 2504.19522)",
+        _SWEEPS,
+        random_start=True,
+        general=True,
+    ),
     "mbdnn": Method(
         mbdnn,
-        zero_forced_beams,
+        "the network of paper A with the shipped weights; needs torch",
         {"model": Option("model", str, "mbdnn"), "polish": Option("polish", int, 0)},
+    ),
+    "fully_digital": Method(
+        fully_digital,
+        "as many RF chains as elements, the yardstick above all",
+        _SWEEPS,
+        fully_digital=True,
+        general=True,
     ),
 }
 
@@ -119,8 +173,14 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
         return best
     part, missed, starts = problem.take(rows), best.take(rows), taken(start, rows)
     better = missed
-    for run in method.again(part, starts, missed, options):
+    for run in method.under_floors(part, starts, missed, options):
         other = Found.of(part, quantized(part, run))
         better = better.better(other, other.feasible & other.beats(better))
     best.put(rows, better)
     return best
+
+
+def balancing(problem: Problem) -> Problem:
+    """The problem of the highest lowest rate over users and channels."""
+    asked = np.full((1, problem.users), _UNREACHABLE)
+    return replace(problem, min_rate=asked, weights=np.ones((1, problem.users)))

@@ -25,7 +25,7 @@ from ..channels import sparse_mmwave
 from ..files import Arrays
 from ..kernels import backend
 from ..scheduling import schedule
-from ..solvers import solve
+from ..solvers import METHODS, solve
 from ..surface import Surface
 from .description import Method, Setting
 
@@ -89,7 +89,7 @@ def code(name: str, solver: str = "") -> dict[str, str]:
         told |= {"kernels": native.source(), "instructions": native.level()}
     if name == "numba":
         told["numba"] = _version("numba")
-    if solver == "mbdnn":
+    if solver and METHODS[solver].is_network:
         told["torch"] = _version("torch")
     return told
 
@@ -128,9 +128,9 @@ def _digest(file: Path, modified: int) -> str:
 
 def weights(method: Method, constraint: str) -> Path | None:
     """Where the weights of a method lie, if it is a network; a shipped file may be missing."""
-    if method.solver != "mbdnn":
+    if not METHODS[method.solver].is_network:
         return None
-    name = method.options.get("model", "mbdnn")
+    name = method.options.get("model", METHODS[method.solver].options["model"].default)
     if name.endswith(".safetensors"):
         return Path(name)
     return _PACKAGE / "nn" / "weights" / f"{name}_{constraint}.safetensors"
@@ -182,7 +182,7 @@ def _draw(chunk: Chunk) -> _Draw:
         "constraint": setting.constraint,
         "seed": int(rng.integers(2**31)),
     }
-    if method.solver == "fully_digital" and setting.constraint == "digital":
+    if METHODS[method.solver].fully_digital and setting.constraint == "digital":
         ours = solve(channel, surface.phase, **arguments)
         field = (ours.amplitudes[..., None] * surface.phase) @ ours.digital
         arguments["power"] = np.linalg.norm(field, axis=(-2, -1)) ** 2

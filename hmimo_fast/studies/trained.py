@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..solvers import solve
+from ..solvers import METHODS, solve
 from ..writing import write
 from .chunks import weights
 from .dataset import load, save
@@ -137,7 +137,7 @@ def trainings(study: Study, others: Mapping[str, Dataset]) -> dict[str, Any]:
     files = {
         method.label: COMMITTED / f"{_recipe(method, study)}.json"
         for method in study.methods
-        if method.solver == "mbdnn"
+        if METHODS[method.solver].is_network
     }
     shipped = {
         label: json.loads(file.read_text(encoding="utf-8"))
