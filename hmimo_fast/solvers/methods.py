@@ -22,7 +22,7 @@ from .levels import quantized
 from .network import mbdnn
 from .variable_projection import joint, zero_forcing_stage, zf
 
-#: A rate that nobody has: what misses it has balanced rates, the highest they can be.
+#: A minimum rate out of reach: items that miss it get balanced rates, the highest possible.
 _UNREACHABLE = 100.0
 
 
