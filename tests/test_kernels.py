@@ -28,7 +28,7 @@ DOUBLE = Precision(np.complex128, np.float64, 1e-10)
 SINGLE = Precision(np.complex64, np.float32, 1e-4)
 
 ELEMENTS = (1, 5, 36, 64)
-PAIRS = [(users, feeds) for users in range(1, 9) for feeds in range(1, 9)]
+PAIRS = [(users, feeds) for users in (1, 2, 3, 6, 8) for feeds in (1, 2, 4, 5, 7, 8)]
 POWER = 1.7
 
 
@@ -537,7 +537,7 @@ def deficient(kind: str, users: int, feeds: int) -> np.ndarray:
 KINDS = ("duplicate rows", "scaled rows", "zero row", "two zero rows", "rank one", "zero", "full")
 
 
-@pytest.mark.parametrize("scale", [1.0, 3e-9, 1e6])
+@pytest.mark.parametrize("scale", [1.0, 3e-9])
 @pytest.mark.parametrize("kind", KINDS)
 def test_rank_deficient(backend: str, precision: Precision, kind: str, scale: float) -> None:
     for users, feeds in ((2, 2), (3, 4), (4, 4), (6, 6), (5, 8), (8, 8)):

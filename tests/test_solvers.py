@@ -95,10 +95,12 @@ def check_item(
 @precisions
 @conventions
 @methods
-@pytest.mark.parametrize("batch", [(), (3,), (2, 3), (0,), (2, 0)], ids=str)
-def test_shapes_and_dtypes(
-    method: str, constraint: str, batch: tuple[int, ...], dtype: Any
-) -> None:
+def test_shapes_and_dtypes(method: str, constraint: str, dtype: Any) -> None:
+    for batch in ((), (2, 3), (0,), (2, 0)):
+        check_shapes(batch, method, constraint, dtype)
+
+
+def check_shapes(batch: tuple[int, ...], method: str, constraint: str, dtype: Any) -> None:
     channel = channels(6)[: math.prod(batch)].reshape(*batch, USERS, ELEMENTS).astype(dtype)
     solution = solve(channel, method=method, constraint=constraint, starts=2, min_rate=0.1)
     real = np.float32 if dtype == np.complex64 else np.float64
@@ -199,12 +201,6 @@ def test_leading_dimensions_are_one_batch(method: str) -> None:
         np.testing.assert_array_equal(one.reshape(other.shape), other)
 
 
-@methods
-def test_threads_change_nothing(method: str) -> None:
-    channel = channels(200)
-    same_bits(solve(channel, method=method, threads=1), solve(channel, method=method, threads=4))
-
-
 LAYOUTS = {
     "Fortran order": np.asfortranarray,
     "strided": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
@@ -215,12 +211,10 @@ LAYOUTS = {
 }
 
 
-@methods
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_any_layout(method: str, layout: str) -> None:
+def test_any_layout(layout: str) -> None:
     channel, change = channels(3), LAYOUTS[layout]
-    expected = solve(channel, method=method)
-    same_bits(solve(change(channel), change(PHASE), method=method), expected)
+    same_bits(solve(change(channel), change(PHASE)), solve(channel))
 
 
 def test_arguments_are_left_alone() -> None:
@@ -497,22 +491,18 @@ def test_minimum_rates_of_several_channels_are_marked() -> None:
 
 @conventions
 @methods
-@pytest.mark.parametrize("value", [np.nan, np.inf, complex(0.0, -np.inf)])
-@pytest.mark.parametrize("options", [{}, {"starts": 3, "min_rate": 0.2}], ids=["plain", "full"])
-def test_a_bad_item_is_marked(
-    method: str, constraint: str, value: complex, options: dict[str, Any]
-) -> None:
-    channel = channels(4)
-    options = options | {"method": method, "constraint": constraint}
+def test_bad_items_are_marked(method: str, constraint: str) -> None:
+    channel = channels(6)
+    options = {"method": method, "constraint": constraint, "starts": 3, "min_rate": 0.2}
     clean = solve(channel, **options)
-    channel[1, 2, 3] = value
+    bad, others = [1, 2, 4], [0, 3, 5]
+    channel[bad, 2, 3] = np.nan, np.inf, complex(0.0, -np.inf)
     solution = solve(channel, **options)
-    others = [0, 2, 3]
     same_bits(_at(solution, (others,)), _at(clean, (others,)))
-    assert np.isnan(solution.sum_rate[1])
-    assert np.isnan(solution.rates[1]).all()
-    assert not solution.feasible[1]
-    assert not solution.converged[1]
+    assert np.isnan(solution.sum_rate[bad]).all()
+    assert np.isnan(solution.rates[bad]).all()
+    assert not solution.feasible[bad].any()
+    assert not solution.converged[bad].any()
 
 
 @methods
@@ -524,40 +514,27 @@ def test_check_finite_raises(method: str) -> None:
         solve(channel, method=method, check_finite=True)
 
 
-def _spoil(channel: np.ndarray, kind: str) -> np.ndarray:
-    channel = channel.copy()
-    if kind == "zero channel":
-        channel[1] = 0.0
-    elif kind == "silent user":
-        channel[1, 2] = 0.0
-    else:
-        channel[1, 2] = channel[1, 0]
-    return channel
-
-
 @precisions
 @conventions
 @methods
-@pytest.mark.parametrize("kind", ["zero channel", "silent user", "equal users"])
 @pytest.mark.parametrize("options", [{}, {"starts": 3, "min_rate": 0.2}], ids=["plain", "full"])
-def test_a_degenerate_item_is_solved(
-    method: str, constraint: str, kind: str, dtype: Any, options: dict[str, Any]
+def test_degenerate_items_are_solved(
+    method: str, constraint: str, dtype: Any, options: dict[str, Any]
 ) -> None:
-    channel = channels(3).astype(dtype)
+    channel = channels(5).astype(dtype)
     options = options | {"method": method, "constraint": constraint}
-    clean, solution = solve(channel, **options), solve(_spoil(channel, kind), **options)
-    same_bits(_at(solution, ([0, 2],)), _at(clean, ([0, 2],)))
+    clean = solve(channel, **options)
+    channel[1] = 0.0
+    channel[2, 2] = 0.0
+    channel[3, 2] = channel[3, 0]
+    solution = solve(channel, **options)
+    same_bits(_at(solution, ([0, 4],)), _at(clean, ([0, 4],)))
     assert np.isfinite(solution.rates).all()
     assert np.isfinite(solution.digital).all()
-    rates = solution.rates[1]
-    if kind == "zero channel":
-        np.testing.assert_array_equal(rates, 0.0)
-    else:
-        assert rates.sum() > 0.3
-    if kind == "silent user":
-        assert rates[2] == 0.0
-    if kind != "equal users":
-        assert solution.feasible[1] == ("min_rate" not in options)
+    np.testing.assert_array_equal(solution.rates[1], 0.0)
+    assert solution.rates[2, 2] == 0.0
+    assert (solution.rates[2:4].sum(axis=-1) > 0.3).all()
+    assert (solution.feasible[1:3] == ("min_rate" not in options)).all()
 
 
 @precisions

@@ -132,14 +132,13 @@ def test_a_bad_channel_is_told_where_it_is(call: Call) -> None:
 @both
 @constraints
 @methods
-@pytest.mark.parametrize("faint", [0.0, 1e-60])
-def test_all_off_starts_as_all_on(call: Call, method: str, constraint: str, faint: float) -> None:
+def test_all_off_starts_as_all_on(call: Call, method: str, constraint: str) -> None:
     """In the items that are off; 1e-60 is no number of single precision."""
     channel, start = channels(), np.random.default_rng(0).uniform(0.1, 1.0, (4, ELEMENTS))
     options: dict[str, Any] = {"method": method, "constraint": constraint}
     start[1:3] = 1.0
     expected = call(channel, PHASE, **options, start=start)
-    start[1:3] = faint
+    start[1], start[2] = 0.0, 1e-60
     found = call(channel, PHASE, **options, start=start)
     np.testing.assert_array_equal(found.amplitudes, expected.amplitudes)
     np.testing.assert_array_equal(found.rates, expected.rates)
@@ -230,8 +229,9 @@ def test_noise_of_each_user_over_several_channels(call: Call) -> None:
 @both
 @constraints
 @methods
-@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
-@pytest.mark.parametrize("factor", [2.0**-600, 2.0**-20, 2.0**600])
+@pytest.mark.parametrize(
+    ("dtype", "factor"), [(np.complex64, 2.0**-600), (np.complex128, 2.0**600)]
+)
 def test_a_common_factor_of_the_weights_changes_nothing(
     call: Call, method: str, constraint: str, dtype: Any, factor: float
 ) -> None:
@@ -342,8 +342,8 @@ def multiples(groups: list[int], spread: float, seed: int) -> tuple[np.ndarray, 
 @both
 @constraints
 @pytest.mark.parametrize("method", ["joint", "zf", "wmmse_hbf", "fully_digital"])
-@pytest.mark.parametrize("groups", [[0, 0, 0, 0], [0, 1, 0, 1], [0, 1, 2, 1]])
-@pytest.mark.parametrize("noise_power", [1.0, 1e-5, 1e-12])
+@pytest.mark.parametrize("groups", [[0, 0, 0, 0], [0, 1, 2, 1]])
+@pytest.mark.parametrize("noise_power", [1.0, 1e-12])
 def test_multiples_cost_nothing(
     call: Call, method: str, constraint: str, groups: list[int], noise_power: float
 ) -> None:
@@ -386,7 +386,7 @@ def test_precoders_of_any_magnitude(backend: str, exponent: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(3))
 def test_precoders_of_multiples_have_the_power(backend: str, dtype: Any, seed: int) -> None:
     rng = np.random.default_rng(seed)
     effective = rng.standard_normal((4, 1, 5)) + 1j * rng.standard_normal((4, 1, 5))
