@@ -95,15 +95,16 @@ class Problem:
         batch: tuple[int, ...] = ()
         for argument, (array, core) in arrays.items():
             batch = _broadcast(argument, batch, array.shape[: array.ndim - core])
-        flat = {name: _flat(array, core, batch) for name, (array, core) in arrays.items()}
-        unit, heaviest = _unit(flat.pop("weights", np.ones((1, users))))
-        for name in ("power", "noise_power"):
-            flat[name] = np.array(np.broadcast_to(flat[name], prod(batch)))
+        flat = {n: _flat(array, core, batch) for n, (array, core) in arrays.items() if core}
+        weighted = flat.pop("weights", None)
+        unit, largest = (np.ones((1, users)), np.ones(1)) if weighted is None else _unit(weighted)
         return cls(
             **flat,
             phase=np.ascontiguousarray(waves if waves.ndim == 3 else waves[None], complex),
+            power=np.full(batch, power).reshape(-1),
+            noise_power=np.full(batch, noise).reshape(-1),
             weights=unit,
-            heaviest=heaviest,
+            heaviest=largest,
             constraint=constraint,
             radiated=radiated,
             batch=batch,
