@@ -94,62 +94,40 @@ _SWEEPS = _of("coordinate_descent", "iterations", "tolerance")
 
 METHODS = {
     "joint": Method(
-        joint,
-        "amplitudes with the optimal beams following (ours)",
-        _of("variable_projection"),
-        anew=True,
-        fallback=zero_forcing_stage,
-        rescued=True,
+        joint, "amplitudes with the optimal beams following (ours)", _of("variable_projection"),
+        anew=True, fallback=zero_forcing_stage, rescued=True,
     ),
     "zf": Method(
-        zf,
-        "the zero-forcing stage of joint alone",
+        zf, "the zero-forcing stage of joint alone",
         _of("variable_projection", "iterations", "tolerance"),
-        zero_forces=True,
-        anew=True,
-        rescued=True,
+        zero_forces=True, anew=True, rescued=True,
     ),
     "random": Method(
-        random,
-        "random amplitudes, zero forcing (the benchmark of paper B)",
-        zero_forces=True,
-        random_start=True,
+        random, "random amplitudes, zero forcing (the benchmark of paper B)",
+        zero_forces=True, random_start=True,
     ),
     "alternating": Method(
-        alternating,
-        "gradient steps on the amplitudes and zero forcing in turn\n"
-        "(paper B, arXiv 2502.17408, Algorithm 1)",
-        _of("alternating"),
-        zero_forces=True,
-        random_start=True,
+        alternating, "gradient steps on the amplitudes and zero forcing in turn\n"
+        "(paper B, arXiv 2502.17408, Algorithm 1)", _of("alternating"),
+        zero_forces=True, random_start=True,
     ),
     "zf_hbf": Method(
-        zf_hbf,
-        "zero forcing and fractional programming (paper A, ZF-HBF)",
-        _SWEEPS,
-        zero_forces=True,
-        random_start=True,
+        zf_hbf, "zero forcing and fractional programming (paper A, ZF-HBF)", _SWEEPS,
+        zero_forces=True, random_start=True,
     ),
     "wmmse_hbf": Method(
-        wmmse_hbf,
-        "WMMSE on beams and amplitudes (paper A, arXiv 2504.19522)",
-        _SWEEPS,
-        random_start=True,
-        general=True,
+        wmmse_hbf, "WMMSE on beams and amplitudes (paper A, arXiv 2504.19522)", _SWEEPS,
+        random_start=True, general=True,
     ),
     "mbdnn": Method(
-        mbdnn,
-        "the network of paper A with the shipped weights; needs torch",
+        mbdnn, "the network of paper A with the shipped weights; needs torch",
         {"model": Option("model", str, "mbdnn"), "polish": Option("polish", int, 0)},
     ),
     "fully_digital": Method(
-        fully_digital,
-        "as many RF chains as elements, the yardstick above all",
-        _SWEEPS,
-        fully_digital=True,
-        general=True,
+        fully_digital, "as many RF chains as elements, the yardstick above all", _SWEEPS,
+        fully_digital=True, general=True,
     ),
-}
+}  # fmt: skip
 
 
 def chosen(name: str, options: Mapping[str, Any]) -> tuple[Method, dict[str, Any]]:
