@@ -384,6 +384,7 @@ def test_info(
     assert "CPUs" in said["threads"]
 
 
+@pytest.mark.slow
 def test_bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The measuring process, quickly and with NumPy alone, and the table of what it prints."""
     pinned: list[int] = []

@@ -424,6 +424,7 @@ def test_vmap_of_values_and_gradients(name: str) -> None:
             near(left[i], right, 1e-11)
 
 
+@pytest.mark.slow
 @each
 def test_compiled_without_a_graph_break(name: str) -> None:
     """On the backend that traces forward and backward but generates no code."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from conftest import BACKENDS
 
 from hmimo_fast import kernels
 from hmimo_fast.kernels import edge
@@ -19,7 +20,17 @@ from hmimo_fast.kernels.operators import ARGUMENTS, OPERATORS, dtypes_of
 SIZES = {"K": 3, "N": 7, "L": 4, "M": 5, "F": 2, "G": 1}
 BUDGETS = {"iterations": 3, "zf_iterations": 2, "sweeps": 2}
 
-pytestmark = [pytest.mark.parametrize("name", OPERATORS)]
+#: Numba runs the same lines as NumPy, and takes a minute to compile each of the loops.
+CASES = [
+    (name, backend)
+    for name in OPERATORS
+    for backend in BACKENDS
+    if backend != "numba" or hasattr(kernels, name)
+]
+everywhere = pytest.mark.parametrize(("name", "backend"), CASES, indirect=["backend"])
+compiled = pytest.mark.parametrize(
+    ("name", "backend"), [case for case in CASES if case[1] != "numpy"], indirect=["backend"]
+)
 precisions = pytest.mark.parametrize("single", [False, True], ids=["double", "single"])
 
 
@@ -62,6 +73,7 @@ def same_bits(found: list[np.ndarray], expected: list[np.ndarray]) -> None:
 # -- results -----------------------------------------------------------------------------
 
 
+@everywhere
 @precisions
 def test_results_have_the_shapes_and_types_of_the_table(
     backend: str, name: str, single: bool
@@ -88,6 +100,7 @@ def test_results_have_the_shapes_and_types_of_the_table(
         same_bits([np.asarray(result) for result in given], [np.asarray(r) for r in results])
 
 
+@everywhere
 @precisions
 def test_leading_dimensions_broadcast(backend: str, name: str, single: bool) -> None:
     """And an item of a batch is, but for rounding, as it is alone."""
@@ -111,6 +124,7 @@ def test_leading_dimensions_broadcast(backend: str, name: str, single: bool) -> 
             np.testing.assert_allclose(here, alone, rtol=0.0, atol=allowance * scale)
 
 
+@everywhere
 def test_what_is_left_out_is_the_default_of_the_table(backend: str, name: str) -> None:
     inputs, options = draw(name, (3,)), OPERATORS[name].options
     left_out = {
@@ -168,6 +182,7 @@ LAYOUTS: list[Callable[[np.ndarray], Any]] = [
 ]
 
 
+@everywhere
 @precisions
 def test_layouts_change_no_bit(backend: str, name: str, single: bool) -> None:
     inputs = draw(name, (3,), single)
@@ -183,22 +198,23 @@ def test_layouts_change_no_bit(backend: str, name: str, single: bool) -> None:
         same_bits(run(name, lists), expected)
 
 
+@compiled
 @precisions
 def test_threads_and_slices_change_no_bit(
-    compiled: str, name: str, single: bool, monkeypatch: pytest.MonkeyPatch
+    backend: str, name: str, single: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where only some of the items have minimum rates."""
     inputs = draw(name, (53,), single)
-    with kernels.backend(compiled):
-        expected = run(name, inputs, threads=1)
-        monkeypatch.setattr(edge, "_SLICE", 1e-9)
-        for threads in (2, 5, 40):
-            same_bits(run(name, inputs, threads=threads), expected)
-        monkeypatch.setattr(edge, "_LONG", 1e-9)
-        for threads in (1, 5):
-            same_bits(run(name, inputs, threads=threads), expected)
+    expected = run(name, inputs, threads=1)
+    monkeypatch.setattr(edge, "_SLICE", 1e-9)
+    for threads in (2, 5, 40):
+        same_bits(run(name, inputs, threads=threads), expected)
+    monkeypatch.setattr(edge, "_LONG", 1e-9)
+    for threads in (1, 5):
+        same_bits(run(name, inputs, threads=threads), expected)
 
 
+@everywhere
 @precisions
 def test_a_bad_item_spoils_no_other(backend: str, name: str, single: bool) -> None:
     """Whatever is bad about it: a NaN or an infinity in any input that may hold one."""

@@ -643,6 +643,7 @@ def test_claim_tells_where() -> None:
     assert verdict.figures.endswith("not at 2 of 6 points")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_every_study(study: Study, tmp_path: Path) -> None:
     """Two realizations of each: descriptions fit, all is drawn and tabulated, claims are told."""
