@@ -416,13 +416,14 @@ def test_unknown_recipes_are_refused(tmp_path: Path) -> None:
         nn.train(tmp_path / "mine.json")
     file = tmp_path / "mine.json"
     for text in (
-        "{",
-        "[]",
-        "{}",
-        "[" * 100_000,
-        '{"model": "MBDNN", "config": {}, "training": {"pace": 3}}',
+        b"{",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b'{"model": "MBDNN", "config": {}, "training": {"pace": 3}}',
+        b'{"model": "\xff"}',
     ):
-        file.write_text(text)
+        file.write_bytes(text)
         with pytest.raises(ValueError, match=r"^recipe: .*mine\.json"):
             nn.train(file)
     file.write_text('{"model": "Perceptron", "config": {}, "training": {}}')

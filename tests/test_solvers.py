@@ -750,6 +750,7 @@ BAD: list[tuple[str, Any, type[Exception]]] = [
     ("starts", -2, ValueError),
     ("starts", 1.5, TypeError),
     ("starts", None, TypeError),
+    ("starts", 10**20, ValueError),
     ("start", np.ones(ELEMENTS + 1), ValueError),
     ("start", np.full(ELEMENTS, 1.5), ValueError),
     ("start", np.full(ELEMENTS, -0.1), ValueError),

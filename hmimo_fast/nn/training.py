@@ -135,18 +135,18 @@ def load_recipe(name: str | PathLike[str]) -> Recipe:
         file = Path(name)
         if not file.is_file():
             raise FileNotFoundError(f"recipe: no such file: {str(file)!r}")
-        text = file.read_text(encoding="utf-8")
+        text = file.read_bytes()
     else:
         names = sorted(Path(file.name).stem for file in shipped.iterdir())
         if name not in names:
             raise ValueError(
                 f"recipe: expected one of {', '.join(names)} or a file .json, got {str(name)!r}"
             )
-        text = shipped.joinpath(f"{name}.json").read_text(encoding="utf-8")
+        text = shipped.joinpath(f"{name}.json").read_bytes()
     try:
         fields = json.loads(text)
         return Recipe(fields["model"], fields["config"], Training(**fields["training"]))
-    except (json.JSONDecodeError, KeyError, TypeError, RecursionError) as error:
+    except (json.JSONDecodeError, UnicodeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"recipe: {str(name)!r} is none: {error!r}") from None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..kernels.operators import integer
 from ..problem import Problem, count, quiet
 from .found import SLACK, Found, Solution, solution
 from .levels import quantized
@@ -134,7 +135,7 @@ def solve(
     True
     """
     how, options = chosen(method, options)
-    starts, seed = count("starts", starts, 1), count("seed", seed, 0)
+    starts, seed = integer("starts", starts, 1), count("seed", seed, 0)
     problem = Problem.of(
         channel, phase, power, noise_power, constraint=constraint, weights=weights,
         min_rate=min_rate, start=start, levels=levels, user_noise=user_noise, shared=shared,
