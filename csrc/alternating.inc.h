@@ -52,10 +52,14 @@ static num evaluate_fixed(problem *p, const alternation *s, const vec *m, vec *g
     return over_channels(p, sum);
 }
 
+/* A state, as near as the box of amplitudes allows. */
+INLINE vec inside(const problem *p, vec state) {
+    return either(p->element, state, clip(state, VEC(1)));
+}
+
 /* One step at fixed beams that raises their rate (Armijo, halving), from twice the last length,
  * in the lanes of `open`; all stay where no step does.  Returns the rate. */
 static num backtrack(problem *p, alternation *s, mask open, num rate, num *length) {
-    const vec one = VEC(1);
     num tried = smaller(2 * *length, NUM(1e4));
     for (;;) {
         open &= tried > (real)1e-12;
@@ -64,7 +68,7 @@ static num backtrack(problem *p, alternation *s, mask open, num rate, num *lengt
         const vec far = spread(tried);
         vec slope = {0};
         for (idx i = 0; i < p->n; i++) {
-            s->trial[i] = clip(s->m[i] + far * s->gradient[i], one);
+            s->trial[i] = inside(p, s->m[i] + far * s->gradient[i]);
             slope += s->gradient[i] * (s->trial[i] - s->m[i]);
         }
         const num reached = evaluate_fixed(p, s, s->trial, s->trial_gradient);
@@ -88,7 +92,7 @@ typedef struct {
 static int alternate(problem *p, alternation *s, alternating_rule r, num *best_rate, num *made,
                      mask *converged) {
     const idx n = p->n, beam_nums = 2 * p->F * p->L * p->K;
-    const vec one = VEC(1), step = spread(r.step);
+    const vec step = spread(r.step);
     s->singular = every(0);
     force(p, s, every(1));
     num rate = evaluate_fixed(p, s, s->m, s->gradient), served = rate, steps = NUM(0);
@@ -112,7 +116,7 @@ static int alternate(problem *p, alternation *s, alternating_rule r, num *best_r
         } else {
             const lanes here = spread_mask(open);
             for (idx i = 0; i < n; i++)
-                s->m[i] = choose(here, clip(s->m[i] + step * s->gradient[i], one), s->m[i]);
+                s->m[i] = choose(here, inside(p, s->m[i] + step * s->gradient[i]), s->m[i]);
         }
         *made += pick(open, NUM(1), NUM(0));
         steps += 1;
@@ -166,7 +170,7 @@ static void store_loop(problem *p, const vec *m, cpx *beams, num made, mask conv
         scale(size, p->size, beams + f * size);
         write_matrix(p, beams + f * size, size, out[TO_DIGITAL], f);
     }
-    write_elements(p, m, out[TO_AMPLITUDES]);
+    write_amplitudes(p, m, out[TO_AMPLITUDES]);
     write_ends(p, over_channels(p, sum) * p->weight_size, made, converged, trace, traced, out);
 }
 
@@ -178,6 +182,8 @@ OPERATOR(alternating) {
                                 (idx)options[5]};
     measure(p, shape, lanes, in[PHASE].step != 0);
     p->radiated = options[0] != 0;
+    p->element = (int)options[6] ? (int)options[6] : p->element;
+    p->movable = in[MIN_RATE];
     p->marks = marks;
     s.traced = shape->recorded;
     for (int pass = 0; pass < 2; pass++) {

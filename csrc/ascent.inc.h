@@ -141,7 +141,8 @@ static void whiten(problem *p, idx f, const vec *m, int radiated) {
 
 /* Adds the gradient in channel f of beams V with the adjoint C: of each n,
  * Re sum_k conj(H_kn) [C V^H]_kl conj(Phi_nl) and, under `radiated` power, less
- * price m_n |Phi_n V|^2, whose curvature price |Phi_n V|^2 is added to `bend` if asked. */
+ * price m_n |Phi_n V|^2, whose curvature price |Phi_n V|^2 is added to `bend` if asked; complex
+ * weights have the derivative in their states. */
 static void add_gradient(problem *p, idx f, const vec *m, const cpx *beams, const cpx *adjoint,
                          num price, num counts, vec *gradient, vec *bend) {
     const idx K = p->K, L = p->L;
@@ -149,14 +150,14 @@ static void add_gradient(problem *p, idx f, const vec *m, const cpx *beams, cons
     multiply_right_dagger(K, K, L, adjoint, beams, p->omega);
     pull_back(p, f, p->omega, p->slope);
     for (idx i = 0; i < p->n; i++)
-        gradient[i] += weight * p->slope[i];
+        gradient[i] += weight * p->free[i] * p->slope[i];
     if (!p->radiated)
         return;
     gram_of_rows(L, K, beams, p->radiating);
     pull_back_feeds(p, f, p->radiating, p->sums, p->slope);
     for (idx i = 0; i < p->n; i++) {
         const vec own = paid * p->slope[i];
-        gradient[i] -= m[i] * own;
+        gradient[i] -= p->free[i] * half_slope(p, i, m) * own;
         if (bend)
             bend[i] += own;
     }
@@ -214,13 +215,15 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
 
 /* ---- steps */
 
-/* The move from m to m + step * along as far as the box allows, and its slope. */
-static num aim_step(idx n, const vec *m, const vec *gradient, num step, const vec *along, real top,
-                    vec *direction) {
-    const vec length = spread(step), upper = VEC(top);
+/* The move from m to m + step * along as far as the box allows, and its slope.  Circles have no
+ * box. */
+static num aim_step(const problem *p, const vec *m, const vec *gradient, num step,
+                    const vec *along, num top, vec *direction) {
+    const vec length = spread(step), upper = spread(top);
     vec slope = {0};
-    for (idx i = 0; i < n; i++) {
-        direction[i] = clip(m[i] + length * along[i], upper) - m[i];
+    for (idx i = 0; i < p->n; i++) {
+        const vec move = length * along[i];
+        direction[i] = either(p->element, move, clip(m[i] + move, upper) - m[i]);
         slope += direction[i] * gradient[i];
     }
     return total(slope);
@@ -235,15 +238,17 @@ static void find_scale(const problem *p, ascent *s) {
     const num mean = larger(total(sum) * (1 / (real)p->N), NUM(1 / HUGE_REAL));
     const vec top = spread(mean), least_bend = spread(mean * (real)LEAST_BEND);
     for (idx i = 0; i < p->n; i++)
-        s->scale[i] = top / (s->bend[i] + least_bend);
+        s->scale[i] = either(p->element, VEC(1), top / (s->bend[i] + least_bend));
 }
 
 /* The gradient times the inverse curvature that the last moves showed (L-BFGS), which begins with
- * that of each element.  Elements at 0 that the gradient pushes against have no part. */
-static void quasi_newton(idx n, const ascent *s, num step, vec *to) {
+ * that of each element.  Amplitudes of 0 that the gradient pushes against have no part. */
+static void quasi_newton(const problem *p, const ascent *s, num step, vec *to) {
+    const idx n = p->n;
+    const vec lowest = VEC(p->element ? -HUGE_REAL : 0);
     num curvature[MEMORY], share[MEMORY];
     const vec zero = {0};
-#define FREE(i, x) choose((s->m[i] > zero) | (s->gradient[i] > zero), x, zero)
+#define FREE(i, x) choose((s->m[i] > lowest) | (s->gradient[i] > zero), x, zero)
     for (idx i = 0; i < n; i++)
         to[i] = FREE(i, s->gradient[i]);
     for (int row = 0; row < MEMORY; row++) {
@@ -332,8 +337,8 @@ INLINE num shorter(num length, num slope, num rate, num reached) {
 static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, num tolerance,
                   num from) {
     const idx n = p->n;
-    const real top = p->radiated ? HEADROOM : 1;
-    const int quasi = p->radiated && stage == GENERAL;
+    const num top = pick(every(p->radiated) & p->all_move, NUM(HEADROOM), NUM(1));
+    const int quasi = (p->radiated || p->element) && stage == GENERAL;
     num recent[RECENT];
     num rate = evaluate(p, s, stage, stage == GENERAL, s->m, s->at, s->gradient);
     memcpy(s->best, s->m, (size_t)n * sizeof(vec));
@@ -362,7 +367,7 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
     for (;;) {
         open &= not(s->made >= (real)iterations);
         if (any(fresh & open)) {
-            const num ahead = aim_step(n, s->m, s->gradient, step, s->gradient, top, s->trial);
+            const num ahead = aim_step(p, s->m, s->gradient, step, s->gradient, top, s->trial);
             const mask flat = fresh & open & not(ahead > tolerance);
             s->converged |= flat;
             open &= not(flat);
@@ -371,9 +376,9 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
             const mask curved = fresh & moved;
             if (quasi && any(curved & open)) {
                 find_scale(p, s);
-                quasi_newton(n, s, step, s->bent);
+                quasi_newton(p, s, step, s->bent);
                 const num bent =
-                    aim_step(n, s->m, s->gradient, NUM(1), s->bent, top, s->trial);
+                    aim_step(p, s->m, s->gradient, NUM(1), s->bent, top, s->trial);
                 const mask rising = curved & (bent > tolerance);
                 pick_elements(n, rising, s->trial, s->direction);
                 slope = pick(rising, bent, slope);

@@ -4,7 +4,9 @@
 #define FLOAT_SUFFICES 1e-3 /* of a rate, for what was found in single precision to stay */
 
 typedef struct {
+    int element;               /* what the elements can do: their weights are given to the passes */
     vec *m;
+    cpx *q, *best_q;           /* N: complex weights */
     num *best;                 /* N */
     cpx *columns, *fields;     /* F x N x K: H_kn, and Z = Phi V */
     cpx *received, *psi;       /* F x K x K: A, and Psi */
@@ -22,6 +24,8 @@ static void lay_out_descent(problem *p, descent *d, arena *a) {
     const idx F = p->F, K = p->K, N = p->N;
     d->m = TAKE(a, p->n, vec);
     d->best = TAKE(a, N, num);
+    d->q = TAKE(a, d->element ? N : 0, cpx);
+    d->best_q = TAKE(a, d->element ? N : 0, cpx);
     d->columns = LANES > 1 ? (cpx *)p->channel : TAKE(a, F * N * K, cpx);
     d->fields = TAKE(a, F * N * K, cpx);
     d->received = TAKE(a, F * K * K, cpx);
@@ -51,6 +55,24 @@ static void load_columns(problem *p, descent *d) {
     for (idx f = 0; LANES == 1 && f < p->F; f++)
         for (idx i = 0; i < p->n; i++)
             part_elements(p, i, channel_of(p, f) + i * p->K, d->columns + f * p->N * p->K);
+}
+
+/* The weights that the passes hold, one number an element, and back. */
+static void part_weights(const problem *p, cpx *q) {
+    for (idx n = 0; n < p->N; n++)
+#ifdef HF_LONE
+        q[n] = (cpx){p->held[n / W].re[n % W], p->held[n / W].im[n % W]};
+#else
+        q[n] = (cpx){p->held[n].re, p->held[n].im};
+#endif
+}
+static void hold_weights(problem *p, const cpx *q) {
+    for (idx n = 0; n < p->N; n++)
+#ifdef HF_LONE
+        p->held[n / W].re[n % W] = q[n].re, p->held[n / W].im[n % W] = q[n].im;
+#else
+        p->held[n] = (cvec){q[n].re, q[n].im};
+#endif
 }
 
 /* New beams in channel f by a WMMSE update or by zero forcing, with their fields, A, power and the
@@ -101,18 +123,18 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
     return pick(heard, rate_of(K, p->ratio, p->weights), NUM(0));
 }
 
-/* One sweep of exact coordinate descent on m in the box, A updated in place:
- * dA_kj = H_kn Z_nj dm_n, so each m_n has a quadratic, whose noise term is ridge m_n^2 |Z_n|^2. */
-static void descend(problem *p, descent *d) {
+/* One sweep of exact coordinate descent on q, A updated in place: dA_kj = H_kn Z_nj dq_n, so each
+ * q_n has a quadratic, whose noise term is ridge |q_n|^2 |Z_n|^2. */
+INLINE void descend(problem *p, descent *d, const int turned) {
     const idx K = p->K, N = p->N;
     num *m = (num *)d->m;
     for (idx n = 0; n < N; n++) {
-        num slope = NUM(0), bend = NUM(0);
+        num slope = NUM(0), quadrature = NUM(0), bend = NUM(0);
         for (idx f = 0; f < p->F; f++) {
             const cpx *h = d->columns + (f * N + n) * K, *z = d->fields + (f * N + n) * K;
             const cpx *received = d->received + f * K * K, *c = d->target + f * K;
             const num *a = d->curvature + f * K;
-            num size = NUM(0), gain = NUM(0), pull = NUM(0);
+            num size = NUM(0), gain = NUM(0), pull = NUM(0), across = NUM(0);
             for (idx j = 0; j < K; j++)
                 size += norm2(z[j]);
             for (idx k = 0; k < K; k++) {
@@ -127,24 +149,44 @@ static void descend(problem *p, descent *d) {
                 const cpx own = times(h[k], z[k]);
                 pull += a[k] * (h[k].re * mixed.re + h[k].im * mixed.im);
                 pull -= c[k].re * own.re - c[k].im * own.im;
+                if (turned) {
+                    across += a[k] * (h[k].re * mixed.im - h[k].im * mixed.re);
+                    across += c[k].re * own.im + c[k].im * own.re;
+                }
                 gain += a[k] * norm2(h[k]);
             }
             const num counts = channel_in_use(p, f);
-            slope += counts * (pull + d->ridge[f] * size * m[n]);
+            const num ridge = d->ridge[f] * size;
+            if (turned) {
+                slope += counts * (pull + ridge * d->q[n].re);
+                quadrature += counts * (across + ridge * d->q[n].im);
+            } else {
+                slope += counts * (pull + ridge * m[n]);
+            }
             bend += counts * (size * (gain + d->ridge[f]));
         }
         slope = over_channels(p, slope);
         bend = over_channels(p, bend);
-        const num to = m[n] - slope / bend;
-        const num inside = larger(smaller(to, NUM(1)), NUM(0));
-        const num moved = pick(bend > (real)(1 / HUGE_REAL), inside, m[n]);
-        const num change = moved - m[n];
-        m[n] = moved;
+        const mask moves = (bend > (real)(1 / HUGE_REAL)) & (((const num *)p->free)[n] > 0);
+        cpx change = {NUM(0), NUM(0)};
+        if (turned) {
+            quadrature = over_channels(p, quadrature);
+            const cpx pulled = {bend * d->q[n].re - slope, bend * d->q[n].im - quadrature};
+            const cpx to = least_number(d->element, bend, pulled, d->q[n]);
+            change.re = pick(moves, to.re - d->q[n].re, NUM(0));
+            change.im = pick(moves, to.im - d->q[n].im, NUM(0));
+            d->q[n].re += change.re;
+            d->q[n].im += change.im;
+        } else {
+            const num inside_ = larger(smaller(m[n] - slope / bend, NUM(1)), NUM(0));
+            change.re = pick(moves, inside_, m[n]) - m[n];
+            m[n] += change.re;
+        }
         for (idx f = 0; f < p->F; f++) {
             const cpx *h = d->columns + (f * N + n) * K, *z = d->fields + (f * N + n) * K;
             cpx *received = d->received + f * K * K;
             for (idx k = 0; k < K; k++) {
-                const cpx by = scaled(change, h[k]);
+                const cpx by = turned ? times(change, h[k]) : scaled(change.re, h[k]);
                 for (idx j = 0; j < K; j++) {
                     received[k * K + j].re += by.re * z[j].re;
                     received[k * K + j].im += by.re * z[j].im;
@@ -165,7 +207,11 @@ static void find_spent(problem *p, descent *d) {
             num size = NUM(0);
             for (idx k = 0; k < p->K; k++)
                 size += norm2(d->fields[(f * p->N + n) * p->K + k]);
-            d->spent[f] += m[n] * m[n] * size;
+            if (d->element)
+                size *= norm2(d->q[n]);
+            else
+                size *= m[n] * m[n];
+            d->spent[f] += size;
         }
     }
 }
@@ -196,7 +242,10 @@ static int run_descent(problem *p, descent *d, int zero_forced, idx iterations, 
         *made = pick(open, NUM(i), *made);
         const mask better = open & (rate > *best_rate);
         *best_rate = pick(better, rate, *best_rate);
-        pick_nums(p->N, better, (const num *)d->m, d->best);
+        if (d->element)
+            pick_nums(2 * p->N, better, (const num *)d->q, (num *)d->best_q);
+        else
+            pick_nums(p->N, better, (const num *)d->m, d->best);
         pick_nums(beam_nums, better, (const num *)d->beams, (num *)d->best_beams);
         const num change = rate - previous;
         if (i > 0) {
@@ -208,7 +257,12 @@ static int run_descent(problem *p, descent *d, int zero_forced, idx iterations, 
             return 0;
         if (stopped(p->shape))
             return 1;
-        descend(p, d);
+        if (d->element) {
+            descend(p, d, 1);
+            hold_weights(p, d->q);
+        } else {
+            descend(p, d, 0);
+        }
         if (p->radiated && !zero_forced)
             find_spent(p, d);
     }
@@ -220,6 +274,8 @@ OPERATOR(coordinate_descent) {
     arena a = {NULL, 0};
     measure(p, shape, lanes, in[PHASE].step != 0);
     p->radiated = options[0] != 0;
+    d.element = (int)options[4];
+    p->movable = in[MIN_RATE];
     p->marks = marks;
     d.traced = shape->recorded;
     for (int pass = 0; pass < 2; pass++) {
@@ -236,11 +292,16 @@ OPERATOR(coordinate_descent) {
         mask converged;
         leave_out(p, load_problem(p, in, &loaded, d.m), out);
         load_columns(p, &d);
+        if (d.element)
+            part_weights(p, d.q);
         memset(d.best, 0, (size_t)p->N * sizeof(num));
+        memset(d.best_q, 0, d.element ? (size_t)p->N * sizeof(cpx) : 0);
         told = run_descent(p, &d, options[1] != 0, (idx)options[3], NUM(options[2]), &rate, &made,
                            &converged);
         leave_lanes(p, d.singular);
         memcpy(d.m, d.best, (size_t)p->N * sizeof(num));
+        if (d.element)
+            hold_weights(p, d.best_q);
         if (!told)
             store_loop(p, d.m, d.best_beams, made, converged, d.trace, d.traced, out);
     }

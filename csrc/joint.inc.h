@@ -48,7 +48,7 @@ static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, vo
     const num highest = larger(largest(top), NUM(1));
     const vec inverse = spread(1 / highest);
     for (idx i = 0; i < n; i++)
-        s->trial[i] = e.m[i] * inverse;
+        s->trial[i] = either(p->element, e.m[i], e.m[i] * inverse);
     num sum = NUM(0);
     for (idx f = 0; f < p->F; f++) {
         whiten(p, f, s->trial, p->radiated);
@@ -61,7 +61,7 @@ static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, vo
     const mask rated = every(!met_floors) | (*e.rate >= 0);
     const num rate = weigh(p, pick(rated, over_channels(p, sum), *e.rate));
     if (out[TO_AMPLITUDES])
-        write_elements(p, s->trial, out[TO_AMPLITUDES]);
+        write_amplitudes(p, s->trial, out[TO_AMPLITUDES]);
     write_ends(p, rate, *e.made, *e.converged, s->trace, s->traced, out);
 }
 
@@ -99,7 +99,7 @@ typedef struct {
     endpoint chosen, chosen_forced, best;
     num *gain;
     cvec *heard;        /* n x K */
-    vec *all_on;        /* n */
+    vec *ones;          /* n */
 } candidates;
 
 static void lay_out_candidates(problem *p, candidates *c, idx count, arena *a) {
@@ -108,7 +108,7 @@ static void lay_out_candidates(problem *p, candidates *c, idx count, arena *a) {
     c->gain = TAKE(a, K, num);
     c->start = TAKE(a, p->n, vec);
     c->heard = TAKE(a, p->n * K, cvec);
-    c->all_on = TAKE(a, p->n, vec);
+    c->ones = TAKE(a, p->n, vec);
     c->metrics = TAKE(a, p->F * K * K, cpx);
     c->gram = TAKE(a, K * K, cpx);
     c->forced = TAKE(a, count, endpoint);
@@ -141,8 +141,8 @@ static void order_candidates(problem *p, candidates *c) {
         sum[i] = (cpx){over_channels(p, sum[i].re), over_channels(p, sum[i].im)};
     if (!p->radiated) { /* where the gain over the air says little of what the surface can give */
         for (idx i = 0; i < p->n; i++)
-            c->all_on[i] = VEC(1);
-        find_solo_gains(p, c->heard, c->all_on, p->cost);
+            c->ones[i] = VEC(1);
+        find_solo_gains(p, c->heard, c->ones, p->cost);
         for (idx k = 0; k < K; k++) {
             const num own = sum[k * K + k].re;
             p->half[k] = pick(own > 0, root(p->cost[k] / own), NUM(0));
@@ -309,6 +309,8 @@ OPERATOR(variable_projection) {
     p->radiated = options[0] != 0;
     p->sweeps = (idx)options[5];
     p->min_rate = in[MIN_RATE];
+    p->element = (int)options[7] ? (int)options[7] : p->element;
+    p->movable = in[MOVABLE];
     p->marks = marks;
     const idx all_candidates = least(p->K, 2 * p->L + 1);
     const idx most_candidates = b.zf_iterations ? least(b.candidates, all_candidates) : 1;
@@ -342,11 +344,13 @@ OPERATOR(variable_projection) {
 /* Beams at given amplitudes: by zero forcing with water filling or, if asked, the better of that
  * and general ones. */
 OPERATOR(best_beams) {
-    const double stay[] = {options[0], 0, options[1], 1, 1, options[2], INFINITY};
+    const double stay[] = {options[0], 0, options[1], 1, 1, options[2], INFINITY, 0};
+    hf_operand given[MOVABLE + 1] = {{NULL, 0}};
+    memcpy(given, in, MOVABLE * sizeof *in);
     hf_shape unrecorded = *shape;
     unrecorded.recorded = 0;
     void *to[] = {NULL, out[0], out[1], NULL, NULL, NULL};
-    return variable_projection(&unrecorded, in, stay, to, lanes, marks);
+    return variable_projection(&unrecorded, given, stay, to, lanes, marks);
 }
 
 /* One WMMSE sweep from the beams V, in place, of channel f at m; beams that it does not improve,
@@ -390,7 +394,7 @@ OPERATOR(wmmse_gradient) {
     problem at, *p = &at;
     arena a = {NULL, 0};
     measure(p, shape, ITEMS, in[PHASE].step != 0);
-    vec *m = NULL, *gradient = NULL;
+    vec *m = NULL, *gradient = NULL, *parts = NULL;
     cpx *psi = NULL, *beams = NULL;
     for (int pass = 0; pass < 2; pass++) {
         a.used = 0;
@@ -398,6 +402,7 @@ OPERATOR(wmmse_gradient) {
         lay_out_algebra(p, &a);
         m = TAKE(&a, p->n, vec);
         gradient = TAKE(&a, p->n, vec);
+        parts = TAKE(&a, (1 + shape->turned) * p->n, vec);
         psi = TAKE(&a, p->K * p->K, cpx);
         beams = TAKE(&a, p->L * p->K, cpx);
         if (pass == 0 && !(a.memory = claim(a.used)))
@@ -422,7 +427,7 @@ OPERATOR(wmmse_gradient) {
             p->used[lane] = 0;
             ((double *)out[0])[p->item[lane]] = NAN;
             write_nan(shape, p->item[lane], 2 * L * K, out[1]);
-            write_nan(shape, p->item[lane], p->N, out[2]);
+            write_nan(shape, p->item[lane], (shape->turned ? 2 : 1) * p->N, out[2]);
         }
         /* Of the caller's size, in the units of the scaled phase. */
         scale(L * K, 1 / p->size, beams);
@@ -431,15 +436,22 @@ OPERATOR(wmmse_gradient) {
         find_effective(p, 0, m, p->effective);
         const num power = power_of(p, 0, m, beams);
         scale(L * K, pick(power > 0, 1 / root(power), NUM(1)), beams);
-        memset(gradient, 0, (size_t)p->n * sizeof(vec));
-        const num rate = fixed_terms(p, 0, m, beams, NUM(1), gradient) * p->weight_size;
-        const vec by = spread(p->weight_size);
-        for (idx i = 0; i < p->n; i++)
-            gradient[i] *= by;
+        num rate = NUM(0);
+        for (int part = 0; part <= shape->turned; part++) {
+            p->along = (cvec){VEC(part == 0), VEC(part)}; /* slopes along 1 and j */
+            find_effective(p, 0, m, p->effective);
+            memset(gradient, 0, (size_t)p->n * sizeof(vec));
+            rate = fixed_terms(p, 0, m, beams, NUM(1), gradient) * p->weight_size;
+            for (idx i = 0; i < p->n; i++)
+                parts[(1 + shape->turned) * i + part] = spread(p->weight_size) * gradient[i];
+        }
         scale(L * K, p->size, beams);
         write_number(p, rate, out[0]);
         write_matrix(p, beams, L * K, out[1], 0);
-        write_elements(p, gradient, out[2]);
+        if (shape->turned)
+            write_columns(p, (const cvec *)parts, 1, out[2]);
+        else
+            write_elements(p, parts, out[2]);
     }
     release(a.memory);
     return stopped(shape) ? HF_STOPPED : HF_OK;

@@ -5,6 +5,7 @@
 #include "num.h"
 
 #include "algebra.inc.h"
+#include "element.inc.h"
 #include "problem.inc.h"
 #include "rates.inc.h"
 #include "inner_zf.inc.h"

@@ -8,7 +8,7 @@
 enum { ITEMS, CHANNELS };
 
 /* Inputs of the loops, in the order of the table. */
-enum { CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE };
+enum { CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE, MOVABLE };
 
 /* After the operators of the table: beams found in single precision, once more in double. */
 enum { HF_REFINE = HF_OPERATORS, HF_KERNELS };

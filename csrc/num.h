@@ -99,6 +99,13 @@ INLINE vec choose(lanes which, vec yes, vec no) {
     return (vec)(((lanes)yes & which) | ((lanes)no & ~which));
 }
 
+/* The same where one answer holds for all lanes. */
+INLINE vec either(int which, vec yes, vec no) {
+    if (which)
+        return yes;
+    return no;
+}
+
 /* Even and odd lanes of the 2 W lanes of (a, b). */
 #ifdef __clang__
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
@@ -139,6 +146,17 @@ INLINE void turn(vec *block) {
         for (int i = 0; i < W; i++)
             block[i] = next[i];
     }
+}
+
+INLINE vec root_vec(vec x) {
+    vec y;
+    for (int i = 0; i < W; i++)
+#ifdef HF_FLOATS
+        y[i] = sqrtf(x[i]);
+#else
+        y[i] = sqrt(x[i]);
+#endif
+    return y;
 }
 
 #ifdef HF_LONE
@@ -192,16 +210,7 @@ INLINE int any(mask which) {
 }
 INLINE lanes spread_mask(mask which) { return which; }
 INLINE vec spread(num x) { return x; }
-INLINE num root(num x) {
-    num y;
-    for (int i = 0; i < W; i++)
-#ifdef HF_FLOATS
-        y[i] = sqrtf(x[i]);
-#else
-        y[i] = sqrt(x[i]);
-#endif
-    return y;
-}
+INLINE num root(num x) { return root_vec(x); }
 INLINE real get(num x, idx lane) { return x[lane]; }
 INLINE int holds(mask which, idx lane) { return which[lane] != 0; }
 INLINE void set(num *x, idx lane, real to) { (*x)[lane] = to; }

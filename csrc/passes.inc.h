@@ -130,7 +130,7 @@ static void PASS(backward)(idx K, idx L, idx n, const cvec *h, const CWAVE *phi,
 }
 
 /* Of `count` elements, conj(Phi_nl) Phi_nr: the real parts for l <= r, then the imaginary parts
- * for l < r.  S is their sum with m_n^2, a quarter of the work of a pass. */
+ * for l < r.  S is their sum with |q_n|^2, a quarter of the work of a pass. */
 static void PASS(make_pairs)(idx L, idx count, const CWAVE *restrict phi, WAVE *restrict pairs) {
     for (idx i = 0; i < count; i++, phi += L) {
         for (idx l = 0; l < L; l++)
@@ -153,31 +153,30 @@ INLINE const WAVE *PASS(pairs_from)(idx L, idx at, idx count, const CWAVE *phi, 
 }
 
 INLINE void PASS(pair_sums)(const int block, idx L, idx count, const WAVE *restrict pairs,
-                            const vec *restrict m, vec *restrict sums) {
+                            const vec *restrict squares, vec *restrict sums) {
     vec sum[PAIR_BLOCK];
     for (int e = 0; e < block; e++)
         sum[e] = sums[e];
     for (idx i = 0; i < count; i++) {
-        const vec square = m[i] * m[i];
         for (int e = 0; e < block; e++)
-            sum[e] += square * pairs[i * L * L + e];
+            sum[e] += squares[i] * pairs[i * L * L + e];
     }
     for (int e = 0; e < block; e++)
         sums[e] = sum[e];
 }
 
-/* S = Phi^H diag(m)^2 Phi. */
-static void PASS(feed_gram)(idx L, idx n, const CWAVE *phi, WAVE *pairs, int kept, const vec *m,
-                            vec *sums, cpx *gram) {
+/* S = Phi^H diag|q|^2 Phi. */
+static void PASS(feed_gram)(idx L, idx n, const CWAVE *phi, WAVE *pairs, int kept,
+                            const vec *squares, vec *sums, cpx *gram) {
     memset(sums, 0, (size_t)(L * L) * sizeof(vec));
     for (idx at = 0; at < n; at += STRIP) {
         const idx count = least(STRIP, n - at);
         const WAVE *strip = PASS(pairs_from)(L, at, count, phi, pairs, kept);
         idx e = 0;
         for (; e + PAIR_BLOCK <= L * L; e += PAIR_BLOCK)
-            PASS(pair_sums)(PAIR_BLOCK, L, count, strip + e, m + at, sums + e);
+            PASS(pair_sums)(PAIR_BLOCK, L, count, strip + e, squares + at, sums + e);
         for (; e < L * L; e++)
-            PASS(pair_sums)(1, L, count, strip + e, m + at, sums + e);
+            PASS(pair_sums)(1, L, count, strip + e, squares + at, sums + e);
     }
     const vec *from = sums;
     for (idx l = 0; l < L; l++)

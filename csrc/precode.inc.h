@@ -347,7 +347,7 @@ OPERATOR(water_filling) {
     return stopped(shape) ? HF_STOPPED : HF_OK;
 }
 
-/* V = B^+ W with B = diag(m) Phi: (B^H B)^-1 B^H W, or where B lacks full column rank by one-sided
+/* V = B^+ W with B = diag(q) Phi: (B^H B)^-1 B^H W, or where B lacks full column rank by one-sided
  * Jacobi on the rows of B^H = J^H Q, so B^+ = J^H (Q / |Q|^2). */
 OPERATOR(project) {
     problem at, *p = &at;
@@ -374,16 +374,13 @@ OPERATOR(project) {
             load_phase(p, in[1]);
             finish_phase(p);
         }
-        read_elements(p, in[0], m);
+        const num sum = load_amplitudes(p, in[0], m);
         read_columns(p, in[2], 0, K, p->channel);
         const num size = largest_part(p->n * K, p->channel), inverse = inverse_size(size);
         const vec by = spread(inverse);
-        vec sum = {0};
         for (idx i = 0; i < p->n * K; i++) /* the rows of W^H */
             p->channel[i] = (cvec){by * p->channel[i].re, -by * p->channel[i].im};
-        for (idx i = 0; i < p->n; i++)
-            sum += m[i];
-        const mask good = is_finite(size) & is_finite(p->phase_size) & is_finite(total(sum));
+        const mask good = is_finite(size) & is_finite(p->phase_size) & is_finite(sum);
         find_effective(p, 0, m, p->effective);
         for (idx l = 0; l < L; l++)
             for (idx k = 0; k < K; k++)
@@ -408,10 +405,12 @@ OPERATOR(project) {
             const cvec *phi = p->phase;
             for (idx l = 0; l < L; l++)
                 for (idx n = 0; n < p->N; n++) {
-                    const double amplitude = m[n / W][n % W];
                     const cvec w = phi[n / W * L + l];
-                    rows[l * p->N + n] =
-                        (cpx){amplitude * w.re[n % W], -amplitude * w.im[n % W]};
+                    const cpx wave = {w.re[n % W], w.im[n % W]};
+                    cpx q = {m[n / W][n % W], 0};
+                    if (p->element)
+                        q = (cpx){p->held[n / W].re[n % W], p->held[n / W].im[n % W]};
+                    rows[l * p->N + n] = conjugate(times(q, wave));
                 }
             jacobi_inverse(L, p->N, rank_tolerance(shape, p->N, L), rows, rotation);
             for (idx l = 0; l < L; l++)

@@ -25,6 +25,8 @@ typedef struct {
     int floored;      /* whether items have minimum rates; -1 where some may */
     idx sweeps;
     hf_operand min_rate; /* (K) of each item, or none */
+    int element;      /* what the elements can do (element.inc.h) */
+    hf_operand movable; /* (N) of each item, or none: 1, or 0 for an element that is stuck */
     uint8_t *marks;   /* a lone problem: what is still to be done; a pack: what it leaves */
     idx item[W];      /* of the batch, in each lane; idle lanes hold a copy of a good one */
     int used[W];      /* whether a lane's results are wanted */
@@ -36,6 +38,16 @@ typedef struct {
     cvec *channel;    /* F x n x K */
     void *phase;      /* phases x n x L: cvec, or creal where the lanes share it */
     void *pairs;      /* phases x n x L^2: vec or real */
+    vec *free;        /* n: 1 for elements that move, 0 for those that are stuck */
+    mask all_move;    /* whether no element is stuck */
+    vec *squares;     /* n: |q|^2 */
+    /* of elements with complex weights */
+    cvec *held;       /* n: q as given */
+    cvec *q, *d_q;    /* n: at the state of the last pass, and its derivative */
+    cvec along;       /* the derivative of given weights */
+    cvec *turned;     /* n x K: a channel times q or its derivative */
+    vec *ones;        /* n */
+
     num *served;      /* K: 1 for users who may get a beam, 0 for others */
     num *weights, *targets, *floors; /* K: weights, least SINR, minimum rate in bits */
 
@@ -341,6 +353,14 @@ static void write_columns(const problem *p, const cvec *from, idx columns, void 
 #endif
 }
 
+/* Amplitudes, or complex weights as the last pass over states m left them. */
+static void write_amplitudes(const problem *p, const vec *m, void *to) {
+    if (p->element)
+        write_columns(p, p->q, 1, to);
+    else
+        write_elements(p, m, to);
+}
+
 /* ---- phases: one for all lanes as plain numbers, or one each */
 
 #ifndef HF_LONE
@@ -375,16 +395,70 @@ INLINE void *wave_at(const problem *p, void *base, idx f, idx size) {
 INLINE void *phase_of(const problem *p, idx f) { return wave_at(p, p->phase, f, 2 * p->n * p->L); }
 INLINE void *pairs_of(const problem *p, idx f) { return wave_at(p, p->pairs, f, p->pairs_size); }
 
-/* G of channel f. */
-static void find_effective(const problem *p, idx f, const vec *m, cpx *effective) {
-    BY_PHASE(p, forward, p->K, p->L, p->n, channel_of(p, f), phase_of(p, f), m, effective);
+/* Complex weights of the elements at their states m. */
+static void weigh_elements(const problem *p, const vec *m) {
+    for (idx i = 0; i < p->n; i++) {
+        cvec q = p->held[i], d_q = p->along;
+        if (p->element != GIVEN)
+            weigh_state(p->element, m[i], &q, &d_q);
+        const lanes moves = p->free[i] > 0;
+        p->q[i] = (cvec){choose(moves, q.re, p->held[i].re), choose(moves, q.im, p->held[i].im)};
+        p->d_q[i] = (cvec){p->free[i] * d_q.re, p->free[i] * d_q.im};
+    }
 }
+
+/* Channel f times complex weights, `step` apart: what passes over the channel take for it. */
+static const cvec *turn_channel(const problem *p, idx f, const cvec *by, idx step) {
+    const cvec *h = channel_of(p, f);
+    cvec *to = p->turned;
+    for (idx i = 0; i < p->n; i++, by += step)
+        for (idx k = 0; k < p->K; k++, h++)
+            *to++ = (cvec){h->re * by->re - h->im * by->im, h->re * by->im + h->im * by->re};
+    return p->turned;
+}
+
+/* G of channel f; complex weights are left at the states m, for what follows. */
+static void find_effective(const problem *p, idx f, const vec *m, cpx *effective) {
+    const cvec *h = channel_of(p, f);
+    if (p->element) {
+        weigh_elements(p, m);
+        h = turn_channel(p, f, p->q, 1);
+        m = p->ones;
+    }
+    BY_PHASE(p, forward, p->K, p->L, p->n, h, phase_of(p, f), m, effective);
+}
+
+/* Re(conj(q') sum_k conj(H_kn) sum_l Omega_kl conj(Phi_nl)) with the weights of the last pass. */
 static void pull_back(const problem *p, idx f, const cpx *omega, vec *slope) {
-    BY_PHASE(p, backward, p->K, p->L, p->n, channel_of(p, f), phase_of(p, f), omega, slope);
+    const cvec *h = p->element ? turn_channel(p, f, p->d_q, 1) : channel_of(p, f);
+    BY_PHASE(p, backward, p->K, p->L, p->n, h, phase_of(p, f), omega, slope);
+}
+
+/* The same for a derivative q' of any kind that is one for all elements. */
+static void pull_back_along(const problem *p, idx f, cvec along, const cpx *omega, vec *slope) {
+    const cvec *h = turn_channel(p, f, &along, 0);
+    BY_PHASE(p, backward, p->K, p->L, p->n, h, phase_of(p, f), omega, slope);
+}
+
+/* |q|^2 of the elements at m. */
+static const vec *find_squares(const problem *p, const vec *m) {
+    for (idx i = 0; i < p->n; i++)
+        if (p->element)
+            p->squares[i] = p->q[i].re * p->q[i].re + p->q[i].im * p->q[i].im;
+        else
+            p->squares[i] = m[i] * m[i];
+    return p->squares;
 }
 static void find_feed_gram(const problem *p, idx f, const vec *m, vec *sums, cpx *gram) {
-    BY_PHASE(p, feed_gram, p->L, p->n, phase_of(p, f), pairs_of(p, f), (int)p->pairs_kept, m, sums,
-             gram);
+    BY_PHASE(p, feed_gram, p->L, p->n, phase_of(p, f), pairs_of(p, f), (int)p->pairs_kept,
+             find_squares(p, m), sums, gram);
+}
+
+/* Half the derivative of |q|^2 of element block i at m. */
+INLINE vec half_slope(const problem *p, idx i, const vec *m) {
+    if (p->element)
+        return p->q[i].re * p->d_q[i].re + p->q[i].im * p->d_q[i].im;
+    return m[i];
 }
 static void pull_back_feeds(const problem *p, idx f, const cpx *q, vec *sums, vec *slope) {
     BY_PHASE(p, feed_slope, p->L, p->n, phase_of(p, f), pairs_of(p, f), (int)p->pairs_kept, q, sums,
@@ -455,6 +529,7 @@ static void measure(problem *p, const hf_shape *s, int lanes, int own_phase) {
     p->n = LANES > 1 ? p->N : (p->N + W - 1) / W;
     p->F = lanes == CHANNELS ? (s->channels + LANES - 1) / LANES : s->channels;
     p->phases = lanes == CHANNELS && s->phases > 1 ? p->F : s->phases;
+    p->element = s->turned ? GIVEN : AMPLITUDE;
     p->own_phase = LANES == 1 || own_phase || (lanes == CHANNELS && s->phases > 1);
 }
 
@@ -468,6 +543,14 @@ static void lay_out_problem(problem *p, arena *a, int pairs) {
     p->pairs_size = p->pairs_kept ? all_pairs : 0;
     p->pairs = take(a, pairs ? (p->pairs_kept ? p->phases * all_pairs : STRIP * p->L * p->L) : 0,
                     wave);
+    const idx turned = p->shape->turned ? p->n : 0;
+    p->free = TAKE(a, p->n, vec);
+    p->squares = TAKE(a, p->n, vec);
+    p->held = TAKE(a, turned, cvec);
+    p->q = TAKE(a, turned, cvec);
+    p->d_q = TAKE(a, turned, cvec);
+    p->turned = TAKE(a, turned * p->K, cvec);
+    p->ones = TAKE(a, turned, vec);
     p->served = TAKE(a, p->K, num);
     p->weights = TAKE(a, p->K, num);
     p->targets = TAKE(a, p->K, num);
@@ -575,6 +658,34 @@ static void load_limits(problem *p, const hf_operand *limits, num size) {
     }
 }
 
+/* Loads amplitudes, or the states of complex ones, and which of the elements move.  Returns a sum
+ * that is not finite where an amplitude is not. */
+static num load_amplitudes(problem *p, hf_operand amplitudes, vec *m) {
+    vec sum = {0}, movers = {0};
+    if (p->element)
+        read_columns(p, amplitudes, 0, 1, p->held);
+    else
+        read_elements(p, amplitudes, m);
+    if (p->movable.data)
+        read_elements(p, p->movable, p->free);
+    for (idx i = 0; i < p->n; i++) {
+        if (!p->movable.data)
+            p->free[i] = VEC(1);
+        movers += p->free[i];
+        if (p->element) {
+            p->ones[i] = VEC(1);
+            m[i] = (vec){0};
+            if (p->element != GIVEN)
+                m[i] = state_of(p->element, p->held[i]);
+            sum += p->held[i].re + p->held[i].im;
+        } else {
+            sum += m[i];
+        }
+    }
+    p->all_move = not(total(movers) < (real)p->N);
+    return total(sum);
+}
+
 /* Loads the items in the lanes, with amplitudes m; marks the lanes that are finite. */
 static mask load_problem(problem *p, const hf_operand *in, int *loaded, vec *m) {
     const idx count = p->n * p->K;
@@ -597,12 +708,9 @@ static mask load_problem(problem *p, const hf_operand *in, int *loaded, vec *m) 
     const vec by = spread(inverse);
     for (idx i = 0; i < p->F * count; i++)
         p->channel[i] = (cvec){by * p->channel[i].re, by * p->channel[i].im};
-    read_elements(p, in[AMPLITUDES], m);
-    vec sum = {0};
-    for (idx i = 0; i < p->n; i++)
-        sum += m[i];
+    const num sum = load_amplitudes(p, in[AMPLITUDES], m);
     load_limits(p, in + POWER, 1 / inverse);
-    return is_finite(size) & is_finite(p->phase_size) & is_finite(total(sum));
+    return is_finite(size) & is_finite(p->phase_size) & is_finite(sum);
 }
 
 static void write_nan(const hf_shape *s, idx item, idx count, void *to) {
@@ -622,7 +730,7 @@ static void leave_out(problem *p, mask finite_lanes, void *const *out) {
         ((double *)out[TO_RATE])[item] = NAN;
         if (!out[TO_AMPLITUDES])
             continue;
-        write_nan(s, item, p->N, out[TO_AMPLITUDES]);
+        write_nan(s, item, (s->turned ? 2 : 1) * p->N, out[TO_AMPLITUDES]);
         ((int64_t *)out[TO_ITERATIONS])[item] = 0;
         ((uint8_t *)out[TO_CONVERGED])[item] = 0;
         if (out[TO_HISTORY] && s->recorded)

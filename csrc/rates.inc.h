@@ -37,15 +37,17 @@ static num rate_adjoint(problem *p, const cpx *received, cpx *adjoint) {
     return d_noise;
 }
 
-/* The power of beams in channel f, computed from the wave that they radiate. */
+/* The power of beams in channel f after a pass over it at m, computed from the wave that they
+ * radiate. */
 static num power_of(problem *p, idx f, const vec *m, const cpx *beams) {
     if (!p->radiated)
         return inner_product(p->L * p->K, beams, beams);
+    const vec *squares = find_squares(p, m);
     vec sum = {0};
     for (idx i = 0; i < p->n; i++) {
         find_field(p, f, i, beams, p->field);
         for (idx k = 0; k < p->K; k++)
-            sum += m[i] * m[i] *
+            sum += squares[i] *
                    (p->field[k].re * p->field[k].re + p->field[k].im * p->field[k].im);
     }
     return total(sum);
@@ -69,6 +71,16 @@ static num scale_to_power(problem *p, idx f, const vec *m, cpx *beams) {
     multiply(K, L, K, p->effective, beams, p->received);
     find_links(p, p->received, p->noise);
     return rate_of(K, p->ratio, p->weights);
+}
+
+/* The gradient in complex weights, in p->d_q: its parts are the slopes along 1 and j. */
+static void find_turned_gradient(problem *p, idx f, const cpx *omega) {
+    pull_back_along(p, f, (cvec){VEC(1), VEC(0)}, omega, p->slope);
+    for (idx i = 0; i < p->n; i++)
+        p->d_q[i].re = p->slope[i];
+    pull_back_along(p, f, (cvec){VEC(0), VEC(1)}, omega, p->slope);
+    for (idx i = 0; i < p->n; i++)
+        p->d_q[i].im = p->slope[i];
 }
 
 /* Everything about given beams, each result where its pointer is not NULL. */
@@ -95,7 +107,7 @@ static int rate_beams(const hf_shape *s, const hf_operand *in, void *sinr, void 
         if (!loaded++ || phase.step)
             load_phase(p, phase);
         read_rows(p, channel, 0, K, p->channel);
-        read_elements(p, amplitudes, m);
+        load_amplitudes(p, amplitudes, m);
         read_matrix(p, digital, 0, L * K, p->beams);
         find_effective(p, 0, m, p->effective);
         /* Over the noise's own size, so that no square leaves the range of single precision. */
@@ -121,8 +133,13 @@ static int rate_beams(const hf_shape *s, const hf_operand *in, void *sinr, void 
         multiply_left_dagger(L, K, K, p->effective, p->adjoint, d_beams);
         multiply_right_dagger(K, K, L, p->adjoint, p->beams, p->omega);
         scale(K * L, inverse_noise, p->omega);
-        pull_back(p, 0, p->omega, p->slope);
-        write_elements(p, p->slope, d_amplitudes);
+        if (p->element) {
+            find_turned_gradient(p, 0, p->omega);
+            write_columns(p, p->d_q, 1, d_amplitudes);
+        } else {
+            pull_back(p, 0, p->omega, p->slope);
+            write_elements(p, p->slope, d_amplitudes);
+        }
         write_matrix(p, d_beams, L * K, d_digital, 0);
     }
     release(a.memory);
@@ -159,7 +176,7 @@ OPERATOR(effective_channel) {
         if (!loaded++ || in[2].step)
             load_phase(p, in[2]);
         read_rows(p, in[0], 0, p->K, p->channel);
-        read_elements(p, in[1], m);
+        load_amplitudes(p, in[1], m);
         find_effective(p, 0, m, p->effective);
         write_matrix(p, p->effective, p->K * p->L, out[0], 0);
     }

@@ -27,15 +27,15 @@ static void find_channel_gram(const problem *p, idx f, cpx *gram) {
 }
 
 /* What each user alone would receive under `digital` power: in turns, the elements that help it and
- * the beam matched to them.  heard: workspace (n x K); all_on: ones (n). */
-static void find_solo_gains(problem *p, cvec *heard, const vec *all_on, num *gain) {
+ * the beam matched to them.  heard: workspace (n x K). */
+static void find_solo_gains(problem *p, cvec *heard, const vec *ones, num *gain) {
     const idx K = p->K, L = p->L, n = p->n;
     const vec zero = {0};
     for (idx k = 0; k < K; k++)
         gain[k] = NUM(0);
     for (idx f = 0; f < p->F; f++) {
         const cvec *h = channel_of(p, f);
-        find_effective(p, f, all_on, p->effective);
+        find_effective(p, f, ones, p->effective);
         for (int round = 0; round < MATCHINGS; round++) {
             for (idx l = 0; l < L; l++)
                 for (idx k = 0; k < K; k++)
@@ -44,12 +44,14 @@ static void find_solo_gains(problem *p, cvec *heard, const vec *all_on, num *gai
                 find_field(p, f, i, p->beams, p->field);
                 for (idx k = 0; k < K; k++) {
                     const cvec x = h[i * K + k], z = p->field[k];
-                    const lanes helps = x.re * z.re - x.im * z.im > zero;
-                    heard[i * K + k] =
-                        (cvec){choose(helps, x.re, zero), choose(helps, x.im, zero)};
+                    const cvec own = {x.re * z.re - x.im * z.im, x.re * z.im + x.im * z.re};
+                    cvec q = {choose(own.re > zero, VEC(1), zero), zero};
+                    if (p->element) /* the weight nearest to the direction in which it helps */
+                        q = least_weight(p->element, zero, (cvec){own.re, -own.im}, q);
+                    heard[i * K + k] = (cvec){x.re * q.re - x.im * q.im, x.re * q.im + x.im * q.re};
                 }
             }
-            BY_PHASE(p, forward, K, L, n, heard, phase_of(p, f), all_on, p->effective);
+            BY_PHASE(p, forward, K, L, n, heard, phase_of(p, f), ones, p->effective);
         }
         for (idx k = 0; k < K; k++)
             gain[k] += channel_in_use(p, f) *
@@ -112,15 +114,17 @@ static void find_metric(const problem *p, const cpx *gram, cpx *metric) {
         metric[i] = scaled(p->served[i / K] * p->served[i % K], metric[i]);
 }
 
-/* Moves s->m halfway to amplitudes whose beams span what the users receive from: least squares of
- * H^H - diag(m) Phi C in the metric, over C and m in turns.  Stays where nobody receives. */
+/* Moves s->m halfway to amplitudes, or all the way to the states of complex weights, whose beams span what the users receive from: least squares of
+ * H^H - diag(q) Phi C in the metric, over C and m in turns.  Stays where nobody receives. */
 static void fit(problem *p, ascent *s, const cpx *metrics) {
     const idx K = p->K, L = p->L, n = p->n;
     vec *found = s->trial, *share = s->gradient, *size = s->trial_gradient;
+    vec *quadrature = s->direction; /* the imaginary part of the share */
     num hears = NUM(1);
     memcpy(found, s->m, (size_t)n * sizeof(vec));
     for (int round = 0; round < FITTINGS; round++) {
         memset(share, 0, (size_t)n * sizeof(vec));
+        memset(quadrature, 0, (size_t)n * sizeof(vec));
         memset(size, 0, (size_t)n * sizeof(vec));
         for (idx f = 0; f < p->F; f++) {
             const vec counts = spread(channel_in_use(p, f));
@@ -129,9 +133,17 @@ static void fit(problem *p, ascent *s, const cpx *metrics) {
             for (idx l = 0; l < L; l++)
                 for (idx k = 0; k < K; k++)
                     p->omega[k * L + l] = conjugate(p->beams[l * K + k]);
-            pull_back(p, f, p->omega, p->slope);
-            for (idx i = 0; i < n; i++)
-                share[i] += counts * p->slope[i];
+            if (p->element) {
+                find_turned_gradient(p, f, p->omega);
+                for (idx i = 0; i < n; i++) {
+                    share[i] += counts * p->d_q[i].re;
+                    quadrature[i] += counts * p->d_q[i].im;
+                }
+            } else {
+                pull_back(p, f, p->omega, p->slope);
+                for (idx i = 0; i < n; i++)
+                    share[i] += counts * p->slope[i];
+            }
             multiply_right_dagger(L, K, L, p->beams, p->carrier, p->radiating);
             pull_back_feeds(p, f, p->radiating, p->sums, p->slope);
             for (idx i = 0; i < n; i++)
@@ -141,6 +153,13 @@ static void fit(problem *p, ascent *s, const cpx *metrics) {
         for (idx i = 0; i < n; i++) {
             add_channels(p, &share[i]);
             add_channels(p, &size[i]);
+            if (p->element) {
+                add_channels(p, &quadrature[i]);
+                const cvec pull = {share[i], quadrature[i]};
+                found[i] = state_of(p->element, least_weight(p->element, size[i], pull, p->q[i]));
+                top = choose(size[i] > top, size[i], top);
+                continue;
+            }
             const vec best = share[i] / size[i];
             found[i] = choose((best > 0) & (best < (real)HUGE_REAL), best, (vec){0});
             top = choose(found[i] > top, found[i], top);
@@ -148,10 +167,12 @@ static void fit(problem *p, ascent *s, const cpx *metrics) {
         const num highest = largest(top);
         hears = pick(highest > 0, hears, NUM(0));
         const vec inverse = spread(pick(highest > 0, 1 / highest, NUM(0)));
-        for (idx i = 0; i < n; i++)
+        for (idx i = 0; !p->element && i < n; i++)
             found[i] *= inverse;
     }
     const lanes moved = spread_mask(hears > 0);
-    for (idx i = 0; i < n; i++)
-        s->m[i] = choose(moved, (real)0.5 * (s->m[i] + found[i]), s->m[i]);
+    for (idx i = 0; i < n; i++) {
+        const vec to = either(p->element, found[i], (real)0.5 * (s->m[i] + found[i]));
+        s->m[i] = choose(moved & (p->free[i] > 0), to, s->m[i]);
+    }
 }

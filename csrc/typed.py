@@ -14,7 +14,7 @@ HEADER, DECLARATIONS = PACKAGE / "include/hmimo_fast_typed.h", PACKAGE / "kernel
 WIDTH = 99
 
 OPTIONS = {bool: "int", int: "int64_t", float: "double"}
-OUTPUTS = {"c": "void", "r": "void", "d": "double", "i": "int64_t", "b": "uint8_t"}
+OUTPUTS = {"c": "void", "r": "void", "q": "void", "d": "double", "i": "int64_t", "b": "uint8_t"}
 
 IN_C = """\
 /* A function with named arguments for each operator of hmimo_fast.h: the table of kernels, the

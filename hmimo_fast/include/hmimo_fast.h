@@ -4,7 +4,7 @@
  * inputs, options and outputs in the order of the table.  Arrays are C-contiguous and interleaved
  * complex, one item after another; an input's `step` is the number of *bytes* from one item to
  * the next, 0 when the batch shares it.  Channels, phases, beams and amplitudes are float or
- * double as `single` says; powers, weights, costs and rates are double.  Options are double,
+ * double as `single` says, amplitudes real or complex as `turned` says; powers, weights, costs and rates are double.  Options are double,
  * whatever they count.  An output that is not wanted may be NULL where the table allows it
  * (history).  An operator returns HF_OK, or a status with nothing promised about the outputs.  It
  * holds no lock and no state: call it from any thread, on slices of a batch.
@@ -24,6 +24,7 @@ typedef struct {
 
 typedef struct {
     int single;         /* precision of channels, phases, beams, amplitudes */
+    int turned;         /* whether amplitudes, and gradients in them, are complex */
     ptrdiff_t batch;    /* items in these arrays */
     ptrdiff_t whole;    /* items of the call that this slice belongs to: with the sizes it decides
                            which kernels run, so that slices and threads change no bit */

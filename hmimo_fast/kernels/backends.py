@@ -115,31 +115,31 @@ def backend(name: str) -> Iterator[None]:
 
 
 def batch_function(
-    backend_name: str, operator: str, single: bool, sizes: Mapping[str, int]
+    backend_name: str, operator: str, single: bool, turned: bool, sizes: Mapping[str, int]
 ) -> BatchFunction:
     """The batch function of an operator in a backend."""
     module = _module(backend_name)
     op = OPERATORS[operator]
     if backend_name == "native":
-        dtypes = dtypes_of(single)
+        dtypes = dtypes_of(single, turned)
         inputs, outputs = (
             [(dtypes[ARGUMENTS[x].kind], prod(sizes[i] for i in core)) for x, core in side.items()]
             for side in (op.inputs, op.outputs)
         )
         place, count = _PLACES[operator], len(op.options)
-        return module.Kernel(place, single, op.shape(sizes), inputs, count, outputs).run
+        return module.Kernel(place, single, turned, op.shape(sizes), inputs, count, outputs).run
     if backend_name == "numba":
-        loop = module.batch_function(operator, single)
+        loop = module.batch_function(operator, single, turned)
         return lambda inputs, options, outputs, whole, told=None: loop(*inputs, *options, *outputs)
     return _interpreted(module, op)
 
 
 def outside_unit(backend_name: str, single: bool) -> Callable[[np.ndarray], bool]:
-    """The function of a backend that tells whether any value lies outside [0, 1]."""
+    """The function of a backend that tells whether any real value lies outside [0, 1]."""
     if backend_name == "native":
         return _module(backend_name).outside_unit
     if backend_name == "numba":
-        return _module(backend_name).batch_function("outside_unit", single)
+        return _module(backend_name).batch_function("outside_unit", single, False)
     return lambda values: bool(np.any((values < 0.0) | (values > 1.0)))
 
 

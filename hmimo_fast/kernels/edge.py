@@ -15,7 +15,15 @@ import numpy as np
 from numpy import empty, ndarray
 
 from .backends import BatchFunction, batch_function, get_backend, outside_unit
-from .operators import ARGUMENTS, MOST_RECORDED, OPERATORS, Operator, dtypes_of, integer
+from .operators import (
+    ARGUMENTS,
+    IN_DISC,
+    MOST_RECORDED,
+    OPERATORS,
+    Operator,
+    dtypes_of,
+    integer,
+)
 from .threads import default_threads, run_slices
 
 _INPUTS = {name: tuple(op.inputs) for name, op in OPERATORS.items()}
@@ -52,6 +60,7 @@ class _Plan(NamedTuple):
     """What the shapes and dtypes of a call determine."""
 
     function: BatchFunction
+    turned: bool
     steps: list[_Step]
     defaults: list[tuple[int, ndarray]]
     outputs: list[tuple[tuple[int, ...], np.dtype]]
@@ -115,6 +124,9 @@ def call(
     plan = _plan(get_backend(), name, min(budget + 1, MOST_RECORDED), *signature)
     if threads is not None:
         threads = integer("threads", threads, 1)
+    if "element" in op.options and plan.turned != (checked["element"] > 0):
+        expected = "complex" if checked["element"] else "real"
+        raise TypeError(f"amplitudes: expected {expected} numbers for element {checked['element']}")
 
     for position, ready, dtype, broadcast, shape, is_bad in plan.steps:
         array = operands[position]
@@ -202,8 +214,8 @@ def _scalar(argument: str, value: float) -> ndarray:
     return _constant((1,), value)
 
 
-def _constant(shape: tuple[int, ...], value: float) -> ndarray:
-    array = np.full(shape, value, np.float64)
+def _constant(shape: tuple[int, ...], value: float, dtype: Any = np.float64) -> ndarray:
+    array = np.full(shape, value, dtype)
     array.flags.writeable = False
     return array
 
@@ -258,9 +270,10 @@ def _trim(plan: _Plan, results: list[ndarray], given: ndarray | None) -> None:
 def _bad_value(name: str, position: int, value: Any) -> ValueError:
     """The error for the first value of an argument that is not allowed."""
     argument = _INPUTS[name][position]
-    array = as_array(argument, value).astype(np.float64)
-    values = ARGUMENTS[argument].values
+    array = as_array(argument, value)
+    values = IN_DISC if array.dtype.kind == "c" else ARGUMENTS[argument].values
     assert values is not None
+    array = array.astype(np.float64 if array.dtype.kind != "c" else np.complex128)
     where = tuple(np.argwhere(~values.allow(array))[0].tolist())
     return ValueError(
         f"{argument}: expected values {values.expected}, got {array[where]} at index {where}"
@@ -340,9 +353,10 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
     arrays = {argument: entry for argument, entry in given.items() if not isinstance(entry, str)}
     shapes = {argument: shape for argument, (shape, _) in arrays.items()}
     single = op.carrier is not None and arrays[op.carrier][1].newbyteorder("=") == np.complex64
-    dtypes = dtypes_of(single)
+    turned = "amplitudes" in arrays and arrays["amplitudes"][1].kind == "c"
+    dtypes = dtypes_of(single, turned)
     for argument, (_, dtype) in arrays.items():
-        _check_dtype(argument, dtype, complex_=ARGUMENTS[argument].kind == "c")
+        _check_dtype(argument, dtype, complex_=ARGUMENTS[argument].kind in "cq")
     sizes = _core_sizes(op, shapes)
     sizes["I"] = recorded
     batch = _batch_shape(op, shapes)
@@ -354,7 +368,8 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
         if given[argument] == "absent":
             default = ARGUMENTS[argument].default
             assert default is not None
-            defaults.append((position, _constant((1, *own), default)))
+            dtype = dtypes[ARGUMENTS[argument].kind]
+            defaults.append((position, _constant((1, *own), default, dtype)))
         elif argument in arrays:
             shape, dtype = arrays[argument]
             target = dtypes[ARGUMENTS[argument].kind]
@@ -368,7 +383,7 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
                     target,
                     batch + own if broadcast else None,
                     None if flat == shape else () if flat == (1, *shape) else flat,
-                    _check(argument, outside_unit(backend, single)),
+                    _check(argument, outside_disc if turned else outside_unit(backend, single)),
                 )
             )
     outputs = [
@@ -376,10 +391,12 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
         for result, core in op.outputs.items()
     ]
     work = _SLOWNESS[backend] * prod(sizes[letter] for letter in op.work)
-    function = batch_function(backend, name, single, sizes)
+    function = batch_function(backend, name, single, turned, sizes)
     places = {result: place for place, result in enumerate(op.outputs)}
     history, iterations = places.get("history"), places.get("iterations", 0)
-    return _Plan(function, steps, defaults, outputs, batch, size, work, history, iterations)
+    return _Plan(
+        function, turned, steps, defaults, outputs, batch, size, work, history, iterations
+    )
 
 
 def _check_dtype(argument: str, dtype: np.dtype, *, complex_: bool) -> None:
@@ -437,3 +454,8 @@ def _check(argument: str, outside: Callable[..., Any]) -> Callable[..., Any] | N
     if values is None:
         return None
     return outside if argument == "amplitudes" else lambda array: not values.allow(array).all()
+
+
+def outside_disc(amplitudes: ndarray) -> bool:
+    """Whether any complex amplitude lies outside the unit disc."""
+    return not IN_DISC.allow(amplitudes).all()

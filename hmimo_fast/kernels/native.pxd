@@ -23,6 +23,7 @@ cdef extern from "hmimo_fast.h" nogil:
 
     ctypedef struct hf_shape:
         int single
+        int turned
         ptrdiff_t batch
         ptrdiff_t whole
         ptrdiff_t users

@@ -107,7 +107,7 @@ cdef int check_batch(const Arrays *arrays, list given, Py_ssize_t batch, bint ou
 
 
 cdef class Kernel:
-    """The operator at a place of the table, in one precision and of certain sizes.
+    """The operator at a place of the table, in one kind of numbers and of certain sizes.
 
     ``sizes`` are those of hf_shape from the users on; ``inputs`` and ``outputs`` hold the element
     type and the numbers of an item of each array.
@@ -119,7 +119,8 @@ cdef class Kernel:
     cdef int options
 
     def __init__(
-        self, int place, bint single, tuple sizes, list inputs, int options, list outputs
+        self, int place, bint single, bint turned, tuple sizes, list inputs, int options,
+        list outputs
     ):
         describe(&self.inputs, inputs)
         describe(&self.outputs, outputs)
@@ -127,7 +128,7 @@ cdef class Kernel:
         if not 0 <= place < HF_OPERATORS:
             raise ValueError(f"place: expected one of {HF_OPERATORS} operators, got {place}")
         self.function = hf_kernels().operators[place]
-        self.shape.single = single
+        self.shape.single, self.shape.turned = single, turned
         (self.shape.users, self.shape.elements, self.shape.feeds, self.shape.channels,
          self.shape.phases, self.shape.recorded) = sizes
         self.shape.stop = NULL
@@ -199,7 +200,7 @@ def link_item(
         return None
     kind = cnp.PyArray_TYPE(channel)
     real = cnp.NPY_FLOAT64 if kind == cnp.NPY_COMPLEX128 else cnp.NPY_FLOAT32
-    shape.single = kind == cnp.NPY_COMPLEX64
+    shape.single, shape.turned = kind == cnp.NPY_COMPLEX64, 0
     if not (shape.single or kind == cnp.NPY_COMPLEX128):
         return None
     if not (

@@ -49,6 +49,9 @@ class Values:
 _POSITIVE = Values(lambda x: (x > 0.0) & (x <= _LARGEST), "positive and finite")
 _NOT_NEGATIVE = Values(lambda x: (x >= 0.0) & (x <= _LARGEST), "finite and at least 0")
 _COST = Values(lambda x: (x >= 0.0) | (x != x), "at least 0")
+_FLAG = Values(lambda x: (x == 0.0) | (x == 1.0), "0 or 1")
+#: Of complex amplitudes, up to the rounding of single precision.
+IN_DISC = Values(lambda x: ~(np.abs(x) > 1.0 + 1e-6), "in the unit disc")
 _IN_UNIT = Values(lambda x: ((x >= 0.0) & (x <= 1.0)) | (x != x), "in [0, 1]")
 
 
@@ -56,8 +59,8 @@ _IN_UNIT = Values(lambda x: ((x >= 0.0) & (x <= 1.0)) | (x != x), "in [0, 1]")
 class Argument:
     """An argument or a result.
 
-    ``kind`` is its element type: "c" complex and "r" real in the precision of the call, "d" always
-    float64, "i" int64, "b" bool.  ``default`` stands for an input that is left out.
+    ``kind`` is its element type: "c" complex and "r" real in the precision of the call, "q" complex
+    where the amplitudes are and else real, "d" always float64, "i" int64, "b" bool.  ``default`` stands for an input that is left out.
     """
 
     kind: str
@@ -72,8 +75,9 @@ ARGUMENTS = {
     "digital": Argument("c"),
     "precoder": Argument("c"),
     "d_digital": Argument("c"),
-    "amplitudes": Argument("r", _IN_UNIT),
-    "d_amplitudes": Argument("r"),
+    "amplitudes": Argument("q", _IN_UNIT),
+    "d_amplitudes": Argument("q"),
+    "movable": Argument("r", _FLAG, default=1.0),
     "sinr": Argument("r"),
     "rate": Argument("r"),
     "cost": Argument("d", _COST),
@@ -95,11 +99,14 @@ ARGUMENTS = {
 SIZES = ("K", "NM", "L", "F", "G", "I")
 
 
-def dtypes_of(single: bool) -> dict[str, np.dtype]:
-    """The element type of each kind in one precision."""
+def dtypes_of(single: bool, turned: bool = False) -> dict[str, np.dtype]:
+    """The element type of each kind in one precision, with real or complex amplitudes."""
+    complex_ = np.dtype(np.complex64 if single else np.complex128)
+    real = np.dtype(np.float32 if single else np.float64)
     return {
-        "c": np.dtype(np.complex64 if single else np.complex128),
-        "r": np.dtype(np.float32 if single else np.float64),
+        "c": complex_,
+        "r": real,
+        "q": complex_ if turned else real,
         "d": np.dtype(np.float64),
         "i": np.dtype(np.int64),
         "b": np.dtype(np.bool_),
@@ -110,14 +117,15 @@ def dtypes_of(single: bool) -> dict[str, np.dtype]:
 class Option:
     """A number that changes what an operator does.
 
-    A bool, an int from ``least`` to 2^31 - 1, or a float that is finite and at least 0; of a
-    method of `hmimo_fast.solve` also a text.  Those whose names end in "iterations" bound a loop.
+    A bool, an int from ``least`` to ``most``, or a float that is finite and at least 0; of a method
+    of `hmimo_fast.solve` also a text.  Those whose names end in "iterations" bound a loop.
     """
 
     name: str
     type: type
     default: Any
     least: int = 0
+    most: int = _MOST
 
     def checked(self, value: Any) -> Any:
         """The value in the option's type; TypeError or ValueError if it is none."""
@@ -127,17 +135,17 @@ class Option:
             return _real(self.name, value)
         if self.type is str:
             return _text(self.name, value)
-        return integer(self.name, value, self.least)
+        return integer(self.name, value, self.least, self.most)
 
 
-def integer(name: str, value: Any, least: int) -> int:
-    """An integer argument from ``least`` to 2^31 - 1; TypeError or ValueError if it is none."""
+def integer(name: str, value: Any, least: int, most: int = _MOST) -> int:
+    """An integer argument from ``least`` to ``most``; TypeError or ValueError if it is none."""
     try:
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: expected an integer, got {value!r}") from None
-    if not least <= number <= _MOST:
-        raise ValueError(f"{name}: expected an integer from {least} to {_MOST}, got {value!r}")
+    if not least <= number <= most:
+        raise ValueError(f"{name}: expected an integer from {least} to {most}, got {value!r}")
     return number
 
 
@@ -205,6 +213,8 @@ _SOLVED = "amplitudes:N digital:FLK sum_rate: iterations: converged: history:I"
 
 _RADIATED = Option("radiated", bool, True)
 _TOLERANCE = Option("tolerance", float, 1e-9)
+#: Real amplitudes, or complex ones on a circle (kernels/definitions/element.py).
+_ELEMENT = Option("element", int, 0, most=2)
 
 #: In the order of the functions in ``hf_table``.
 OPERATORS = {
@@ -255,7 +265,7 @@ OPERATORS = {
         ),
         _operator(
             "alternating",
-            f"{_PROBLEM} -> {_SOLVED}",
+            f"{_PROBLEM} movable:N -> {_SOLVED}",
             "FKNL",
             _RADIATED,
             Option("backtracking", bool, False),
@@ -263,10 +273,11 @@ OPERATORS = {
             Option("inner", int, 1),
             Option("tolerance", float, 1e-4),
             Option("iterations", int, 3000),
+            _ELEMENT,
         ),
         _operator(
             "variable_projection",
-            f"{_PROBLEM} min_rate:K -> {_SOLVED}",
+            f"{_PROBLEM} min_rate:K movable:N -> {_SOLVED}",
             "FKNL",
             _RADIATED,
             Option("zf_iterations", int, 5),
@@ -275,15 +286,17 @@ OPERATORS = {
             Option("finalists", int, 1, least=1),
             Option("sweeps", int, 3),
             _TOLERANCE,
+            _ELEMENT,
         ),
         _operator(
             "coordinate_descent",
-            f"{_PROBLEM} -> {_SOLVED}",
+            f"{_PROBLEM} movable:N -> {_SOLVED}",
             "FKNL",
             _RADIATED,
             Option("zero_forced", bool, False),
             Option("tolerance", float, 1e-5),
             Option("iterations", int, 300),
+            _ELEMENT,
         ),
         _operator(
             "wmmse_gradient",

@@ -19,7 +19,7 @@ def sum_rate(
 ):
     """Sum rates (B) of channels (B, K, N): every operand a pointer and its step in bytes."""
     cdef hf_shape shape
-    shape.single = 0
+    shape.single = shape.turned = 0
     shape.recorded = 0
     shape.stop = NULL
     shape.whole = channel.shape[0]
