@@ -139,7 +139,7 @@ static void order_candidates(problem *p, candidates *c) {
     }
     for (idx i = 0; p->lanes == CHANNELS && i < K * K; i++)
         sum[i] = (cpx){over_channels(p, sum[i].re), over_channels(p, sum[i].im)};
-    if (!p->radiated) { /* where the gain over the air says little of what the surface can give */
+    if (!p->radiated && p->element != GIVEN) { /* where the gain over the air says little of what the surface can give */
         for (idx i = 0; i < p->n; i++)
             c->ones[i] = VEC(1);
         find_solo_gains(p, c->heard, c->ones, p->cost);

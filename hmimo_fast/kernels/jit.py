@@ -97,10 +97,14 @@ def _njit(function: Any) -> Any:
 
 _FILES = sorted(Path(definitions.__file__).parent.glob("*.py"))
 
+#: Definitions whose result has a type that follows from that of the amplitudes.
+_BY_TYPE = (definitions.element.matched, definitions.element.is_complex)
+
 for _file in _FILES:
     _module = import_module(f"{definitions.__name__}.{_file.stem}")
     for _function in vars(_module).copy().values():
-        if inspect.isfunction(_function) and _function.__module__ == _module.__name__:
+        own = inspect.isfunction(_function) and _function.__module__ == _module.__name__
+        if own and _function not in _BY_TYPE:
             register_jitable(**_SEMANTICS)(_function)
 
 #: Numba's cache knows a function by its name and its own file.  What the definitions call stands in
@@ -146,12 +150,14 @@ _BATCHES = {op.name: _batch(op) for op in OPERATORS.values()}
 
 
 @cache
-def batch_function(operator: str, single: bool) -> Callable[..., Any]:
-    """The compiled loop of an operator (or `outside_unit`) in one precision, without dispatch.
+def batch_function(operator: str, single: bool, turned: bool) -> Callable[..., Any]:
+    """The compiled loop of an operator (or `outside_unit`), without dispatch.
+
+    In one precision, with real or complex amplitudes (``turned``).
 
     Inputs are typed read-only, which fits writeable arrays as well.
     """
-    dtypes = {kind: numba.from_dtype(dtype) for kind, dtype in dtypes_of(single).items()}
+    dtypes = {kind: numba.from_dtype(dtype) for kind, dtype in dtypes_of(single, turned).items()}
 
     def array(name: str, core: str, readonly: bool) -> types.Array:
         return types.Array(dtypes[ARGUMENTS[name].kind], 1 + len(core), "C", readonly=readonly)
@@ -183,7 +189,7 @@ _MISSING = ctypes.cast(ctypes.pythonapi.Py_IsInitialized, ctypes.c_void_p).value
 def _kernel(place: int, op: Operator) -> Callable[..., Any]:
     """The C kernel at a place of the table, for compiled code.
 
-    ``kernel(single, sizes, inputs, options, outputs)`` returns the status.  Sizes are a tuple of
+    ``kernel(single, turned, sizes, inputs, options, outputs)`` returns the status.  Sizes are a tuple of
     integers in the order of hf_shape, inputs of arrays and numbers, options of numbers, outputs of
     arrays.
     """
@@ -194,13 +200,13 @@ def _kernel(place: int, op: Operator) -> Callable[..., Any]:
 
     @intrinsic
     def kernel(
-        typingctx: Any, single: Any, sizes: Any, inputs: Any, options: Any, outputs: Any
+        typingctx: Any, single: Any, turned: Any, sizes: Any, inputs: Any, options: Any, outputs: Any
     ) -> Any:
-        signature = types.int32(single, sizes, inputs, options, outputs)
+        signature = types.int32(single, turned, sizes, inputs, options, outputs)
 
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            single, sizes, inputs, options, outputs = arguments
-            _, sizes_type, inputs_type, options_type, outputs_type = signature.args
+            single, turned, sizes, inputs, options, outputs = arguments
+            _, _, sizes_type, inputs_type, options_type, outputs_type = signature.args
             number, integer = ir.DoubleType(), ir.IntType(64)
             pointer, int_ = ir.IntType(8).as_pointer(), ir.IntType(32)
 
@@ -230,9 +236,14 @@ def _kernel(place: int, op: Operator) -> Callable[..., Any]:
 
             one = integer(1)
             whole = [one, one, *cast(sizes, sizes_type, types.int64)]
-            precision = context.cast(builder, single, signature.args[0], types.int64)
-            # The first member is an int, whose padding may hold anything; the last is `stop`.
-            shape = stored(integer, [precision, *whole, integer(0)])
+            flags = [
+                context.cast(builder, flag, kind, types.int64)
+                for flag, kind in zip((single, turned), signature.args[:2], strict=True)
+            ]
+            # The first two members are ints, the first in the low half of a word; the last is
+            # `stop`.
+            flags = builder.or_(flags[0], builder.shl(flags[1], integer(32)))
+            shape = stored(integer, [flags, *whole, integer(0)])
             operands = [
                 word
                 for address in addresses(inputs, inputs_type)
@@ -283,6 +294,42 @@ def _compile_ready(array: types.Array, dtype: types.DType) -> Callable[..., Any]
     return lambda array, dtype: np.ascontiguousarray(array).astype(dtype)
 
 
+def _is_turned(amplitudes: np.ndarray) -> int:
+    """Whether amplitudes are complex: for compiled code."""
+    raise NotImplementedError
+
+
+@overload(_is_turned, strict=False)
+def _compile_is_turned(amplitudes: types.Array) -> Callable[..., Any]:
+    turned = int(isinstance(amplitudes.dtype, types.Complex))
+    return lambda amplitudes: turned
+
+
+def _ready_amplitudes(amplitudes: np.ndarray, carrier: np.ndarray) -> np.ndarray:
+    """Amplitudes, real or complex, in the precision of the carrier: for compiled code."""
+    raise NotImplementedError
+
+
+@overload(_ready_amplitudes, strict=False)
+def _compile_ready_amplitudes(amplitudes: types.Array, carrier: types.Array) -> Callable[..., Any]:
+    if isinstance(getattr(amplitudes, "dtype", None), types.Complex):
+        return lambda amplitudes, carrier: _ready(amplitudes, carrier.dtype)
+    return lambda amplitudes, carrier: _ready(amplitudes, carrier.real.dtype)
+
+
+@overload(definitions.element.matched, strict=False)
+def _compile_matched(weights: types.Array, amplitudes: types.Array) -> Callable[..., Any]:
+    if isinstance(amplitudes.dtype, types.Complex):
+        return lambda weights, amplitudes: weights
+    return lambda weights, amplitudes: weights.real
+
+
+@overload(definitions.element.is_complex, strict=False)
+def _compile_is_complex(amplitudes: types.Array) -> Callable[..., Any]:
+    found = isinstance(amplitudes.dtype, types.Complex)
+    return lambda amplitudes: found
+
+
 def _unless(holds: str, name: str, expected: str) -> list[str]:
     return [f"if not ({holds}):", f"    raise ValueError('{name}: expected {expected}')"]
 
@@ -307,9 +354,11 @@ def _checks(op: Operator) -> tuple[list[str], set[str]]:
         body += _unless(" <= ".join(op.at_most), op.carrier, " <= ".join(op.at_most))
     for option in op.options.values():
         if option.type is int:
-            least = option.least
+            least, most = option.least, option.most
             body += _unless(
-                f"{option.name} >= {least}", option.name, f"an integer at least {least}"
+                f"{least} <= {option.name} <= {most}",
+                option.name,
+                f"an integer from {least} to {most}",
             )
     return body, known
 
@@ -337,14 +386,15 @@ def _native(place: int, op: Operator) -> Any:
     """One item by the C kernel: ``native_<operator>(*inputs, *options)``."""
     carrier = op.carrier
     dtypes = {"d": "np.float64", "i": "np.int64", "b": "np.bool_"}
-    dtypes |= {"c": f"{carrier}.dtype", "r": f"{carrier}.real.dtype"}
+    dtypes |= {"c": f"{carrier}.dtype", "r": f"{carrier}.real.dtype", "q": "in_amplitudes.dtype"}
     body, known = _checks(op)
     body += [f"single = is_single({carrier})" if carrier else "single = 0"]
-    body += [
-        f"in_{name} = ready({name}, {dtypes[ARGUMENTS[name].kind]})"
-        for name, core in op.inputs.items()
-        if core
-    ]
+    for name, core in op.inputs.items():
+        if ARGUMENTS[name].kind == "q":
+            body += [f"in_{name} = ready_amplitudes({name}, {carrier})"]
+        elif core:
+            body += [f"in_{name} = ready({name}, {dtypes[ARGUMENTS[name].kind]})"]
+    body += ["turned = is_turned(in_amplitudes)" if "amplitudes" in op.inputs else "turned = 0"]
     body += [f"I = min({' + '.join([*op.budgets, '1'])}, {MOST_RECORDED})"]
     for name, core in op.outputs.items():
         shape = f"({', '.join(core)},)" if core else "1"
@@ -357,7 +407,7 @@ def _native(place: int, op: Operator) -> Any:
         f"({''.join(f'{part}, ' for part in parts)})"
         for parts in (sizes, inputs, op.options, outputs)
     )
-    body += [f"status = kernel(single, {tuples})"]
+    body += [f"status = kernel(single, turned, {tuples})"]
     body += ["if status == 2:", "    raise ValueError('expected sizes that fit in memory')"]
     body += ["if status:", "    raise RuntimeError('the C kernel was not built, or has no memory')"]
     if "history" in op.outputs:
@@ -365,10 +415,14 @@ def _native(place: int, op: Operator) -> Any:
     results = [f"out_{name}" if core else f"out_{name}[0]" for name, core in op.outputs.items()]
     body += [f"return {', '.join(results)}"]
 
-    kernel = _kernel(place, op)
-    return _njit(
-        _assembled(f"native_{op.name}", op, body, kernel=kernel, is_single=_is_single, ready=_ready)
-    )
+    helpers = {
+        "kernel": _kernel(place, op),
+        "is_single": _is_single,
+        "is_turned": _is_turned,
+        "ready": _ready,
+        "ready_amplitudes": _ready_amplitudes,
+    }
+    return _njit(_assembled(f"native_{op.name}", op, body, **helpers))
 
 
 for _place, _op in enumerate(OPERATORS.values()):

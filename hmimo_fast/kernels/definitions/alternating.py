@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .algebra import SINGULAR, pseudo_invert, scale_to_power
-from .ascent import clip, grams, record, whiten
+from .ascent import confine, grams, record, whiten
+from .element import AMPLITUDE, GIVEN, Elements, is_complex, matched, state_of, weigh
 from .joint import fixed_terms
 from .problem import is_finite, room, unit_weights, unsolved
 from .rates import power_of
@@ -27,33 +28,35 @@ def force(channel, phase, amplitudes, power, radiated):
     return digital
 
 
+def state_terms(
+    channel, phase, elements, state, digital, power, noise_power, weights, radiated
+):  # fmt: skip
+    """`fixed_terms` at the states, with the gradient in them."""
+    found, slopes = weigh(elements, state)
+    rate, gradient = fixed_terms(
+        channel, phase, found, digital, power, noise_power, weights, radiated
+    )
+    return rate, (slopes.conj() * gradient).real
+
+
 def backtrack(
-    channel,
-    phase,
-    amplitudes,
-    digital,
-    power,
-    noise_power,
-    weights,
-    radiated,
-    rate,
-    gradient,
+    channel, phase, elements, state, digital, power, noise_power, weights, radiated, rate, gradient,
     length,
-):
+):  # fmt: skip
     """One step at fixed V that raises its rate (Armijo, halving), from twice the last length.
 
-    Returns m, its rate and gradient, and the length; all as they were where no step does.
+    Returns the states, their rate and gradient, and the length; all as they were where no step does.
     """
     trial_length = min(2.0 * length, 1e4)
     while trial_length > 1e-12:
-        trial = clip(amplitudes + trial_length * gradient, 1.0)
-        trial_rate, trial_gradient = fixed_terms(
-            channel, phase, trial, digital, power, noise_power, weights, radiated
+        trial = confine(elements.kind, state + trial_length * gradient, 1.0)
+        trial_rate, trial_gradient = state_terms(
+            channel, phase, elements, trial, digital, power, noise_power, weights, radiated
         )
-        if trial_rate >= rate + 1e-4 * np.sum(gradient * (trial - amplitudes)):
+        if trial_rate >= rate + 1e-4 * np.sum(gradient * (trial - state)):
             return trial, trial_rate, trial_gradient, trial_length
         trial_length *= 0.5
-    return amplitudes, rate, gradient, length
+    return state, rate, gradient, length
 
 
 def alternating(
@@ -63,12 +66,14 @@ def alternating(
     power,
     noise_power,
     weights,
+    movable,
     radiated,
     backtracking,
     step,
     inner,
     tolerance,
     iterations,
+    element,
 ):
     """[B] Algorithm 1: ZF, `inner` gradient steps on m, ZF again.
 
@@ -84,9 +89,13 @@ def alternating(
         return unsolved(channel, phase, amplitudes, history)
     unit, heaviest = unit_weights(weights)
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
-    current = amplitudes.astype(np.float64)
-    digital = force(wide, waves, current, power, radiated)
-    rate, gradient = fixed_terms(wide, waves, current, digital, power, noise_power, unit, radiated)
+    kind = GIVEN if element == AMPLITUDE and is_complex(amplitudes) else element
+    elements = Elements(kind, amplitudes.astype(np.complex128), movable.astype(np.float64))
+    current = state_of(kind, amplitudes)
+    digital = force(wide, waves, weigh(elements, current)[0], power, radiated)
+    rate, gradient = state_terms(
+        wide, waves, elements, current, digital, power, noise_power, unit, radiated
+    )
     history[0] = rate
     best, best_digital, best_rate = current, digital, rate
     made, converged = 0, False
@@ -96,36 +105,28 @@ def alternating(
             previous = rate
             if backtracking:
                 current, rate, gradient, step = backtrack(
-                    wide,
-                    waves,
-                    current,
-                    digital,
-                    power,
-                    noise_power,
-                    unit,
-                    radiated,
-                    rate,
-                    gradient,
-                    step,
-                )
+                    wide, waves, elements, current, digital, power, noise_power, unit, radiated,
+                    rate, gradient, step,
+                )  # fmt: skip
             else:
-                current = clip(current + step * gradient, 1.0)
+                current = confine(kind, current + step * gradient, 1.0)
             made += 1
             steps += 1
             if steps == inner:
                 break
             if not backtracking:
-                rate, gradient = fixed_terms(
-                    wide, waves, current, digital, power, noise_power, unit, radiated
+                rate, gradient = state_terms(
+                    wide, waves, elements, current, digital, power, noise_power, unit, radiated
                 )
             if inner == 0 and (abs(rate - previous) < tolerance or steps == MOST_STEPS):
                 break
-        digital = force(wide, waves, current, power, radiated)
-        rate, gradient = fixed_terms(
-            wide, waves, current, digital, power, noise_power, unit, radiated
+        digital = force(wide, waves, weigh(elements, current)[0], power, radiated)
+        rate, gradient = state_terms(
+            wide, waves, elements, current, digital, power, noise_power, unit, radiated
         )
         record(history, made, rate)
         if rate > best_rate:
             best, best_digital, best_rate = current, digital, rate
         converged = abs(rate - served) < tolerance
-    return best, best_digital, heaviest * best_rate, made, converged, heaviest * history
+    found = matched(weigh(elements, best)[0], amplitudes)
+    return found, best_digital, heaviest * best_rate, made, converged, heaviest * history

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .algebra import EPSILON, SINGULAR, double
+from .element import AMPLITUDE, weigh
 from .inner_floors import floored_terms
 from .inner_general import general_terms
 from .inner_zf import zf_terms
@@ -16,15 +17,15 @@ RECENT, MEMORY = 5, 2
 LEAST_BEND = 0.05
 #: The first move of an ascent, of the element with the largest gradient.
 FIRST_MOVE = 0.2
-#: Upper bound of m during an ascent under `radiated` power, where its scale is free.
+#: Upper bound of amplitudes during an ascent under `radiated` power, where its scale is free.
 HEADROOM = 10.0
 #: Shortest step of a line search.
 SHORTEST = 1e-6
 
 
-def whiten(channel, amplitudes, phase, radiated):
+def whiten(channel, weights, phase, radiated):
     """Y' = G'^H and Y with V = Y Psi: (L, K) each, Y = C^{-H} Y'."""
-    surface = (amplitudes.reshape(-1, 1) * phase).astype(phase.dtype)
+    surface = (weights.reshape(-1, 1) * phase).astype(phase.dtype)
     whitened = np.ascontiguousarray(double(channel @ surface).conj().T)
     if not radiated:
         return whitened, whitened
@@ -41,34 +42,36 @@ def whiten(channel, amplitudes, phase, radiated):
     return whitened, np.ascontiguousarray(beams)
 
 
-def grams(channel, phase, amplitudes, radiated):
+def grams(channel, phase, weights, radiated):
     """X = G' G'^H of every channel, (F, K, K)."""
     users = channel.shape[1]
     gram = np.empty((len(channel), users, users), np.complex128)
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
-        whitened = whiten(channel[f], amplitudes, waves, radiated)[0]
+        whitened = whiten(channel[f], weights, waves, radiated)[0]
         gram[f] = np.ascontiguousarray(whitened.conj().T) @ whitened
     return gram
 
 
-def evaluate(stage, channel, phase, amplitudes, psi, limits, noise_power, served):
-    """Rate over all F channels, its gradient in m, the Psi that reach it (F, K, K), and the bend.
+def evaluate(stage, channel, phase, state, psi, limits, noise_power, served):
+    """Rate over all F channels, its gradient in the states, the Psi that reach it (F, K, K), and the bend.
 
     The bend is the curvature of the radiated power in each element, (N,).
 
-    dR = Re sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) - m_n Phi_n [Y Lambda Y^H] Phi_n^H,
+    dR = Re conj(q'_n) (sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) - q_n Phi_n [Y Lambda Y^H]
+    Phi_n^H),
     by the envelope theorem, for zero forcing (stage 0) and general V (stage 1) alike
     (docs/mathematics.md).  With minimum rates, stage 1 has the shares of
     the dual uplink in the first row of each Psi; as long as they do not fit in every channel, the
     rate is the sum over those where they do not.
     """
     total, fit = 0.0, True
+    weights, slopes = weigh(limits.elements, state)
     gradient, bend = np.zeros(channel.shape[2]), np.zeros(channel.shape[2])
     best = np.zeros_like(psi)
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
-        whitened, beams = whiten(channel[f], amplitudes, waves, limits.radiated)
+        whitened, beams = whiten(channel[f], weights, waves, limits.radiated)
         adjoint = np.ascontiguousarray(whitened.conj().T)
         gram = adjoint @ whitened
         fits = True
@@ -91,12 +94,12 @@ def evaluate(stage, channel, phase, amplitudes, psi, limits, noise_power, served
             continue
         total += rate
         dagger = np.ascontiguousarray(beams.conj().T)
-        gradient += pull_back(channel[f], waves, gamma @ dagger)
+        gradient += (slopes.conj() * pull_back(channel[f], waves, gamma @ dagger)).real
         if limits.radiated:
             loss = double(waves) @ (beams @ lambda_ @ dagger)
             fields = double(waves)
             own = np.sum(loss.real * fields.real + loss.imag * fields.imag, axis=1)
-            gradient -= amplitudes * own
+            gradient -= (slopes.conj() * weights).real * own
             bend += own
     return total, gradient, best, bend
 
@@ -110,15 +113,16 @@ def find_scale(bend):
     return mean / (bend + LEAST_BEND * mean)
 
 
-def clip(amplitudes, upper):
-    return np.minimum(np.maximum(amplitudes, 0.0), upper)
+def confine(kind, state, upper):
+    """The states as near as the box of amplitudes allows; circles have none."""
+    return np.minimum(np.maximum(state, 0.0), upper) if kind == AMPLITUDE else state
 
 
 def quasi_newton(gradient, free, scale, moves, changes, latest, step):
-    """The gradient times the inverse curvature that the last moves of m showed (L-BFGS).
+    """The gradient times the inverse curvature that the last moves showed (L-BFGS).
 
     It begins with that of each element alone, ``scale``.  ``moves`` and ``changes`` (memory, N) are
-    rings of changes of m and of -gradient, ``latest`` the row filled last.  Only the free elements
+    rings of changes of the state and of -gradient, ``latest`` the row filled last.  Only the free elements
     take part: those at a bound that the gradient pushes against stay where they are.
     """
     direction = gradient * free
@@ -156,48 +160,51 @@ def shorter(length, slope, rate, reached):
 
 
 def ascend(
-    stage, channel, phase, amplitudes, psi, limits, noise_power, served, budget, tolerance, history
+    stage, channel, phase, state, psi, limits, noise_power, served, budget, tolerance, history
 ):
-    """Nonmonotone projected ascent over m (docs/mathematics.md).
+    """Nonmonotone projected ascent over the states of the elements (docs/mathematics.md).
 
-    Under `digital` power, where nearly all of m ends at a bound, the steps are spectral.  Under
-    `radiated` power the rate does not change with the scale of m, which may grow, and the general
-    stage takes quasi-Newton steps.  The budget counts evaluations, accepted or not.
+    Under `digital` power, where nearly all amplitudes end at a bound, their steps are spectral.
+    Under `radiated` power the rate does not change with the scale of m, which may grow unless an
+    element is stuck, and the general stage takes quasi-Newton steps; so it does on circles.  The
+    budget counts evaluations, accepted or not.
 
-    Returns the best m, its Psi and rate, the evaluations made, and whether it stopped by itself.
+    Returns the best states, their Psi and rate, the evaluations made, and whether it stopped by itself.
     """
-    upper = HEADROOM if limits.radiated else 1.0
-    quasi = limits.radiated and stage == 1
+    kind, _, movable = limits.elements
+    upper = HEADROOM if limits.radiated and np.min(movable) > 0.0 else 1.0
+    quasi = (limits.radiated or kind != AMPLITUDE) and stage == 1
     rate, gradient, psi, bend = evaluate(
-        stage, channel, phase, amplitudes, psi, limits, noise_power, served
+        stage, channel, phase, state, psi, limits, noise_power, served
     )
-    best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
+    best_rate, best_state, best_psi = rate, state, psi
     record(history, 0, rate)
     if not np.isfinite(rate):
-        return best_amplitudes, best_psi, rate, 0, False
+        return best_state, best_psi, rate, 0, False
     recent = np.full(RECENT, np.inf)
     recent[0] = rate
-    moves = np.zeros((MEMORY, len(amplitudes)))
-    changes = np.zeros((MEMORY, len(amplitudes)))
+    moves = np.zeros((MEMORY, len(state)))
+    changes = np.zeros((MEMORY, len(state)))
     largest = np.max(np.abs(gradient))
     step = FIRST_MOVE / largest if largest > 0.0 else 1.0
     made, moved = 0, 0
     while made < budget:
-        direction = clip(amplitudes + step * gradient, upper) - amplitudes
+        direction = confine(kind, state + step * gradient, upper) - state
         slope = np.sum(gradient * direction)
         if not slope > tolerance:
-            return best_amplitudes, best_psi, best_rate, made, True
+            return best_state, best_psi, best_rate, made, True
         if quasi and moved > 0:
-            free = ((amplitudes > 0.0) | (gradient > 0.0)).astype(np.float64)
-            bent = quasi_newton(
-                gradient, free, find_scale(bend), moves, changes, (moved - 1) % MEMORY, step
-            )
-            bent = clip(amplitudes + bent, upper) - amplitudes
+            free, scale = np.ones(len(state)), np.ones(len(state))
+            if kind == AMPLITUDE:
+                free = ((state > 0.0) | (gradient > 0.0)).astype(np.float64)
+                scale = find_scale(bend)
+            bent = quasi_newton(gradient, free, scale, moves, changes, (moved - 1) % MEMORY, step)
+            bent = confine(kind, state + bent, upper) - state
             if np.sum(gradient * bent) > tolerance:
                 direction, slope = bent, np.sum(gradient * bent)
         length, accepted = 1.0, False
         while made < budget and not accepted:
-            trial = amplitudes + length * direction
+            trial = state + length * direction
             trial_rate, trial_gradient, trial_psi, bend = evaluate(
                 stage, channel, phase, trial, psi, limits, noise_power, served
             )
@@ -210,20 +217,20 @@ def ascend(
             record(history, made, rate)
             length = shorter(length, slope, rate, trial_rate)
             if length < SHORTEST:
-                return best_amplitudes, best_psi, best_rate, made, True
+                return best_state, best_psi, best_rate, made, True
         if not accepted:
             break
-        move, change = trial - amplitudes, gradient - trial_gradient
+        move, change = trial - state, gradient - trial_gradient
         curvature = np.sum(move * change)
         step = 100.0
         if curvature > 0.0:
             step = min(max(np.sum(move**2) / curvature, 1e-8), 1e4)
         moves[moved % MEMORY], changes[moved % MEMORY] = move, change
         moved += 1
-        amplitudes, gradient, psi, rate = trial, trial_gradient, trial_psi, trial_rate
+        state, gradient, psi, rate = trial, trial_gradient, trial_psi, trial_rate
         recent[1:] = recent[:-1].copy()
         recent[0] = rate
         record(history, made, rate)
         if rate > best_rate:
-            best_rate, best_amplitudes, best_psi = rate, amplitudes, psi
-    return best_amplitudes, best_psi, best_rate, made, False
+            best_rate, best_state, best_psi = rate, state, psi
+    return best_state, best_psi, best_rate, made, False

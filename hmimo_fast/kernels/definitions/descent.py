@@ -6,6 +6,7 @@ import numpy as np
 
 from .algebra import SINGULAR, pseudo_invert
 from .ascent import grams, record, whiten
+from .element import AMPLITUDE, Elements, least_weight, matched
 from .inner_general import match, power_by, wmmse_update
 from .inner_zf import zf_terms
 from .joint import beams_at
@@ -25,28 +26,33 @@ def quadratic(received, noise, weights):
     return gain * np.abs(amplitude / total) ** 2, gain * amplitude.conj() / total
 
 
-def descend(channel, fields, amplitudes, received, curvature, target, ridge):
-    """One sweep of exact coordinate descent on m in the box, A updated in place.
+def descend(channel, fields, elements, weights, received, curvature, target, ridge):
+    """One sweep of exact coordinate descent on q, in place, A updated in place.
 
-    With Z = Phi V, dA_kj = H_kn Z_nj dm_n, so that each m_n has the quadratic of
+    With Z = Phi V, dA_kj = H_kn Z_nj dq_n, so that each q_n has the quadratic of
     `quadratic` with slope and curvature below; ``ridge`` is sigma^2 / P sum(a) under
-    `radiated` power, whose noise grows with sum_n m_n^2 |Z_n|^2, and 0 under `digital`.
+    `radiated` power, whose noise grows with sum_n |q_n|^2 |Z_n|^2, and 0 under `digital`.
     """
-    for n in range(len(amplitudes)):
-        slope, bend = 0.0, 0.0
+    kind, _, movable = elements
+    for n in range(len(weights)):
+        slope, bend = 0.0 + 0.0j, 0.0
         for f in range(len(channel)):
             row, field = channel[f, :, n], fields[f, n]
             size = np.sum(field.real**2 + field.imag**2)
             mixed = received[f] @ field.conj()
-            pull = curvature[f] * (row.real * mixed.real + row.imag * mixed.imag)
-            slope += np.sum(pull) - np.sum((target[f] * row * field).real)
-            slope += ridge[f] * size * amplitudes[n]
+            slope += np.sum(curvature[f] * row.conj() * mixed)
+            slope -= np.sum((target[f] * row * field).conj())
+            slope += ridge[f] * size * weights[n]
             bend += size * (np.sum(curvature[f] * (row.real**2 + row.imag**2)) + ridge[f])
-        if not bend > 0.0:
+        if not bend > 0.0 or movable[n] == 0.0:
             continue
-        moved = min(max(amplitudes[n] - slope / bend, 0.0), 1.0)
-        change = moved - amplitudes[n]
-        amplitudes[n] = moved
+        if kind == AMPLITUDE:
+            moved = min(max(weights[n].real - slope.real / bend, 0.0), 1.0) + 0j
+        else:
+            pull = bend * weights[n : n + 1] - slope
+            moved = least_weight(kind, bend, pull, weights[n : n + 1])[0]
+        change = moved - weights[n]
+        weights[n] = moved
         for f in range(len(channel)):
             row, field = channel[f, :, n], fields[f, n]
             for k in range(len(row)):
@@ -60,12 +66,14 @@ def coordinate_descent(
     power,
     noise_power,
     weights,
+    movable,
     radiated,
     zero_forced,
     tolerance,
     iterations,
+    element,
 ):
-    """Beams, then one sweep of coordinate descent on m, in turn: [A]'s two baselines.
+    """Beams, then one sweep of coordinate descent on q, in turn: [A]'s two baselines.
 
     Beams by a WMMSE update, from matched ones ([A] WMMSE-HBF; monotone), or by
     water-filled zero forcing (ZF-HBF; not monotone, so the best iterate is kept).  Stops
@@ -76,10 +84,11 @@ def coordinate_descent(
     if not is_finite(channel, phase, amplitudes):
         return unsolved(channel, phase, amplitudes, history)
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
-    current = amplitudes.astype(np.float64)
+    current = amplitudes.astype(np.complex128)
+    elements = Elements(element, current, movable.astype(np.float64))
     unit, heaviest = unit_weights(weights)
     everybody = np.ones_like(unit)
-    limits = Limits(power, noise_power, unit, 0.0 * unit, False, radiated, 0)
+    limits = Limits(power, noise_power, unit, 0.0 * unit, False, radiated, 0, elements)
     ratio = noise_power / power
     psi = grams(wide, waves, current, radiated)
     received, spent = np.zeros_like(psi), np.zeros(len(psi))
@@ -122,10 +131,10 @@ def coordinate_descent(
                 noise = ratio * spent[f]
                 curvature[f], target[f] = quadratic(received[f], noise, unit)
                 ridge[f] = ratio * np.sum(curvature[f]) if radiated else 0.0
-        descend(wide, fields, current, received, curvature, target, ridge)
+        descend(wide, fields, elements, current, received, curvature, target, ridge)
         if radiated:
             for f in range(len(psi)):
                 size = fields[f].real ** 2 + fields[f].imag ** 2
-                spent[f] = np.sum(current**2 * np.sum(size, axis=1))
+                spent[f] = np.sum(np.abs(current) ** 2 * np.sum(size, axis=1))
     digital, rate = beams_at(wide, waves, best, best_psi, limits)
-    return best, digital, heaviest * rate, made, converged, heaviest * history
+    return matched(best, amplitudes), digital, heaviest * rate, made, converged, heaviest * history

@@ -6,6 +6,7 @@ import numpy as np
 
 from .algebra import double, norm2, scale_to_power
 from .ascent import ascend, evaluate, grams, whiten
+from .element import AMPLITUDE, GIVEN, Elements, is_complex, matched, state_of, weigh
 from .inner_floors import initialize_floored, leave_dual
 from .inner_general import initialize_general, power_by, wmmse_sweep, wmmse_update
 from .passes import effective_channel, pull_back
@@ -17,25 +18,25 @@ from .start import find_metrics, fit, order_users
 PRELUDE = 3
 
 
-def beams_at(channel, phase, amplitudes, psi, limits):
+def beams_at(channel, phase, weights, psi, limits):
     """V = Y Psi in every channel, (F, L, K), scaled to the power that it radiates, and its rate."""
     digital = np.empty((len(channel), phase.shape[2], channel.shape[1]), np.complex128)
     total = 0.0
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
-        beams = whiten(channel[f], amplitudes, waves, limits.radiated)[1] @ psi[f]
-        spent = power_of(waves, amplitudes, beams, limits.radiated)
+        beams = whiten(channel[f], weights, waves, limits.radiated)[1] @ psi[f]
+        spent = power_of(waves, weights, beams, limits.radiated)
         digital[f] = scale_to_power(beams, spent, limits.power)
-        received = effective_channel(channel[f], amplitudes, waves) @ digital[f]
+        received = effective_channel(channel[f], weights, waves) @ digital[f]
         total += rate_of(find_links(received, limits.noise_power)[2], limits.weights)
     return digital, total
 
 
 def general_stage(
-    channel, phase, amplitudes, psi, limits, noise_power, served, budget, tolerance, history
+    channel, phase, state, psi, limits, noise_power, served, budget, tolerance, history
 ):
     """`ascend` with general V, entered from what is the better start of its beams."""
-    gram = grams(channel, phase, amplitudes, limits.radiated)
+    gram = grams(channel, phase, weigh(limits.elements, state)[0], limits.radiated)
     start = np.zeros_like(psi)
     for f in range(len(channel)):
         if limits.floored:
@@ -45,7 +46,7 @@ def general_stage(
         else:
             start[f] = initialize_general(gram[f], psi[f], limits, noise_power, served)
     return ascend(
-        1, channel, phase, amplitudes, start, limits, noise_power, served, budget, tolerance,
+        1, channel, phase, state, start, limits, noise_power, served, budget, tolerance,
         history,
     )  # fmt: skip
 
@@ -72,7 +73,7 @@ def run_candidate(channel, phase, start, limits, served, zf_iterations, prelude,
     history = room(zf_iterations)
     m, psi = start, np.zeros((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
     if zf_iterations > 0:
-        m = fit(channel, phase, start, find_metrics(channel, served))
+        m = fit(channel, phase, start, find_metrics(channel, served), limits.elements)
     rate, made, converged = -np.inf, 0, False
     if np.sum(served) <= phase.shape[2]:
         m, forced, rate, made, converged = ascend(
@@ -102,6 +103,7 @@ def variable_projection(
     noise_power,
     weights,
     min_rate,
+    movable,
     radiated,
     zf_iterations,
     iterations,
@@ -109,6 +111,7 @@ def variable_projection(
     finalists,
     sweeps,
     tolerance,
+    element,
 ):
     """ZF variable projection, then general variable projection, from a start m.
 
@@ -129,14 +132,18 @@ def variable_projection(
     if not is_finite(channel, phase, amplitudes):
         return unsolved(channel, phase, amplitudes, history)
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
-    start = amplitudes.astype(np.float64)
+    kind = GIVEN if element == AMPLITUDE and is_complex(amplitudes) else element
+    elements = Elements(kind, amplitudes.astype(np.complex128), movable.astype(np.float64))
+    start = state_of(kind, amplitudes)
     unit, heaviest = unit_weights(weights)
     floored = bool(np.any(min_rate > 0.0))
-    limits = Limits(power, noise_power, unit, min_rate, floored, radiated, sweeps)
+    limits = Limits(power, noise_power, unit, min_rate, floored, radiated, sweeps, elements)
     users = channel.shape[1]
     most = min(users, 2 * phase.shape[2] + 1)  # of the candidates: one for all, then one user less
     counts = [users] + [most - c for c in range(1, most)]
-    places = np.zeros(users, np.int64) if floored else order_users(wide, waves, unit, radiated)
+    places = np.zeros(users, np.int64)
+    if not floored:
+        places = order_users(wide, waves, unit, radiated, kind)
     prelude = 0 if floored or zf_iterations == 0 else iterations // PRELUDE
     count = min(candidates, most) if prelude > 0 else 1
     ends = [
@@ -164,18 +171,21 @@ def variable_projection(
             )  # fmt: skip
             steps += more
             if floored:
-                gram = grams(wide, waves, m, radiated)
+                gram = grams(wide, waves, weigh(elements, m)[0], radiated)
                 psi, rate = leave_dual(gram, psi, power, noise_power, unit, min_rate)
             if forced_rate > rate:
                 m, psi, rate = forced, forced_psi, forced_rate
         if turn == 0 or rate > best_rate:
             best, best_psi, best_rate, made, converged = m, psi, rate, steps, stopped
-    best = best / max(np.max(best), 1.0)
-    digital, rate = beams_at(wide, waves, best, best_psi, limits)
+    if kind == AMPLITUDE:
+        best = best / max(np.max(best), 1.0)
+    found = weigh(elements, best)[0]
+    digital, rate = beams_at(wide, waves, found, best_psi, limits)
     if floored and best_rate < 0.0:
         rate = best_rate
     history = np.where(history > 0.0, heaviest * history, history)
-    return best, digital, heaviest * rate if rate > 0.0 else rate, made, converged, history
+    rate = heaviest * rate if rate > 0.0 else rate
+    return matched(found, amplitudes), digital, rate, made, converged, history
 
 
 def best_beams(
@@ -188,15 +198,15 @@ def best_beams(
     `variable_projection`.
     """
     _, digital, rate, _, _, _ = variable_projection(
-        channel, amplitudes, phase, power, noise_power, weights, min_rate, radiated, 0,
-        int(general), 1, 1, sweeps, np.inf,
+        channel, amplitudes, phase, power, noise_power, weights, min_rate,
+        np.ones(len(amplitudes)), radiated, 0, int(general), 1, 1, sweeps, np.inf, AMPLITUDE,
     )  # fmt: skip
     return digital, rate
 
 
 def fixed_terms(channel, phase, amplitudes, digital, power, noise_power, weights, radiated):
-    """Rate at fixed V (scaled to the power) over all channels, and its gradient in m."""
-    total, gradient = 0.0, np.zeros(len(amplitudes))
+    """Rate at fixed V (scaled to the power) over all channels, and its gradient in q, (N,)."""
+    total, gradient = 0.0, np.zeros(len(amplitudes), np.complex128)
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
         spent = power_of(waves, amplitudes, digital[f], radiated)
@@ -224,9 +234,10 @@ def wmmse_gradient(
     Beams that reach nobody stay as they are, scaled to the power.
     """
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
-    beams, current = double(digital), amplitudes.astype(np.float64)
-    if not np.isfinite(norm2(wide) + norm2(waves) + norm2(beams) + np.sum(current)):
-        return np.nan, np.full_like(beams, np.nan), np.full_like(current, np.nan)
+    beams, current = double(digital), amplitudes.astype(np.complex128)
+    if not np.isfinite(norm2(wide) + norm2(waves) + norm2(beams) + norm2(current)):
+        missing = np.full(len(current), complex(np.nan, np.nan))
+        return np.nan, np.full_like(beams, np.nan), matched(missing, amplitudes)
     ratio = noise_power / power
     beams = scale_to_power(beams, power_of(waves, current, beams, radiated), power)
     if sweeps > 0:
@@ -248,4 +259,4 @@ def wmmse_gradient(
         weights,
         radiated,
     )
-    return rate, beams, gradient
+    return rate, beams, matched(gradient, amplitudes)

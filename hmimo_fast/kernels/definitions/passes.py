@@ -8,15 +8,14 @@ from .algebra import double
 
 
 def effective_channel(channel, amplitudes, phase):
-    """G = H diag(m) Phi, (K, L)."""
+    """G = H diag(q) Phi, (K, L)."""
     return (channel * amplitudes).astype(channel.dtype) @ phase
 
 
 def pull_back(channel, phase, omega):
-    """Re sum_k conj(H_kn) sum_l Omega_kl conj(Phi_nl), (N,)."""
-    rows = double(channel)
+    """sum_k conj(H_kn) sum_l Omega_kl conj(Phi_nl), (N,) complex."""
     waves = omega @ np.ascontiguousarray(double(phase).conj().T)
-    return np.sum(rows.real * waves.real + rows.imag * waves.imag, axis=0)
+    return np.sum(double(channel).conj() * waves, axis=0)
 
 
 def find_channel_gram(channel):

@@ -110,7 +110,7 @@ def water_filling(cost, power, noise_power, weights, min_rate):
 
 
 def project(amplitudes, phase, precoder, power, radiated):
-    """V = (diag(m) Phi)^+ W scaled to the power, (L, K)  ([A] eq. 6-7)."""
+    """V = (diag(q) Phi)^+ W scaled to the power, (L, K)  ([A] eq. 6-7)."""
     surface = double(amplitudes.reshape(-1, 1) * phase)
     target = double(precoder)
     if not np.isfinite(norm2(surface) + norm2(target)):

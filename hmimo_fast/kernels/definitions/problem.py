@@ -8,12 +8,13 @@ import numpy as np
 
 from ..operators import MOST_RECORDED
 from .algebra import norm2
+from .element import Elements, matched
 
 LN2 = np.log(2.0)
 
 
 class Limits(NamedTuple):
-    """What limits the beams; weights have a largest of one."""
+    """What limits the beams and the elements; user weights have a largest of one."""
 
     power: float
     noise_power: float
@@ -22,6 +23,7 @@ class Limits(NamedTuple):
     floored: bool
     radiated: bool
     sweeps: int
+    elements: Elements
 
 
 def unit_weights(weights):
@@ -33,7 +35,7 @@ def unit_weights(weights):
 
 
 def is_finite(channel, phase, amplitudes):
-    total = np.sum(amplitudes)
+    total = np.sum(amplitudes.real) + np.sum(amplitudes.imag)
     for f in range(len(channel)):
         total += norm2(channel[f])
     for g in range(len(phase)):
@@ -43,7 +45,8 @@ def is_finite(channel, phase, amplitudes):
 
 def unsolved(channel, phase, amplitudes, history):
     digital = np.full((len(channel), phase.shape[2], channel.shape[1]), np.nan + 0j)
-    return np.full(len(amplitudes), np.nan), digital, np.nan, 0, False, history
+    weights = np.full(len(amplitudes), complex(np.nan, np.nan))
+    return matched(weights, amplitudes), digital, np.nan, 0, False, history
 
 
 def room(budget):

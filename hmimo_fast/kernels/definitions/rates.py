@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .algebra import double, norm2
+from .element import matched
 from .passes import effective_channel, pull_back
 from .problem import LN2
 
@@ -53,10 +54,10 @@ def sum_rate(channel, amplitudes, phase, digital, noise_power, weights):
 
 
 def sum_rate_gradient(channel, amplitudes, phase, digital, noise_power, weights):
-    """Rate, dR/dm (N,) and dR/dV (L, K)."""
+    """Rate, dR/dm (N,) and dR/dV (L, K); with dR = Re sum conj(dR/dq) dq for complex amplitudes."""
     effective = double(effective_channel(channel, amplitudes, phase))
     beams = double(digital)
     rate, adjoint, _ = rate_adjoint(effective @ beams, noise_power, weights)
     omega = (2.0 / LN2) * adjoint @ np.ascontiguousarray(beams.conj().T)
     d_digital = (2.0 / LN2) * np.ascontiguousarray(effective.conj().T) @ adjoint
-    return rate, pull_back(channel, phase, omega), d_digital
+    return rate, matched(pull_back(channel, phase, omega), amplitudes), d_digital

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .ascent import whiten
+from .element import AMPLITUDE, GIVEN, Elements, least_weight, state_of, weigh
 from .inner_zf import restrict_gram
 from .passes import find_channel_gram, pull_back
 
@@ -34,24 +35,27 @@ def find_metrics(channel, served):
     return metrics
 
 
-def find_solo_gains(channel, phase):
+def find_solo_gains(channel, phase, start, kind):
     """What each user alone would receive under `digital` power, over all channels, (K,).
 
-    In turns, the elements that help it and the beam matched to them.
+    In turns, the weights that help it most and the beam matched to them, from those of ``start``.
     """
     gain = np.zeros(channel.shape[1])
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
-        effective = channel[f] @ waves
+        effective = (channel[f] * start) @ waves
         for _ in range(MATCHINGS):
             fields = effective.conj() @ np.ascontiguousarray(waves.T)
-            helps = channel[f].real * fields.real - channel[f].imag * fields.imag > 0.0
+            own = channel[f] * fields
+            helps = (own.real > 0.0) + 0j
+            if kind != AMPLITUDE:
+                helps = least_weight(kind, 0.0, own.conj(), helps)
             effective = (channel[f] * helps) @ waves
         gain += np.sum(effective.real**2 + effective.imag**2, axis=1)
     return gain
 
 
-def order_users(channel, phase, weights, radiated):
+def order_users(channel, phase, weights, radiated, kind):
     """The place of every user in semi-orthogonal order; copies of others at places from K on.
 
     The largest weighted gain after projecting out those before: pivoted Cholesky of H H^H, summed
@@ -61,9 +65,11 @@ def order_users(channel, phase, weights, radiated):
     gram = np.zeros((channel.shape[1], channel.shape[1]), np.complex128)
     for f in range(len(channel)):
         gram += find_channel_gram(channel[f])
-    if not radiated:
+    if not radiated and kind != GIVEN:
         own = np.diag(gram).real
-        solo = np.sqrt(find_solo_gains(channel, phase) / np.where(own > 0.0, own, 1.0))
+        ones = np.ones(channel.shape[2])
+        start = ones + 0j if kind == AMPLITUDE else weigh(Elements(kind, ones + 0j, ones), ones)[0]
+        solo = np.sqrt(find_solo_gains(channel, phase, start, kind) / np.where(own > 0.0, own, 1.0))
         gram = gram * (solo.reshape(-1, 1) * solo)
     gain = np.diag(gram).real.copy()
     place = np.full(len(gain), -1)
@@ -80,30 +86,38 @@ def order_users(channel, phase, weights, radiated):
     return place
 
 
-def fit(channel, phase, amplitudes, metrics):
-    """Halfway from a start m to amplitudes whose beams span what the users receive from.
+def fit(channel, phase, state, metrics, elements):
+    """Halfway from a start to amplitudes, or all the way to states of circles, whose beams span what the users receive from.
 
-    Alternating least squares of H^H - diag(m) Phi C over C and m >= 0, in the metric (H H^H)^{-1}
-    in which all users count alike (found here: all-on starts end lower).  m stays where nobody
-    receives.
+    Alternating least squares of H^H - diag(q) Phi C over C and q, in the metric (H H^H)^{-1}
+    in which all users count alike (found here: all-on starts end lower).  The start stays where
+    nobody receives.
     """
-    found = amplitudes
+    found = state
     for _ in range(FITTINGS):
-        share, size = np.zeros(len(found)), np.zeros(len(found))
+        share, size = np.zeros(len(found), np.complex128), np.zeros(len(found))
+        current = weigh(elements, found)[0]
         for f in range(len(channel)):
             waves = phase[min(f, len(phase) - 1)]
-            beams = whiten(channel[f], found, waves, True)[1]
+            beams = whiten(channel[f], current, waves, True)[1]
             weighted = beams @ metrics[f]
             dagger = np.ascontiguousarray(weighted.conj().T)
             share += pull_back(channel[f], waves, dagger)
             fields = waves @ beams
             loads = waves @ weighted
             size += np.sum(fields.real * loads.real + fields.imag * loads.imag, axis=1)
-        found = np.zeros(len(amplitudes))
+        if elements.kind != AMPLITUDE:
+            if not np.max(size) > 0.0:
+                return state
+            found = state_of(elements.kind, least_weight(elements.kind, size, share, current))
+            continue
+        found = np.zeros(len(state))
         for n in range(len(found)):
-            if size[n] > 0.0 and share[n] > 0.0:
-                found[n] = share[n] / size[n]
+            if size[n] > 0.0 and share[n].real > 0.0:
+                found[n] = share[n].real / size[n]
         if not np.max(found) > 0.0:
-            return amplitudes
+            return state
         found = found / np.max(found)
-    return 0.5 * amplitudes + 0.5 * found
+    if elements.kind == AMPLITUDE:
+        found = 0.5 * state + 0.5 * found
+    return np.where(elements.movable > 0.0, found, state)
