@@ -238,7 +238,7 @@ static void find_scale(const problem *p, ascent *s) {
     const num mean = larger(total(sum) * (1 / (real)p->N), NUM(1 / HUGE_REAL));
     const vec top = spread(mean), least_bend = spread(mean * (real)LEAST_BEND);
     for (idx i = 0; i < p->n; i++)
-        s->scale[i] = either(p->element, VEC(1), top / (s->bend[i] + least_bend));
+        s->scale[i] = either(p->radiated, top / (s->bend[i] + least_bend), VEC(1));
 }
 
 /* The gradient times the inverse curvature that the last moves showed (L-BFGS), which begins with

@@ -197,6 +197,7 @@ def ascend(
             free, scale = np.ones(len(state)), np.ones(len(state))
             if kind == AMPLITUDE:
                 free = ((state > 0.0) | (gradient > 0.0)).astype(np.float64)
+            if limits.radiated:
                 scale = find_scale(bend)
             bent = quasi_newton(gradient, free, scale, moves, changes, (moved - 1) % MEMORY, step)
             bent = confine(kind, state + bent, upper) - state
