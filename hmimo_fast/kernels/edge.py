@@ -86,7 +86,8 @@ def call(
     name : str
         Operator.
     inputs : sequence
-        In the order of the table; None for what has a default there and is left out.
+        In the order of the table; None for what has a default there and is left out, and nothing
+        for the last ones of these.
     options : mapping, optional
         By name; the table has the default of what is left out.
     out : ndarray or tuple of (ndarray or None), optional
@@ -100,9 +101,11 @@ def call(
         In the order of the table; NumPy scalars where the shape is ().  A history has as many
         rates as the item with most iterations, NaN after each item's own.
     """
+    names = _INPUTS[name]
     operands = list(inputs)
+    operands += [None] * (len(names) - len(operands))
     signature: list[Any] = []
-    for position, argument in enumerate(_INPUTS[name]):
+    for position, argument in enumerate(names):
         value = operands[position]
         if type(value) is not ndarray:
             if isinstance(value, _NUMBER) and argument in _SCALARS:
