@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .elements import Elements, elements_of, start_of
 from .kernels.edge import as_array, is_radiated, run
 from .kernels.operators import ARGUMENTS, OPERATORS, integer
 
@@ -33,7 +34,9 @@ def quiet(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
 
 
 #: Fields of a problem that begin with the dimension of its items.
-_OF_ITEMS = ("channel", "power", "noise_power", "weights", "heaviest", "min_rate", "start")
+_OF_ITEMS = (
+    *("channel", "power", "noise_power", "weights", "heaviest", "min_rate", "start", "stuck"),
+)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,9 @@ class Problem:
     several: bool  # whether the caller has a dimension F
     min_rate: np.ndarray | None = None  # (1 or B, K)
     start: np.ndarray | None = None  # (1 or B, N), amplitudes that were given
-    states: np.ndarray | None = None  # (S,), amplitudes the hardware can take, ascending
+    hardware: Elements = Elements()  # what the elements can do
+    stuck: np.ndarray | None = None  # (1 or B, N), amplitudes that stay, NaN for those that move
+    ends: int = 0  # of the N elements the last, which are those of a direct channel
     threads: int | None = None
 
     @classmethod
@@ -70,7 +75,10 @@ class Problem:
         weights: ArrayLike | None = None,
         min_rate: ArrayLike | None = None,
         start: ArrayLike | None = None,
+        elements: str | ArrayLike = "amplitude",
         levels: int | ArrayLike | None = None,
+        direct: ArrayLike | None = None,
+        broken: ArrayLike | None = None,
         user_noise: ArrayLike | None = None,
         shared: bool = False,
         threads: int | None = None,
@@ -81,7 +89,16 @@ class Problem:
         waves = _phase(phase)
         several = shared or waves.ndim == 3
         h = _channel(channel, waves, several, check_finite)
-        users, elements = h.shape[-2:]
+        hardware = elements_of(elements, levels)
+        if direct is not None:
+            if radiated:
+                raise ValueError(
+                    "direct: expected constraint 'digital', since under 'radiated' power a dark "
+                    "surface would transmit for nothing"
+                )
+            h, waves = _with_direct(h, waves, direct, several)
+        users, size = h.shape[-2:]
+        ends = 0 if direct is None else waves.shape[-1]
         power, noise = _allowed("power", power), _allowed("noise_power", noise_power)
         if user_noise is not None:
             h, noise = _equal_noise(h, user_noise)
@@ -91,7 +108,11 @@ class Problem:
         if min_rate is not None:
             arrays["min_rate"] = _per_user("min_rate", min_rate, users, scalar=True), 1
         if start is not None:
-            arrays["start"] = _start(start, elements), 1
+            arrays["start"] = _padded(start_of(start, size - ends, hardware), ends, 1.0), 1
+        if broken is not None or ends:
+            moving = np.full(size - ends, np.nan) if broken is None else broken
+            stuck = _stuck(moving, size - ends, hardware.turned)
+            arrays["stuck"] = _padded(stuck, ends, 1.0), 1
         batch: tuple[int, ...] = ()
         for argument, (array, core) in arrays.items():
             batch = _broadcast(argument, batch, array.shape[: array.ndim - core])
@@ -109,7 +130,8 @@ class Problem:
             radiated=radiated,
             batch=batch,
             several=several,
-            states=None if levels is None else _states(levels),
+            hardware=hardware,
+            ends=ends,
             threads=None if threads is None else integer("threads", threads, 1),
         )
 
@@ -153,13 +175,16 @@ class Problem:
         """An operator of the table at amplitudes (1 or B, N), or from there."""
         inputs = {
             "channel": self.channel,
-            "amplitudes": np.ascontiguousarray(amplitudes, self.channel.real.dtype),
+            "amplitudes": np.ascontiguousarray(amplitudes, self.precision(amplitudes)),
             "phase": self.waves[None],
             "power": self.power,
             "noise_power": self.noise_power,
             "weights": self.weights,
             "min_rate": self.min_rate,
+            "movable": self.movable,
         }
+        if "element" in OPERATORS[operator].options:
+            options = {"element": self.hardware.kind} | options
         operands = [inputs[name] for name in OPERATORS[operator].inputs]
         return run(operator, operands, {"radiated": self.radiated, **options}, threads=self.threads)
 
@@ -186,18 +211,49 @@ class Problem:
             min_rate=None if self.min_rate is None else chosen(self.min_rate),
         )
 
+    def precision(self, amplitudes: np.ndarray) -> np.dtype:
+        """The element type of amplitudes, real or complex, in the precision of the channel."""
+        return self.channel.dtype if amplitudes.dtype.kind == "c" else self.channel.real.dtype
+
+    @cached_property
+    def movable(self) -> np.ndarray | None:
+        """1 for elements that move, 0 for those that are stuck, (1 or B, N); None if all move."""
+        if self.stuck is None:
+            return None
+        return np.isnan(self.stuck).astype(self.channel.real.dtype)
+
+    def placed(self, amplitudes: np.ndarray) -> np.ndarray:
+        """Amplitudes (1 or B, N) with those of stuck elements in place."""
+        if self.stuck is None:
+            return amplitudes
+        return np.where(np.isnan(self.stuck), amplitudes, self.stuck)
+
+    def all_on(self) -> np.ndarray:
+        """Amplitudes (1 or B, N) of elements that are all on, or in their first state."""
+        return self.placed(self.hardware.all_on(self.elements))
+
     def random_start(self, seed: int, index: int, lowest: float = 0.0) -> np.ndarray:
-        """Uniform amplitudes; row i of the stream is item i's, whatever the batch."""
-        shape = self.size, self.elements
-        return np.random.default_rng([seed, index]).uniform(lowest, 1.0, shape)
+        """Uniform amplitudes or angles; row i of the stream is item i's, whatever the batch."""
+        draws = np.random.default_rng([seed, index]).random((self.size, self.elements))
+        return self.placed(self.hardware.random(draws, lowest))
 
     def shaped(self, array: np.ndarray) -> np.ndarray:
         """An array (B, ...) as the caller has his."""
         return array.reshape(self.batch + array.shape[1:])
 
+    def shaped_amplitudes(self, array: np.ndarray) -> np.ndarray:
+        """Amplitudes (B, N) of the caller's own elements as he has them."""
+        return self.shaped(array[:, : self.elements - self.ends])
+
     def shaped_channels(self, array: np.ndarray) -> np.ndarray:
         """An array (B, F, ...) as the caller has his."""
         return self.shaped(array if self.several else array[:, 0])
+
+
+def _padded(array: np.ndarray, count: int, value: float) -> np.ndarray:
+    """With ``count`` more values at the end of the last dimension."""
+    widths = [(0, 0)] * (array.ndim - 1) + [(0, count)]
+    return np.pad(array, widths, constant_values=value) if count else array
 
 
 def taken(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -275,32 +331,39 @@ def _equal_noise(channel: np.ndarray, user_noise: ArrayLike) -> tuple[np.ndarray
     return channel * scale[..., None, :, None], least
 
 
-def _start(value: ArrayLike, elements: int) -> np.ndarray:
-    """Amplitudes (..., N) to start from; all on where they are all off."""
-    amplitudes = _reals("start", value)
-    if not amplitudes.ndim or amplitudes.shape[-1] != elements:
-        raise ValueError(f"start: expected (..., N) with N = {elements}, got {amplitudes.shape}")
-    allowed = (amplitudes >= 0.0) & (amplitudes <= 1.0)
-    _require("start", amplitudes, allowed, "values in [0, 1]")
-    off = ~amplitudes.astype(np.float32).any(axis=-1, keepdims=True)  # in either precision
-    return np.where(off, 1.0, amplitudes)
+def _with_direct(
+    channel: np.ndarray, waves: np.ndarray, direct: ArrayLike, several: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Channel and phase of a surface with L more elements, each the end of a feed, all on.
+
+    G = H diag(q) Phi + D is that of the channel [H D] and the phase [Phi; I].
+    """
+    d = _numbers("direct", direct)
+    feeds, core = waves.shape[-1], 3 if several else 2
+    wanted = (*channel.shape[-3 if several else -2 : -1], feeds)
+    if d.ndim < core or d.shape[d.ndim - core :] != wanted:
+        letters = "F, K, L" if several else "K, L"
+        raise ValueError(f"direct: expected (..., {letters}) with {wanted}, got {d.shape}")
+    d = d if several else d[..., None, :, :]
+    lead = _broadcast("direct", channel.shape[:-3], d.shape[:-3])
+    parts = [np.broadcast_to(x, lead + x.shape[-3:]) for x in (channel, d)]
+    ends = np.broadcast_to(np.eye(feeds), (*waves.shape[:-2], feeds, feeds))
+    extended = np.concatenate(parts, axis=-1).astype(channel.dtype)
+    return extended, np.concatenate([waves, ends], axis=-2)
 
 
-def _states(value: int | ArrayLike) -> np.ndarray:
-    """The allowed amplitudes, ascending, of a number of bits or a sequence of levels."""
-    states = as_array("levels", value)
-    if states.dtype.kind not in "iuf" or (not states.ndim and states.dtype.kind == "f"):
-        raise TypeError(f"levels: expected an integer or real numbers, got {value!r}")
-    if not states.ndim:
-        if not 1 <= states <= 16:
-            raise ValueError(f"levels: expected from 1 to 16 bits, got {value!r}")
-        return np.linspace(0.0, 1.0, 2 ** int(states))
-    states = np.unique(states.astype(float))
-    if np.ndim(value) != 1 or not len(states):
-        raise ValueError(f"levels: expected a number of bits or (levels,), got {np.shape(value)}")
-    if not ((states >= 0.0) & (states <= 1.0)).all() or not states[-1] > 0.0:
-        raise ValueError(f"levels: expected values in [0, 1], not all 0, got {value!r}")
-    return states
+def _stuck(value: ArrayLike, size: int, turned: bool) -> np.ndarray:
+    """Weights (..., N) of stuck elements, NaN for those that move."""
+    weights = _numbers("broken", value) if turned else _reals("broken", value)
+    weights = weights.astype(complex if turned else float)
+    if not weights.ndim or weights.shape[-1] != size:
+        raise ValueError(f"broken: expected (..., N) with N = {size}, got {weights.shape}")
+    good = np.isnan(weights) | (np.abs(weights) <= 1.0 + 1e-6 * turned)
+    if not turned:
+        good &= ~(weights < 0.0)
+    expected = f"NaN or values in {'the unit disc' if turned else '[0, 1]'}"
+    _require("broken", weights, good, expected)
+    return weights
 
 
 def _broadcast(argument: str, batch: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:

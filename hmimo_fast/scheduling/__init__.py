@@ -38,8 +38,8 @@ class Schedule:
     ----------
     served : (..., K) bool
         Users served, at most L.
-    amplitudes : (..., N) real
-        Radiation amplitudes m in [0, 1].
+    amplitudes : (..., N) real or complex
+        Radiation amplitudes m in [0, 1]; complex weights q of other elements.
     digital : (..., L, K) complex
         Digital beamformer V at the power, zero columns for users not served; (..., N, K) for
         ``fully_digital``.
@@ -83,7 +83,10 @@ def schedule(
     *,
     user_noise: ArrayLike | None = None,
     start: ArrayLike | None = None,
+    elements: str | ArrayLike = "amplitude",
     levels: int | ArrayLike | None = None,
+    direct: ArrayLike | None = None,
+    broken: ArrayLike | None = None,
     shared: bool = False,
     rescue: bool | None = None,
     progress: Progress | None = None,
@@ -145,9 +148,13 @@ def schedule(
         all on.  By default they are uniform in [0, 1], the same for all solves of an item, as
         published; ``joint`` and ``zf`` take them for the order alone and solve from all elements
         on.
+    elements : {"amplitude", "lorentzian", "phase"} or (S,) complex, optional
     levels : int or (levels,) real, optional
-        Amplitudes the hardware can take, as in `solve`; every user set is solved at them, so that
-        the minimum rates hold there.
+        What an element can do, as in `solve`; every user set is solved at its states, so that the
+        minimum rates hold there.
+    direct : (..., K, L) complex, optional
+    broken : (..., N) real or complex, optional
+        Channel past the surface, and amplitudes of stuck elements, as in `solve`.
     shared : bool
         Whether the channel has a dimension F.
     rescue : bool, optional
@@ -198,15 +205,18 @@ def schedule(
     seed = count("seed", seed, 0)
     problem = Problem.of(
         channel, phase, power, noise_power, constraint=constraint, weights=weights,
-        min_rate=min_rate, start=start, levels=levels, user_noise=user_noise, shared=shared,
-        threads=threads, check_finite=check_finite,
+        min_rate=min_rate, start=start, elements=elements, levels=levels, direct=direct,
+        broken=broken, user_noise=user_noise, shared=shared, threads=threads,
+        check_finite=check_finite,
     )  # fmt: skip
     rescue = how.rescued if rescue is None else rescue
     task = Task(
         problem,
         how,
         options,
-        first=problem.random_start(seed, 0) if problem.start is None else problem.start,
+        first=problem.random_start(seed, 0)
+        if problem.start is None
+        else problem.placed(problem.start),
         rescue=rescue and not problem.several,
         rising=accept == "rate",
         report=progress or _silent,
@@ -218,7 +228,7 @@ def schedule(
     nan = best.rates.dtype.type(np.nan)
     return Schedule(
         served=problem.shaped(best.served),
-        amplitudes=problem.shaped(best.amplitudes),
+        amplitudes=problem.shaped_amplitudes(best.amplitudes),
         digital=problem.shaped_channels(best.digital),
         rates=problem.shaped_channels(np.where(problem.finite[:, None, None], best.rates, nan)),
         sum_rate=problem.shaped(np.where(problem.finite, score, np.nan)),

@@ -53,7 +53,7 @@ class Task:
     def start(self) -> np.ndarray:
         """Amplitudes (1 or B, N) from which every set is solved."""
         given = self.problem.start is not None or self.method.random_start
-        return self.first if given else np.ones((1, self.problem.elements))
+        return self.first if given else self.problem.all_on()
 
 
 @dataclass
@@ -74,7 +74,7 @@ def _nobody(task: Task) -> Choice:
     chains = p.elements if task.method.fully_digital else p.feeds
     real = p.channel.real.dtype
     return Choice(
-        amplitudes=np.zeros((items, p.elements), real),
+        amplitudes=np.zeros((items, p.elements), p.channel.dtype if p.hardware.turned else real),
         digital=np.zeros((items, channels, chains, users), p.channel.dtype),
         sinr=np.zeros((items, channels, users), real),
         rates=np.zeros((items, channels, users), real),

@@ -40,7 +40,10 @@ def solve(
     threads: int | None = None,
     *,
     user_noise: ArrayLike | None = None,
+    elements: str | ArrayLike = "amplitude",
     levels: int | ArrayLike | None = None,
+    direct: ArrayLike | None = None,
+    broken: ArrayLike | None = None,
     callback: Callable[[int, int, Solution], Any] | None = None,
     shared: bool = False,
     check_finite: bool = False,
@@ -80,8 +83,9 @@ def solve(
         of all users.
     starts : int
         Runs from this many starts, the best of which is kept; all but the first are random,
-        uniform on [0, 1], or on [0.5, 1] for ``zf`` and ``joint``.
-    start : (..., N) real, optional
+        uniform on [0, 1], or on [0.5, 1] for ``zf`` and ``joint``; other elements than amplitudes
+        at uniform angles.
+    start : (..., N) real or complex, optional
         The first start, for example the amplitudes of the channel a moment ago; by default all
         elements on, or random for the published methods.  Nothing is received from elements that
         are all off, nor any derivative: such a start is taken as all on.  ``zf`` and ``joint``
@@ -93,11 +97,23 @@ def solve(
     user_noise : (..., K) real, optional
         Noise power of each user, as of receivers with noise figures of their own, in place of
         ``noise_power``.
+    elements : {"amplitude", "lorentzian", "phase"} or (S,) complex, optional
+        What an element can do to its reference wave: scale it by an amplitude in [0, 1], by
+        (j + exp(j theta)) / 2 (a dynamic metasurface antenna), or turn it by exp(j theta); or the
+        states in the unit disc that it can take, such as b-bit phases or a measured table, the
+        same for all elements.  Other than amplitudes are searched over theta, and then rounded to
+        the states and refined element by element as ``levels`` are.
     levels : int or (levels,) real, optional
         Amplitudes the hardware can take: a number of bits b for 2^b even levels from 0 to 1
         (1 is on or off), or the levels themselves.  Each run's amplitudes are scaled, rounded
         and refined element by element, with beams as ``joint`` has them, whatever the method.
         ``history``, ``iterations`` and ``converged`` tell of the continuous run.
+    direct : (..., K, L) complex, optional
+        Channel D from the feeds to the users past the surface, under ``digital`` power only:
+        G = H diag(q) Phi + D.  A reflecting surface is ``elements="phase"`` with the channel from
+        the base station's antennas to its elements as ``phase``; (..., F, K, L) for F channels.
+    broken : (..., N) real or complex, optional
+        Amplitude, or complex weight, at which each element is stuck, NaN where it works.
     callback : callable, optional
         Called as ``callback(done, starts, best_so_far)`` after every start.  Within a start
         the loops do not return to Python: see ``history`` for the rates of its iterates.
@@ -120,7 +136,8 @@ def solve(
     ------
     ValueError
         If shapes do not fit, a parameter is out of range, a method or constraint is unknown, a
-        zero-forcing method has more users than feeds, or ``fully_digital`` is given levels.
+        zero-forcing method has more users than feeds, a start lies off the circle of the elements,
+        or a method has no levels, elements, direct channel or broken elements and is given some.
     TypeError
         If an argument does not hold numbers or an option is not the method's.
 
@@ -138,8 +155,9 @@ def solve(
     starts, seed = integer("starts", starts, 1), count("seed", seed, 0)
     problem = Problem.of(
         channel, phase, power, noise_power, constraint=constraint, weights=weights,
-        min_rate=min_rate, start=start, levels=levels, user_noise=user_noise, shared=shared,
-        threads=threads, check_finite=check_finite,
+        min_rate=min_rate, start=start, elements=elements, levels=levels, direct=direct,
+        broken=broken, user_noise=user_noise, shared=shared, threads=threads,
+        check_finite=check_finite,
     )  # fmt: skip
     how.check(problem, problem.users)
     if callback is not None and not callable(callback):

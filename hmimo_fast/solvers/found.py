@@ -107,7 +107,8 @@ def _sinr(problem: Problem, run: Run, digital: np.ndarray) -> np.ndarray:
     """SINR (B, F, K) of the beams as they are returned, computed in double."""
     p, each = problem, digital.shape[:2]
     channel, digital = p.channel.astype(complex), digital.astype(complex)
-    amplitudes, phase = run.amplitudes[:, None].astype(float), p.phase[None]
+    kind = complex if run.amplitudes.dtype.kind == "c" else float
+    amplitudes, phase = run.amplitudes[:, None].astype(kind), p.phase[None]
     if run.fully_digital:  # H W is its own effective channel
         channel, digital = channel @ digital, np.eye(p.users, dtype=complex)[None, None]
         amplitudes, phase = np.ones((1, 1, p.users)), digital
@@ -133,8 +134,8 @@ class Solution:
 
     Attributes
     ----------
-    amplitudes : (..., N) real
-        Radiation amplitudes m in [0, 1].
+    amplitudes : (..., N) real or complex
+        Radiation amplitudes m in [0, 1]; complex weights q of other elements.
     digital : (..., L, K) complex
         Digital beamformer V at the power; (..., N, K) for ``fully_digital``.
     sinr, rates : (..., K) real
@@ -184,6 +185,7 @@ def solution(
     return Solution(
         **shaped
         | {n: problem.shaped_channels(vars(found)[n]) for n in ("digital", "sinr", "rates")}
+        | {"amplitudes": problem.shaped_amplitudes(found.amplitudes)}
         | {"history": problem.shaped(found.history[:, :longest])},
         method=method,
         constraint=problem.constraint,

@@ -1,6 +1,8 @@
-"""Amplitudes that hardware with few states can take: rounding, then coordinate refinement."""
+"""Elements with few states, amplitudes or complex: rounding, then coordinate refinement."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -9,38 +11,60 @@ from .found import Run
 
 #: A state is changed for a rate higher by this fraction, so that the passes end.
 _GAIN = 1e-5
-#: Scalings before rounding, relative to a largest amplitude of 1.
-_SCALES = 2.0 ** np.linspace(-1.0, 3.0, 25)
+#: Scalings before rounding: of amplitudes relative to a largest of 1, and of complex weights.
+_SCALES, _COMPLEX_SCALES = 2.0 ** np.linspace(-1.0, 3.0, 25), (1.0, 0.5, 0.7, 1.4, 2.0)
+#: Rotations of all weights before rounding, which the beams make up for.
+_ROTATIONS = np.exp(2j * np.pi * np.arange(16) / 16.0)
 #: WMMSE sweeps behind the rate of a candidate, and for the beams that are returned.
 _SWEEPS, _LAST_SWEEPS = 10, 100
 
 
 def quantized(problem: Problem, run: Run) -> Run:
-    """A run with every amplitude moved to one of the states that the problem allows, if it does.
+    """A run with every element moved to one of the states that the problem allows, if it does.
 
-    Of a grid of scalings before rounding the one that leaves the highest rate is kept (under
-    `radiated` power the rate does not depend on the scale of m).  Then each element in turn
-    tries the states next to its own (the ends are neighbours too) with the beams following,
-    keeps what is better, and the passes end when no element moves (derived here).
+    Of a grid of scalings and, for complex states, rotations before rounding the one that leaves the
+    highest rate is kept (the rate does not depend on a rotation of q, nor under `radiated` power on
+    its scale).  Then each element in turn tries the states next to its own, or all if they are few,
+    with the beams following, keeps what is better, and the passes end when no element moves
+    (derived here).
     """
-    states = problem.states
+    states = problem.hardware.states
     if states is None:
         return run
     chosen = _refined(problem, states, _rounded(problem, states, run.amplitudes))
-    digital, rate = problem.run("best_beams", states[chosen], sweeps=_LAST_SWEEPS)
-    amplitudes = np.where(np.isnan(rate)[:, None], np.nan, states[chosen])
+    amplitudes = problem.placed(states[chosen])
+    digital, rate = problem.run("best_beams", amplitudes, sweeps=_LAST_SWEEPS)
+    amplitudes = np.where(np.isnan(rate)[:, None], np.nan, amplitudes)
     return run._replace(amplitudes=amplitudes.astype(run.amplitudes.dtype), digital=digital)
 
 
+def _trials(states: np.ndarray, amplitudes: np.ndarray) -> Iterator[np.ndarray]:
+    """Indices (B, N) of the states nearest to the amplitudes as they are, scaled and rotated."""
+    if states.dtype.kind != "c":
+        between = 0.5 * (states[1:] + states[:-1])
+        largest = np.max(amplitudes, axis=-1, keepdims=True, initial=np.finfo(float).tiny)
+        yield np.searchsorted(between, amplitudes)
+        for scale in _SCALES:
+            yield np.searchsorted(between, scale * (amplitudes / largest))
+        return
+    same_size = np.ptp(np.abs(states)) < 1e-6  # the nearest is then that of the nearest angle
+    for scale in _COMPLEX_SCALES[: 1 if same_size else None]:
+        for rotation in _ROTATIONS:
+            distance = np.abs(scale * rotation * amplitudes[..., None] - states)
+            yield np.argmin(distance, axis=-1)
+
+
+def _rate(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    return problem.run("best_beams", problem.placed(states[chosen]), sweeps=_SWEEPS)[1]
+
+
 def _rounded(problem: Problem, states: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
-    """Indices (B, N) of the states after the best scaling, or none, and rounding."""
-    between = 0.5 * (states[1:] + states[:-1])
-    largest = np.max(amplitudes, axis=-1, keepdims=True, initial=np.finfo(float).tiny)
-    chosen = np.searchsorted(between, amplitudes)
-    highest = problem.run("best_beams", states[chosen], sweeps=_SWEEPS)[1]
-    for scale in _SCALES:
-        trial = np.searchsorted(between, scale * (amplitudes / largest))
-        rate = problem.run("best_beams", states[trial], sweeps=_SWEEPS)[1]
+    """Indices (B, N) of the states after the best scaling and rotation, and rounding."""
+    trials = _trials(states, amplitudes)
+    chosen = next(trials)
+    highest = _rate(problem, states, chosen)
+    for trial in trials:
+        rate = _rate(problem, states, trial)
         better = rate > highest
         chosen[better], highest[better] = trial[better], rate[better]
     return chosen
@@ -48,20 +72,22 @@ def _rounded(problem: Problem, states: np.ndarray, amplitudes: np.ndarray) -> np
 
 def _refined(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Coordinate ascent over the states; an item leaves when a pass changes nothing in it."""
+    neighbours = problem.hardware.neighbours()
+    moving = np.flatnonzero(problem.movable.any(axis=0)) if problem.movable is not None else None
+    elements = range(chosen.shape[1]) if moving is None else moving
     chosen = chosen.copy()
-    highest = problem.run("best_beams", states[chosen], sweeps=_SWEEPS)[1]
-    steps = (1, -1)[: len(states) - 1]
+    highest = _rate(problem, states, chosen)
     active = np.flatnonzero(np.isfinite(highest))
     while len(active):
         part = problem.take(active)
         current, best = chosen[active], highest[active]
         before = best.copy()
-        for element in range(chosen.shape[1]):
+        for element in elements:
             own = current[:, element].copy()
-            for step in steps:
+            for tried in range(neighbours.shape[1]):
                 trial = current.copy()
-                trial[:, element] = (own + step) % len(states)
-                rate = part.run("best_beams", states[trial], sweeps=_SWEEPS)[1]
+                trial[:, element] = neighbours[own, tried]
+                rate = _rate(part, states, trial)
                 better = rate > best + _GAIN * np.abs(best)
                 current[better], best[better] = trial[better], rate[better]
         chosen[active], highest[active] = current, best

@@ -36,6 +36,7 @@ class Method:
     zero_forces: bool = False  # no more users than feeds
     random_start: bool = False  # first start; all elements on otherwise
     fully_digital: bool = False  # no amplitudes
+    turns: bool = True  # all kinds of elements, stuck ones among them
     #: Under minimum rates: solved anew, with another try if need be; or general beams at the
     #: amplitudes found without them; or, if neither, zero forcing there.
     anew: bool = False
@@ -50,8 +51,14 @@ class Method:
 
     def check(self, problem: Problem, users: int) -> None:
         """Raise if the method has no solution of such a problem for so many users."""
-        if self.fully_digital and problem.states is not None:
+        states = problem.hardware.states is not None
+        if self.fully_digital and states:
             raise ValueError("levels: expected a method with amplitudes, got 'fully_digital'")
+        if not self.turns and problem.hardware.turned:
+            raise ValueError("elements: expected 'amplitude' for a method without other elements")
+        if not self.turns and problem.stuck is not None:
+            name = "direct" if problem.ends else "broken"
+            raise ValueError(f"{name}: expected a method whose elements may be stuck")
         if self.zero_forces and users > problem.feeds:
             raise ValueError(
                 f"channel: expected at most L = {problem.feeds} users for zero forcing, "
@@ -61,10 +68,10 @@ class Method:
     def first_start(self, problem: Problem, seed: int) -> np.ndarray:
         """Amplitudes (1 or B, N) of the first run: those given, random ones, or all on."""
         if problem.start is not None:
-            return problem.start
+            return problem.placed(problem.start)
         if self.random_start:
             return problem.random_start(seed, 0)
-        return np.ones((1, problem.elements))
+        return problem.all_on()
 
     def under_floors(
         self, problem: Problem, start: np.ndarray, found: Found, options: dict[str, Any]
@@ -84,10 +91,14 @@ class Method:
         yield Run(found.amplitudes, digital, *kept, fully_digital=self.fully_digital)
 
 
+#: Options that follow from the problem.
+_PROBLEMS = ("radiated", "element")
+
+
 def _of(operator: str, *names: str) -> dict[str, Option]:
     """Options of an operator, all but the power's unless named."""
     options = OPERATORS[operator].options
-    return {name: options[name] for name in names or options if name != "radiated"}
+    return {name: options[name] for name in names or options if name not in _PROBLEMS}
 
 
 _SWEEPS = _of("coordinate_descent", "iterations", "tolerance")
@@ -122,10 +133,11 @@ METHODS = {
     "mbdnn": Method(
         mbdnn, "the network of paper A with the shipped weights; needs torch",
         {"model": Option("model", str, "mbdnn"), "polish": Option("polish", int, 0)},
+        turns=False,
     ),
     "fully_digital": Method(
         fully_digital, "as many RF chains as elements, the yardstick above all", _SWEEPS,
-        fully_digital=True, general=True,
+        fully_digital=True, general=True, turns=False,
     ),
 }  # fmt: skip
 

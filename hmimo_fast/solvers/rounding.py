@@ -28,8 +28,9 @@ def rounded(problem: Problem, amplitudes: np.ndarray, digital: np.ndarray) -> np
     """
     if digital.dtype != np.complex64:
         return digital
-    amplitudes, waves = amplitudes.astype(float), problem.phase
-    sizes = (amplitudes[:, None] ** 2 * _norm2(waves, -1)).sum(axis=-1)  # (B, 1 or F)
+    kind = complex if amplitudes.dtype.kind == "c" else float
+    amplitudes, waves = amplitudes.astype(kind), problem.phase
+    sizes = (np.abs(amplitudes[:, None]) ** 2 * _norm2(waves, -1)).sum(axis=-1)  # (B, 1 or F)
     error = _EPSILON * np.sqrt(sizes * _norm2(digital, (-2, -1)) / problem.power[:, None])
     items, channels = np.nonzero(error > _TOLERATED)  # error bounds that of every power
     if not len(items):

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 
 AMPLITUDE, LORENTZIAN, PHASE_SHIFT, GIVEN = 0, 1, 2, 3
+#: Kinds by their public names.
+KINDS = {"amplitude": AMPLITUDE, "lorentzian": LORENTZIAN, "phase": PHASE_SHIFT}
 #: c and rho of every kind.
 CENTRES, RADII = (0j, 0.5j, 0j, 0j), (0.0, 0.5, 1.0, 0.0)
 
