@@ -338,7 +338,7 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
                   num from) {
     const idx n = p->n;
     const num top = pick(every(p->radiated) & p->all_move, NUM(HEADROOM), NUM(1));
-    const int quasi = (p->radiated || p->element) && stage == GENERAL;
+    const int quasi = p->element || (p->radiated && stage == GENERAL);
     num recent[RECENT];
     num rate = evaluate(p, s, stage, stage == GENERAL, s->m, s->at, s->gradient);
     memcpy(s->best, s->m, (size_t)n * sizeof(vec));

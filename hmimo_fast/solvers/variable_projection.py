@@ -13,7 +13,7 @@ from .found import Run, run_loop
 #: within 1.5 % of the best of 20 starts with 200 iterations each.  Complex weights take fewer under
 #: `digital` power.
 _STAGES = {False: (6, 36), True: (5, 38)}
-_TURNED_STAGES = {False: (6, 32), True: (5, 38)}
+_TURNED_STAGES = {False: (12, 22), True: (5, 38)}
 
 
 def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:

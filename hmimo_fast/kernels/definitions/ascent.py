@@ -173,7 +173,7 @@ def ascend(
     """
     kind, _, movable = limits.elements
     upper = HEADROOM if limits.radiated and np.min(movable) > 0.0 else 1.0
-    quasi = (limits.radiated or kind != AMPLITUDE) and stage == 1
+    quasi = kind != AMPLITUDE or (limits.radiated and stage == 1)
     rate, gradient, psi, bend = evaluate(
         stage, channel, phase, state, psi, limits, noise_power, served
     )
