@@ -60,6 +60,14 @@ class Elements(NamedTuple):
         return np.argsort(distance, axis=-1, kind="stable")[:, 1 : 1 + tried]
 
 
+def even_states(name: str, bits: int) -> np.ndarray:
+    """The 2^bits states of a named element at even amplitudes or angles, (S,)."""
+    kind, count = KINDS[name], 2**bits
+    if kind == AMPLITUDE:
+        return np.linspace(0.0, 1.0, count)
+    return CENTRES[kind] + RADII[kind] * np.exp(2j * np.pi * np.arange(count) / count)
+
+
 def elements_of(value: Any, levels: int | ArrayLike | None) -> Elements:
     """The elements of `hmimo_fast.solve`, checked."""
     if isinstance(value, str):
@@ -120,7 +128,7 @@ def _levels(value: int | ArrayLike) -> np.ndarray:
     if not states.ndim:
         if not 1 <= states <= 16:
             raise ValueError(f"levels: expected from 1 to 16 bits, got {value!r}")
-        return np.linspace(0.0, 1.0, 2 ** int(states))
+        return even_states("amplitude", int(states))
     states = np.unique(states.astype(float))
     if np.ndim(value) != 1 or not len(states):
         raise ValueError(f"levels: expected a number of bits or (levels,), got {np.shape(value)}")

@@ -56,7 +56,7 @@ def pattern(
     surface : Surface
         N elements, L feeds.
     amplitudes : array_like
-        (N,) radiation amplitudes in [0, 1].
+        (N,) radiation amplitudes in [0, 1], or complex weights.
     digital : array_like
         (L, K) digital beamformer; a user whose column is zero, or negligible, is not served.
     scene : Scene, optional
@@ -200,14 +200,15 @@ def rates(
 
 
 def amplitudes(surface: Surface, values: ArrayLike, *, ax: Any = None) -> Any:
-    """Draw the amplitudes on the aperture, with the feeds beneath it.
+    """Draw the amplitudes, or the angles of complex weights, on the aperture with its feeds.
 
     Parameters
     ----------
     surface : Surface
         N elements.
     values : array_like
-        (N,) radiation amplitudes in [0, 1].
+        (N,) radiation amplitudes in [0, 1], or complex weights, drawn by their angle over pi and
+        as squares of their magnitude.
     ax : matplotlib.axes.Axes, optional
         Where to draw; a new figure by default.
 
@@ -233,10 +234,17 @@ def amplitudes(surface: Surface, values: ArrayLike, *, ax: Any = None) -> Any:
     >>> ax.get_xlabel()
     'x, mm'
     """
-    chosen = as_array("values", values, (surface.elements,), "(elements,)", float)
+    turned = np.iscomplexobj(values)
+    kind = complex if turned else float
+    chosen = as_array("values", values, (surface.elements,), "(elements,)", kind)
     axes = _axes(ax)
-    elements = _draw_elements(axes, surface, chosen, cmap="Blues", clim=(0, 1))
-    _colour_bar(axes, elements, "amplitude")
+    if turned:
+        angles, sizes = np.angle(chosen) / np.pi, np.minimum(np.abs(chosen), 1.0)
+        elements = _draw_elements(axes, surface, angles, sizes, cmap="twilight", clim=(-1, 1))
+        _colour_bar(axes, elements, "angle / π")
+    else:
+        elements = _draw_elements(axes, surface, chosen, cmap="Blues", clim=(0, 1))
+        _colour_bar(axes, elements, "amplitude")
     _mark_feeds(axes, surface)
     return axes
 

@@ -243,7 +243,7 @@ class Problem:
 
     def shaped_amplitudes(self, array: np.ndarray) -> np.ndarray:
         """Amplitudes (B, N) of the caller's own elements as he has them."""
-        return self.shaped(array[:, : self.elements - self.ends])
+        return self.shaped(np.ascontiguousarray(array[:, : self.elements - self.ends]))
 
     def shaped_channels(self, array: np.ndarray) -> np.ndarray:
         """An array (B, F, ...) as the caller has his."""

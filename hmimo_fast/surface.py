@@ -242,12 +242,12 @@ class Surface:
         directions: ArrayLike,
         per_user: bool = False,
     ) -> Real:
-        """Radiated power towards each direction, ``|exp(+j k_f u . e)^T diag(m) Phi V|^2``.
+        """Radiated power towards each direction, ``|exp(+j k_f u . e)^T diag(q) Phi V|^2``.
 
         Parameters
         ----------
         amplitudes : array_like
-            (N,) radiation amplitudes in [0, 1].
+            (N,) radiation amplitudes in [0, 1], or complex weights in the unit disc.
         digital : array_like
             (L, K) digital beamformer, one column per user.
         directions : array_like
@@ -263,8 +263,8 @@ class Surface:
         Raises
         ------
         ValueError
-            If a shape does not match the surface, an amplitude is outside [0, 1], or a
-            direction is not of unit length.
+            If a shape does not match the surface, an amplitude is outside [0, 1] or the unit disc,
+            or a direction is not of unit length.
 
         Notes
         -----
@@ -278,10 +278,16 @@ class Surface:
         >>> surface.pattern(amplitudes, np.ones((1, 1)), direction([0.0, 1.0], 0.0)).round(0)
         array([157.,  21.])
         """
-        chosen = as_array("amplitudes", amplitudes, (self.elements,), "(elements,)", float)
-        if chosen.min() < 0 or chosen.max() > 1:
+        kind = complex if np.iscomplexobj(amplitudes) else float
+        chosen = as_array("amplitudes", amplitudes, (self.elements,), "(elements,)", kind)
+        if kind is float and (chosen.min() < 0 or chosen.max() > 1):
             raise ValueError(
                 f"amplitudes: expected values in [0, 1], got [{chosen.min()}, {chosen.max()}]"
+            )
+        if kind is complex and np.abs(chosen).max() > 1 + 1e-6:
+            raise ValueError(
+                "amplitudes: expected values in the unit disc, got a magnitude of "
+                f"{np.abs(chosen).max()}"
             )
         beamformer = np.asarray(digital, dtype=np.complex128)
         if beamformer.ndim != 2 or len(beamformer) != self.feed_count:

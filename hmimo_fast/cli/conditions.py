@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import channels
 from ..channels import Scene
+from ..elements import KINDS
 from ..kernels import get_backend
 from ..surface import SPEED_OF_LIGHT, Surface
 from .arguments import count, decibels, feeds, nonnegative, positive, ratio, seed, shape
@@ -163,6 +164,13 @@ def limits(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def add_elements(group: Any) -> None:
+    """What an element can do."""
+    group.add_argument("--elements", choices=KINDS, default="amplitude",
+        help="what an element does to its wave: scales it, by (j + exp(j theta)) / 2 "
+             "(lorentzian), or turns it (default: amplitude)")  # fmt: skip
+
+
 def settings(options: argparse.Namespace, scene: Scene, surface: Surface) -> dict[str, Any]:
     """What a result was computed under: plain numbers and strings."""
     return {
@@ -177,6 +185,7 @@ def settings(options: argparse.Namespace, scene: Scene, surface: Surface) -> dic
         "constraint": options.constraint,
         "min_rate": options.min_rate,
         "seed": options.seed,
+        "elements": options.elements,
         "backend": get_backend(),
         "version": version_of("hmimo_fast"),
     }

@@ -96,6 +96,7 @@ def add(commands: Commands) -> None:
     group.add_argument("--accept", choices=("qos", "rate"), default="qos",
         help="keep a user when all served have the minimum rate, or only when the sum rate "
              "rises too (default: qos, as published)")  # fmt: skip
+    conditions.add_elements(group)
     conditions.add_threads(group)
     add_output(command, "schedule")
     command.set_defaults(run=run)
@@ -128,16 +129,19 @@ def _compare(
 ) -> Comparison:
     common = conditions.limits(options)
     searching = {"search": options.search, "accept": options.accept}
+    elements = {"elements": options.elements}
     runs = []
     for method in options.methods:
         label = f"{method} + {options.search}" + " (as published)" * (method == _PUBLISHED)
         progress = begin(label)
-        task = partial(schedule, phase=surface.phase, method=method, **searching, **common)
+        task = partial(
+            schedule, phase=surface.phase, method=method, **searching, **common, **elements
+        )
         # On Numba the first call compiles; nobody reaches this rate, so that all is tried.
         task(channel=scene.channel[:2], min_rate=1e3)
         found, seconds = timed(partial(task, channel=scene.channel, progress=progress))
         progress(len(users), len(users))
-        _, solve_seconds = _solve_served(scene, surface, found.served, method, common)
+        _, solve_seconds = _solve_served(scene, surface, found.served, method, common | elements)
         runs.append(Run(method, label, found, seconds, solve_seconds))
     yardstick, yardstick_seconds = _solve_served(
         scene, surface, runs[-1].schedule.served, YARDSTICK, common

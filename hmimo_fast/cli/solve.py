@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..channels import Scene
+from ..elements import even_states
 from ..files import Arrays, write_arrays
 from ..scheduling import Schedule
 from ..solvers import METHODS, Solution, solve
@@ -71,6 +72,7 @@ examples:
   hmimo-fast solve munich
   hmimo-fast solve munich --method wmmse_hbf,joint --constraint digital --seed 3
   hmimo-fast solve munich --levels 2 --starts 4 --output two_bits.h5
+  hmimo-fast solve munich --elements phase --levels 3
   hmimo-fast solve channels.mat --key H --users 4 --min-rate 1
 """
 
@@ -99,8 +101,9 @@ def add(commands: Commands) -> None:
         help=f"of {', '.join(CHOICES)}, with commas; the last one is drawn "
              "(default: joint)")  # fmt: skip
     group.add_argument("--levels", type=integer(1, 16), metavar="BITS",
-        help="bits of an amplitude: 1 is on or off, 2 has four even levels "
+        help="bits of an element, for even amplitudes (1 is on or off) or even angles "
              "(default: continuous)")  # fmt: skip
+    conditions.add_elements(group)
     group.add_argument("--starts", type=integer(1, 10_000), default=1, metavar="S",
         help="runs from so many starts, the best of which is kept (default: 1)")  # fmt: skip
     group.add_argument("--shared", action="store_true",
@@ -156,11 +159,14 @@ def _solve_all(
     """Every method, and the yardstick last."""
     channel = scene.channel
     first = channel[(0,) * (channel.ndim - (3 if options.shared else 2))]
+    elements: Any = options.elements
+    if options.levels:
+        elements = even_states(options.elements, options.levels)
     solved = []
     for method in (*options.methods, YARDSTICK):
         progress = begin(method)
         how: dict[str, Any] = (
-            {} if method == YARDSTICK else {"starts": options.starts, "levels": options.levels}
+            {} if method == YARDSTICK else {"starts": options.starts, "elements": elements}
         )
         how |= conditions.limits(options) | {"phase": surface.phase, "method": method}
         how["shared"] = options.shared

@@ -88,13 +88,14 @@ static inline int hf_best_beams(const hf_table *kernels, const hf_shape *shape, 
 static inline int hf_alternating(const hf_table *kernels, const hf_shape *shape,
                                  hf_operand channel, hf_operand amplitudes, hf_operand phase,
                                  hf_operand power, hf_operand noise_power, hf_operand weights,
-                                 int radiated, int backtracking, double step, int64_t inner,
-                                 double tolerance, int64_t iterations, void *to_amplitudes,
-                                 void *digital, double *sum_rate, int64_t *to_iterations,
-                                 uint8_t *converged, double *history) {
-    const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights};
+                                 hf_operand movable, int radiated, int backtracking, double step,
+                                 int64_t inner, double tolerance, int64_t iterations,
+                                 int64_t element, void *to_amplitudes, void *digital,
+                                 double *sum_rate, int64_t *to_iterations, uint8_t *converged,
+                                 double *history) {
+    const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights, movable};
     const double options[] = {radiated, backtracking, step, (double)inner, tolerance,
-                              (double)iterations};
+                              (double)iterations, (double)element};
     void *const outputs[] = {to_amplitudes, digital, sum_rate, to_iterations, converged, history};
     return kernels->operators[HF_ALTERNATING](shape, inputs, options, outputs);
 }
@@ -103,15 +104,17 @@ static inline int hf_variable_projection(const hf_table *kernels, const hf_shape
                                          hf_operand channel, hf_operand amplitudes,
                                          hf_operand phase, hf_operand power,
                                          hf_operand noise_power, hf_operand weights,
-                                         hf_operand min_rate, int radiated, int64_t zf_iterations,
-                                         int64_t iterations, int64_t candidates, int64_t finalists,
-                                         int64_t sweeps, double tolerance, void *to_amplitudes,
+                                         hf_operand min_rate, hf_operand movable, int radiated,
+                                         int64_t zf_iterations, int64_t iterations,
+                                         int64_t candidates, int64_t finalists, int64_t sweeps,
+                                         double tolerance, int64_t element, void *to_amplitudes,
                                          void *digital, double *sum_rate, int64_t *to_iterations,
                                          uint8_t *converged, double *history) {
-    const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights,
-                                 min_rate};
+    const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights, min_rate,
+                                 movable};
     const double options[] = {radiated, (double)zf_iterations, (double)iterations,
-                              (double)candidates, (double)finalists, (double)sweeps, tolerance};
+                              (double)candidates, (double)finalists, (double)sweeps, tolerance,
+                              (double)element};
     void *const outputs[] = {to_amplitudes, digital, sum_rate, to_iterations, converged, history};
     return kernels->operators[HF_VARIABLE_PROJECTION](shape, inputs, options, outputs);
 }
@@ -119,12 +122,14 @@ static inline int hf_variable_projection(const hf_table *kernels, const hf_shape
 static inline int hf_coordinate_descent(const hf_table *kernels, const hf_shape *shape,
                                         hf_operand channel, hf_operand amplitudes,
                                         hf_operand phase, hf_operand power, hf_operand noise_power,
-                                        hf_operand weights, int radiated, int zero_forced,
-                                        double tolerance, int64_t iterations, void *to_amplitudes,
-                                        void *digital, double *sum_rate, int64_t *to_iterations,
+                                        hf_operand weights, hf_operand movable, int radiated,
+                                        int zero_forced, double tolerance, int64_t iterations,
+                                        int64_t element, void *to_amplitudes, void *digital,
+                                        double *sum_rate, int64_t *to_iterations,
                                         uint8_t *converged, double *history) {
-    const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights};
-    const double options[] = {radiated, zero_forced, tolerance, (double)iterations};
+    const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights, movable};
+    const double options[] = {radiated, zero_forced, tolerance, (double)iterations,
+                              (double)element};
     void *const outputs[] = {to_amplitudes, digital, sum_rate, to_iterations, converged, history};
     return kernels->operators[HF_COORDINATE_DESCENT](shape, inputs, options, outputs);
 }

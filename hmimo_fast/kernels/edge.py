@@ -397,9 +397,7 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
     function = batch_function(backend, name, single, turned, sizes)
     places = {result: place for place, result in enumerate(op.outputs)}
     history, iterations = places.get("history"), places.get("iterations", 0)
-    return _Plan(
-        function, turned, steps, defaults, outputs, batch, size, work, history, iterations
-    )
+    return _Plan(function, turned, steps, defaults, outputs, batch, size, work, history, iterations)
 
 
 def _check_dtype(argument: str, dtype: np.dtype, *, complex_: bool) -> None:

@@ -200,7 +200,13 @@ def _kernel(place: int, op: Operator) -> Callable[..., Any]:
 
     @intrinsic
     def kernel(
-        typingctx: Any, single: Any, turned: Any, sizes: Any, inputs: Any, options: Any, outputs: Any
+        typingctx: Any,
+        single: Any,
+        turned: Any,
+        sizes: Any,
+        inputs: Any,
+        options: Any,
+        outputs: Any,
     ) -> Any:
         signature = types.int32(single, turned, sizes, inputs, options, outputs)
 

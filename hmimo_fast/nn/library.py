@@ -93,9 +93,13 @@ def _fake(op: Operator) -> Callable[..., Any]:
     def empty(*arguments: Any) -> Any:
         batch, sizes = shapes(op, arguments[: len(op.inputs)])
         single = arguments[first].dtype == torch.complex64
+        complex_ = torch.complex64 if single else torch.complex128
+        real = torch.float32 if single else torch.float64
+        given = dict(zip(op.inputs, arguments, strict=False)).get("amplitudes")
         dtypes = {
-            "c": torch.complex64 if single else torch.complex128,
-            "r": torch.float32 if single else torch.float64,
+            "c": complex_,
+            "r": real,
+            "q": complex_ if given is not None and given.is_complex() else real,
             "d": torch.float64,
             "i": torch.int64,
         }

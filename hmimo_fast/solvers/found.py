@@ -186,7 +186,7 @@ def solution(
         **shaped
         | {n: problem.shaped_channels(vars(found)[n]) for n in ("digital", "sinr", "rates")}
         | {"amplitudes": problem.shaped_amplitudes(found.amplitudes)}
-        | {"history": problem.shaped(found.history[:, :longest])},
+        | {"history": problem.shaped(np.ascontiguousarray(found.history[:, :longest]))},
         method=method,
         constraint=problem.constraint,
         common_rate=None if common_rate is None else problem.shaped(common_rate),
