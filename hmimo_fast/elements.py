@@ -13,6 +13,8 @@ from numpy.typing import ArrayLike
 from .kernels.definitions.element import AMPLITUDE, CENTRES, KINDS, LORENTZIAN, PHASE_SHIFT, RADII
 from .kernels.edge import as_array
 
+#: What `hmimo_fast.solve` knows by name.
+NAMES = tuple(KINDS)
 #: How far a weight may lie from its circle or outside the unit disc: rounding of complex64.
 _TOLERANCE = 1e-6
 #: Most states all of which an element tries; of more it tries the nearest few.

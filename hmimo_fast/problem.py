@@ -39,6 +39,9 @@ _OF_ITEMS = (
 )
 
 
+_AMPLITUDES = Elements()
+
+
 @dataclass(frozen=True)
 class Problem:
     """B items, each F channels that share one amplitude vector, and what limits the beams.
@@ -58,7 +61,7 @@ class Problem:
     several: bool  # whether the caller has a dimension F
     min_rate: np.ndarray | None = None  # (1 or B, K)
     start: np.ndarray | None = None  # (1 or B, N), amplitudes that were given
-    hardware: Elements = Elements()  # what the elements can do
+    hardware: Elements = _AMPLITUDES  # what the elements can do
     stuck: np.ndarray | None = None  # (1 or B, N), amplitudes that stay, NaN for those that move
     ends: int = 0  # of the N elements the last, which are those of a direct channel
     threads: int | None = None

@@ -119,8 +119,8 @@ def test_what_is_no_array_of_numbers(name, argument):
     refused(name, argument, [[1.0], [1.0, 2.0]], ValueError, "numbers")
     refused(name, argument, np.full(core(argument), None), TypeError, "numbers, got dtype object")
     if argument not in ("weights", "min_rate"):
+        refused(name, argument, None, TypeError, "numbers, got dtype object")
     if ARGUMENTS[argument].kind not in "cq":
-    if argument not in COMPLEX:
         value = draw(argument) + 0j
         refused(name, argument, value, TypeError, "real numbers, got dtype complex128")
 

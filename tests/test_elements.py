@@ -165,10 +165,7 @@ def test_more_freedom_reaches_more(constraint):
 
 @pytest.mark.parametrize("name", CIRCLES)
 def test_one_user_of_one_feed_is_solved_in_closed_form(name):
-    """Under digital power the best weights all add in phase: R = log2(1 + (sum |h phi| s)^2 P / s2).
-
-    Of phases; of Lorentzian elements the best of a grid of common phases bounds from below.
-    """
+    """Under digital power the best weights add in phase, at the best common phase of a grid."""
     surface = hf.Surface(shape=(3, 3), feeds=1)
     channel = hf.channels.rayleigh(surface, users=1, size=5, seed=2)
     found = hf.solve(channel, surface.phase, 1.0, 0.1, constraint="digital", elements=name)
@@ -207,7 +204,8 @@ def test_more_users_than_feeds_and_minimum_rates(name):
     found = hf.solve(channel, SURFACE.phase, 1.0, 0.01, elements=name)
     assert np.isfinite(found.sum_rate).all()
     floored = hf.solve(drawn(), SURFACE.phase, 1.0, 0.01, min_rate=1.0, elements=name)
-    assert floored.feasible.all() and (floored.rates >= 1.0 - 1e-9).all()
+    assert floored.feasible.all()
+    assert (floored.rates >= 1.0 - 1e-9).all()
     assert (floored.common_rate >= 1.0).all()
 
 

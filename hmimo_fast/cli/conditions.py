@@ -14,7 +14,7 @@ import numpy as np
 
 from .. import channels
 from ..channels import Scene
-from ..elements import KINDS
+from ..elements import NAMES
 from ..kernels import get_backend
 from ..surface import SPEED_OF_LIGHT, Surface
 from .arguments import count, decibels, feeds, nonnegative, positive, ratio, seed, shape
@@ -166,7 +166,7 @@ def limits(options: argparse.Namespace) -> dict[str, Any]:
 
 def add_elements(group: Any) -> None:
     """What an element can do."""
-    group.add_argument("--elements", choices=KINDS, default="amplitude",
+    group.add_argument("--elements", choices=NAMES, default="amplitude",
         help="what an element does to its wave: scales it, by (j + exp(j theta)) / 2 "
              "(lorentzian), or turns it (default: amplitude)")  # fmt: skip
 

@@ -115,9 +115,13 @@ def backend(name: str) -> Iterator[None]:
 
 
 def batch_function(
-    backend_name: str, operator: str, single: bool, turned: bool, sizes: Mapping[str, int]
+    backend_name: str,
+    operator: str,
+    single: bool,
+    sizes: Mapping[str, int],
+    turned: bool = False,
 ) -> BatchFunction:
-    """The batch function of an operator in a backend."""
+    """The batch function of an operator in a backend; ``turned``: of complex amplitudes."""
     module = _module(backend_name)
     op = OPERATORS[operator]
     if backend_name == "native":

@@ -394,7 +394,7 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
         for result, core in op.outputs.items()
     ]
     work = _SLOWNESS[backend] * prod(sizes[letter] for letter in op.work)
-    function = batch_function(backend, name, single, turned, sizes)
+    function = batch_function(backend, name, single, sizes, turned)
     places = {result: place for place, result in enumerate(op.outputs)}
     history, iterations = places.get("history"), places.get("iterations", 0)
     return _Plan(function, turned, steps, defaults, outputs, batch, size, work, history, iterations)

@@ -60,7 +60,8 @@ class Argument:
     """An argument or a result.
 
     ``kind`` is its element type: "c" complex and "r" real in the precision of the call, "q" complex
-    where the amplitudes are and else real, "d" always float64, "i" int64, "b" bool.  ``default`` stands for an input that is left out.
+    where the amplitudes are and else real, "d" always float64, "i" int64, "b" bool.
+    ``default`` stands for an input that is left out.
     """
 
     kind: str

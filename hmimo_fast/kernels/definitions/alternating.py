@@ -45,7 +45,7 @@ def backtrack(
 ):  # fmt: skip
     """One step at fixed V that raises its rate (Armijo, halving), from twice the last length.
 
-    Returns the states, their rate and gradient, and the length; all as they were where no step does.
+    Returns the states, their rate and gradient, and the length; all as before where no step does.
     """
     trial_length = min(2.0 * length, 1e4)
     while trial_length > 1e-12:

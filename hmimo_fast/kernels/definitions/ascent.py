@@ -54,9 +54,9 @@ def grams(channel, phase, weights, radiated):
 
 
 def evaluate(stage, channel, phase, state, psi, limits, noise_power, served):
-    """Rate over all F channels, its gradient in the states, the Psi that reach it (F, K, K), and the bend.
+    """Rate over all F channels, its gradient in the states, the Psi that reach it, and the bend.
 
-    The bend is the curvature of the radiated power in each element, (N,).
+    Psi are (F, K, K).  The bend is the curvature of the radiated power in each element, (N,).
 
     dR = Re conj(q'_n) (sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) - q_n Phi_n [Y Lambda Y^H]
     Phi_n^H),
@@ -122,8 +122,8 @@ def quasi_newton(gradient, free, scale, moves, changes, latest, step):
     """The gradient times the inverse curvature that the last moves showed (L-BFGS).
 
     It begins with that of each element alone, ``scale``.  ``moves`` and ``changes`` (memory, N) are
-    rings of changes of the state and of -gradient, ``latest`` the row filled last.  Only the free elements
-    take part: those at a bound that the gradient pushes against stay where they are.
+    rings of changes of the state and of -gradient, ``latest`` the row filled last.  Only the free
+    elements take part: those at a bound that the gradient pushes against stay where they are.
     """
     direction = gradient * free
     memory = len(moves)
@@ -166,10 +166,11 @@ def ascend(
 
     Under `digital` power, where nearly all amplitudes end at a bound, their steps are spectral.
     Under `radiated` power the rate does not change with the scale of m, which may grow unless an
-    element is stuck, and the general stage takes quasi-Newton steps; so it does on circles.  The
-    budget counts evaluations, accepted or not.
+    element is stuck, and the general stage takes quasi-Newton steps; on circles both stages do.
+    The budget counts evaluations, accepted or not.
 
-    Returns the best states, their Psi and rate, the evaluations made, and whether it stopped by itself.
+    Returns the best states, their Psi and rate, the evaluations made, and whether it stopped by
+    itself.
     """
     kind, _, movable = limits.elements
     upper = HEADROOM if limits.radiated and np.min(movable) > 0.0 else 1.0

@@ -87,7 +87,9 @@ def order_users(channel, phase, weights, radiated, kind):
 
 
 def fit(channel, phase, state, metrics, elements):
-    """Halfway from a start to amplitudes, or all the way to states of circles, whose beams span what the users receive from.
+    """From a start to elements whose beams span what the users receive from.
+
+    Halfway to such amplitudes, all the way to such states on circles.
 
     Alternating least squares of H^H - diag(q) Phi C over C and q, in the metric (H H^H)^{-1}
     in which all users count alike (found here: all-on starts end lower).  The start stays where
