@@ -189,9 +189,9 @@ _MISSING = ctypes.cast(ctypes.pythonapi.Py_IsInitialized, ctypes.c_void_p).value
 def _kernel(place: int, op: Operator) -> Callable[..., Any]:
     """The C kernel at a place of the table, for compiled code.
 
-    ``kernel(single, turned, sizes, inputs, options, outputs)`` returns the status.  Sizes are a tuple
-    of integers in the order of hf_shape, inputs of arrays and numbers, options of numbers, outputs of
-    arrays.
+    ``kernel(single, turned, sizes, inputs, options, outputs)`` returns the status.  Sizes are a
+    tuple of integers in the order of hf_shape, inputs of arrays and numbers, options of numbers,
+    outputs of arrays.
     """
     for abi in range(1, _ABI):
         llvmlite.binding.add_symbol(_SYMBOL.format(abi, op.name), _MISSING)
