@@ -3,7 +3,7 @@
 
 #define MEMORY 2       /* changes of the gradient that a quasi-Newton step remembers */
 #define LEAST_BEND 0.05 /* of the mean curvature, added to an element's own */
-#define RECENT 5       /* rates, the least of which a step must exceed */
+#define RECENT 5       /* rates; a step must exceed the least of them */
 #define FIRST_MOVE 0.2 /* of the element with the largest gradient */
 #define HEADROOM 10    /* of m under `radiated` power, whose scale is free */
 #define SHORTEST 1e-6  /* step of a line search */
@@ -22,7 +22,7 @@ typedef struct {
     vec *moves[MEMORY], *changes[MEMORY]; /* of m and of minus the gradient, the latest first */
     inner at, tried, best_inner;
     vec *best;
-    num noise; /* of this ascent, perhaps louder than the problem's */
+    num noise; /* of this ascent, at least the problem's */
     num best_rate, made;
     mask converged;
     dual_uplink dual;
@@ -331,7 +331,7 @@ INLINE num shorter(num length, num slope, num rate, num reached) {
 
 /* Nonmonotone projected ascent from s->m and s->at in the lanes of `open`: spectral or, in the
  * general stage under `radiated` power, quasi-Newton.  All lanes evaluate their trials together;
- * each accepts, halves its step or is done by itself.  The best amplitudes, beams and rate are
+ * each accepts, halves its step or finishes on its own.  The best amplitudes, beams and rate are
  * left in s->best, s->best_inner and s->best_rate, the iterations in s->made; rates are recorded
  * from place `from` on.  Returns whether it was told to stop. */
 static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, num tolerance,
@@ -397,7 +397,7 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
         num worst = recent[0];
         for (int i = 1; i < RECENT; i++)
             worst = smaller(worst, recent[i]);
-        /* Up to what the rate's own rounding can tell. */
+        /* Within the rounding error of the rate. */
         const num asked = worst + (real)1e-4 * length * slope - 4 * EPSILON * worst;
         fresh = open & (reached >= asked);
         s->made += pick(open, NUM(1), NUM(0));
@@ -410,7 +410,7 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
             continue;
         moved |= fresh;
         step = pick(fresh, remember(n, s, fresh, open, quasi), step);
-        if (all(fresh | not(open))) { /* what a lane that is done holds does not matter */
+        if (all(fresh | not(open))) { /* what finished lanes hold does not matter */
             SWAP(vec *, s->m, s->trial);
             SWAP(vec *, s->gradient, s->trial_gradient);
             SWAP(inner, s->at, s->tried);

@@ -45,7 +45,7 @@ static int mark_floored(int operator_, const hf_shape *s, const hf_operand *in, 
     return any;
 }
 
-/* Whether sizes are past all real problems, so that no product of them overflows below. */
+/* Whether sizes exceed those of any real problem; below, no product of them overflows. */
 static int too_large(int operator_, const hf_shape *s) {
     const double K = (double)s->users, N = (double)s->elements, L = (double)s->feeds;
     const double F = (double)s->channels, G = (double)s->phases;

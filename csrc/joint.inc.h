@@ -32,14 +32,14 @@ static void pick_endpoint(const problem *p, mask which, endpoint from, endpoint 
     *to.converged = (*from.converged & which) | (*to.converged & not(which));
 }
 
-/* Goes on from an endpoint. */
+/* Continues from an endpoint. */
 static void go_to(const problem *p, ascent *s, endpoint e) {
     memcpy(s->m, e.m, (size_t)p->n * sizeof(vec));
     pick_inner(p, every(1), e.beams, s->at);
 }
 
-/* V = Y Psi at the power, over all channels, of the best end; its rates are those of the V
- * written.  Under minimum rates that are not met the rate stays the measure of how far. */
+/* V = Y Psi of the best endpoint, scaled to the power, over all channels; the rates are those of
+ * the V written.  Under minimum rates that are not met the rate stays the measure of how far. */
 static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, void *const *out) {
     const idx K = p->K, L = p->L, n = p->n;
     vec top = {0};
@@ -128,7 +128,7 @@ static void lay_out_candidates(problem *p, candidates *c, idx count, arena *a) {
     c->best = take_endpoint(p, a);
 }
 
-/* Puts every user in its place; under minimum rates all are served. */
+/* Determines the order of the users; under minimum rates all are served. */
 static void order_candidates(problem *p, candidates *c) {
     const idx K = p->K;
     cpx *sum = c->gram;
@@ -139,7 +139,8 @@ static void order_candidates(problem *p, candidates *c) {
     }
     for (idx i = 0; p->lanes == CHANNELS && i < K * K; i++)
         sum[i] = (cpx){over_channels(p, sum[i].re), over_channels(p, sum[i].im)};
-    if (!p->radiated && p->element != GIVEN) { /* where the gain over the air says little of what the surface can give */
+    if (!p->radiated && p->element != GIVEN) { /* the channel gain says little about what the
+                                                * surface delivers */
         for (idx i = 0; i < p->n; i++)
             c->ones[i] = VEC(1);
         find_solo_gains(p, c->heard, c->ones, p->cost);
@@ -232,7 +233,7 @@ static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) 
     return 0;
 }
 
-/* Picks, lane by lane, the candidate that reached most among those left, and takes it off. */
+/* Selects, lane by lane, the best candidate among those left, and removes it. */
 static void choose_candidate(problem *p, ascent *s, candidates *c, idx count) {
     num best = *c->reached[0].rate, which = NUM(0);
     for (idx i = 1; i < count; i++) {

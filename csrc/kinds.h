@@ -13,7 +13,7 @@ enum { CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE, MOVABL
 /* After the operators of the table: beams found in single precision, once more in double. */
 enum { HF_REFINE = HF_OPERATORS, HF_KERNELS };
 
-/* What refine does to the beams: nothing but their power, a WMMSE sweep, or zero forcing with water
+/* What HF_REFINE does to the beams: it scales them to the power, a WMMSE sweep, or zero forcing with water
  * filling or with equal SINR. */
 enum { KEEP, SWEEP, WATER_FILLING, EQUAL_SINR };
 

@@ -3,7 +3,7 @@
 
 #define FITTINGS 3     /* rounds of the fit */
 #define MATCHINGS 2    /* rounds of the beam matched to a user alone */
-/* Of a user's gain, added to it: keeps channels that depend apart. */
+/* Of a user's gain, added to it: keeps dependent channels apart. */
 #define ALIKE (sizeof(real) == 4 ? 8 * EPSILON : 1e-8)
 #define COPY (64 * EPSILON) /* squared residual, over the gain, of a copy of other users */
 
