@@ -177,22 +177,9 @@ def run(
 ) -> Any:
     """Run an operator of the table on what is ready for it, without a check of any value.
 
-    Parameters
-    ----------
-    name : str
-        Operator.
-    operands : sequence of (ndarray or None)
-        In the order of the table, C-contiguous, in the element types of the call, each with a
-        leading dimension of 1 or of the batch.
-    options : mapping, optional
-        As the options' own check returns them.
-    threads : int, optional
-        Most threads to use.
-
-    Returns
-    -------
-    ndarray or tuple of ndarray
-        As of `call`, with the leading dimension of the batch.
+    Operands are C-contiguous, in the element types of the call and with a leading dimension of 1 or
+    of the batch, or None for a default; options are as their own check returns them.  Results are
+    those of `call`, with the leading dimension of the batch.
     """
     op = OPERATORS[name]
     numbers = tuple(options.get(option, known.default) for option, known in op.options.items())

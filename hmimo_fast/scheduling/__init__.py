@@ -219,7 +219,7 @@ def schedule(
         else problem.placed(problem.start),
         rescue=rescue and not problem.several,
         rising=accept == "rate",
-        report=progress or _silent,
+        report=progress or (lambda done, total: None),
     )
     how.check(problem, task.most)
     best = SEARCHES[search](task)
@@ -245,7 +245,3 @@ def _one_of(argument: str, value: Any, names: tuple[str, ...]) -> None:
         raise ValueError(
             f"{argument}: expected one of {', '.join(map(repr, names))}, got {value!r}"
         )
-
-
-def _silent(done: int, total: int) -> None:
-    pass

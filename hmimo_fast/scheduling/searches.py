@@ -147,7 +147,7 @@ def _unbeaten(task: Task, items: np.ndarray, sets: np.ndarray) -> list[np.ndarra
     """
     if len(sets) <= _UNPRUNED:
         return [sets] * len(items)
-    alone = [task.problem.take(items[i : i + 1]) for i in range(len(items))]
+    alone = _alone(task, items)
     few = [promising(one, sets, _MOVES) for one in alone]
     reached = np.full(task.problem.size, -np.inf)
     for part, choice in _tried(task, np.repeat(items, len(few[0])), np.concatenate(few)):
@@ -155,6 +155,11 @@ def _unbeaten(task: Task, items: np.ndarray, sets: np.ndarray) -> list[np.ndarra
     fully_digital = task.method.fully_digital
     bounds = [bound(one, sets, fully_digital) for one in alone]
     return [sets[most >= reached[item]] for item, most in zip(items, bounds, strict=True)]
+
+
+def _alone(task: Task, items: np.ndarray) -> list[Problem]:
+    """The problem of each item by itself."""
+    return [task.problem.take(items[i : i + 1]) for i in range(len(items))]
 
 
 def _local(task: Task) -> Choice:
@@ -170,12 +175,8 @@ def _local(task: Task) -> Choice:
         for first in range(0, len(items), _ITEMS):
             block = items[first : first + _ITEMS]
             moves = [
-                promising(
-                    problem.take(block[i : i + 1]),
-                    _moves(best.served[item], flips, task.most),
-                    _MOVES,
-                )
-                for i, item in enumerate(block)
+                promising(one, _moves(served, flips, task.most), _MOVES)
+                for one, served in zip(_alone(task, block), best.served[block], strict=True)
             ]
             repeated = np.repeat(block, [len(m) for m in moves])
             for part, choice in _tried(task, repeated, np.concatenate(moves)):
