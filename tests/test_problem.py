@@ -25,21 +25,34 @@ def drawn(argument: str, shape: tuple[int, ...], single: bool) -> np.ndarray:
     array: Any = rng.uniform(0.1, 0.9, shape)
     if ARGUMENTS[argument].kind == "c":
         array = array + 1j * rng.uniform(-0.5, 0.5, shape)
+    values = ARGUMENTS[argument].values
+    if values is not None and not values.allow(array).all():
+        array = np.round(array)  # a flag
     return array.astype(dtypes_of(single)[ARGUMENTS[argument].kind])
 
 
 @pytest.mark.parametrize("single", [False, True])
-@pytest.mark.parametrize("name", OPERATORS)
+@pytest.mark.parametrize(
+    ("name", "element"),
+    [(name, 0) for name in OPERATORS]
+    + [(name, 2) for name, op in OPERATORS.items() if "element" in op.options],
+)
 @pytest.mark.parametrize("shared", [False, True])
-def test_what_is_ready_runs_to_the_bits_of_a_call(name: str, single: bool, shared: bool) -> None:
-    """With shared arrays as with the batch's own, and with defaults left out."""
+def test_what_is_ready_runs_to_the_bits_of_a_call(
+    name: str, element: int, single: bool, shared: bool
+) -> None:
+    """With shared arrays as with the batch's own, defaults left out, and complex amplitudes."""
     op, operands = OPERATORS[name], []
+    options = {"element": element} if element else {}
     for argument, core in op.inputs.items():
         length = 1 if shared and argument in ("phase", "weights") else 4
         shape = (length, *(SIZES[letter] for letter in core))
         optional = shared and ARGUMENTS[argument].default is not None
-        operands.append(None if optional else drawn(argument, shape, single))
-    results, expected = edge.run(name, operands), edge.call(name, operands)
+        array = drawn(argument, shape, single)
+        if element and argument == "amplitudes":
+            array = np.exp(1j * array)
+        operands.append(None if optional else array)
+    results, expected = edge.run(name, operands, options), edge.call(name, operands, options)
     several = isinstance(results, tuple)
     pairs = zip(results, expected, strict=True) if several else [(results, expected)]
     for result, other in pairs:
