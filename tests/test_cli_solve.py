@@ -208,7 +208,8 @@ def test_help_names_every_method_and_its_examples_parse(
     seen: list[Any] = []
     monkeypatch.setattr(cli.solve, "run", seen.append)
     examples = [line.split()[1:] for line in lines if line.startswith("  hmimo-fast ")]
-    assert [main(example) for example in examples] == [0, 0, 0, 0]
+    assert [main(example) for example in examples] == [0, 0, 0, 0, 0]
     assert seen[1].methods == ("wmmse_hbf", "joint")
     assert (seen[2].levels, seen[2].starts, str(seen[2].output)) == (2, 4, "two_bits.h5")
-    assert (seen[3].users, seen[3].min_rate) == (4, 1.0)
+    assert (seen[3].elements, seen[3].levels) == ("phase", 3)
+    assert (seen[4].users, seen[4].min_rate) == (4, 1.0)

@@ -16,6 +16,7 @@ import hmimo_fast as hf
 from hmimo_fast import kernels
 from hmimo_fast.kernels import edge
 from hmimo_fast.kernels.definitions.ascent import evaluate
+from hmimo_fast.kernels.definitions.element import AMPLITUDE, Elements
 from hmimo_fast.kernels.definitions.problem import Limits
 
 SURFACE = hf.Surface(shape=(5, 5), feeds=4)
@@ -219,7 +220,8 @@ def test_gradients_under_floors(stage: int, floor: float, radiated: bool) -> Non
     noise = 20.0 if floor > 1.0 else 0.05
 
     def evaluated(m: np.ndarray) -> Any:
-        limits = Limits(1.0, noise, weights, floors, True, radiated, 400)
+        elements = Elements(AMPLITUDE, m.astype(complex), np.ones(8))
+        limits = Limits(1.0, noise, weights, floors, True, radiated, 400, elements)
         return evaluate(stage, channel, phase, m, psi, limits, noise, np.ones(3))
 
     value, gradient, *_ = evaluated(amplitudes)
