@@ -48,7 +48,9 @@ def draw(name: str, lead: tuple[int, ...] = (), single: bool = False) -> dict[st
             value = rng.normal(size=(*shape, 2)).view(complex)[..., 0]
             inputs[argument] = value.astype(np.complex64) if single else value
         else:
-            inputs[argument] = rng.uniform(0.1, 0.9, shape)
+            value, values = rng.uniform(0.1, 0.9, shape), ARGUMENTS[argument].values
+            allowed = values is None or np.all(values.allow(value))
+            inputs[argument] = value if allowed else np.round(value)
             if argument == "amplitudes" and single:
                 inputs[argument] = inputs[argument].astype(np.float32)
     if "min_rate" in inputs and lead:

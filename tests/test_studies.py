@@ -222,6 +222,17 @@ def test_damaged_chunks_are_computed_again(tmp_path: Path, expected: Dataset) ->
     assert len(again.chunks) == 2
 
 
+def test_chunks_that_lack_something_are_computed_again(tmp_path: Path) -> None:
+    whole = studies.run(SMALL, tmp_path, 10, 5, "serial")
+    first, second, third, *_ = sorted((tmp_path / "chunks").iterdir())
+    np.savez(first, sum_rate=np.zeros(10))
+    np.savez(second, sum_rate=np.zeros(3), served=np.zeros((3, 2)))
+    np.savez(third, sum_rate=np.zeros(10), served=np.array([["a", "b"]] * 10))
+    again = Counting()
+    assert equal(studies.run(SMALL, tmp_path, 10, 5, "serial", compute=again), whole)
+    assert len(again.chunks) == 3
+
+
 def test_failures_are_retried_and_spoil_nothing(tmp_path: Path, expected: Dataset) -> None:
     def shaky(chunk: Chunk) -> Arrays:
         if chunk.index == 2 and once(tmp_path, chunk.name):
