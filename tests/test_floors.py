@@ -97,9 +97,9 @@ FLOORS = {"feasible": 0.2, "infeasible": 30.0, "mixed": None}
 
 @pytest.mark.parametrize("kind", FLOORS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.skipif("native" not in BACKENDS, reason="built without a compiler")
 @powers
-def test_backends_agree(name: str, radiated: bool, shape: tuple[int, ...], kind: str) -> None:
+def test_native_does_as_defined(radiated: bool, shape: tuple[int, ...], kind: str) -> None:
     size, users, elements, feeds, phases = shape
     channel = drawn((3, size, users, elements))
     channel[1, 0, 0, 0] = np.nan
@@ -108,7 +108,7 @@ def test_backends_agree(name: str, radiated: bool, shape: tuple[int, ...], kind:
     options = {"min_rate": np.broadcast_to(floors, (3, users)), "radiated": radiated}
     with kernels.backend("numpy"):
         expected = project(channel, phase, **options)
-    with kernels.backend(name):
+    with kernels.backend("native"):
         actual = project(channel, phase, **options)
     for one, other in zip(actual, expected, strict=True):
         scale = np.max(np.abs(other), initial=1e-300, where=np.isfinite(other))
