@@ -52,7 +52,7 @@ def add_scene(command: argparse.ArgumentParser, users: str) -> None:
         help="name of the channel's array in the file (default: the only complex one)")  # fmt: skip
     add("--axes", metavar="LIST",
         help="what the array's axes are: users, elements, draws, subcarriers, parts (real, "
-             "imaginary), 1; with commas (default: told by their lengths)")  # fmt: skip
+             "imaginary), 1; with commas (default: inferred from their lengths)")  # fmt: skip
     add("--conjugate", action="store_true",
         help="conjugate the channels of a file that acts as y = H^* x")  # fmt: skip
 

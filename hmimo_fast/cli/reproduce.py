@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 _DESCRIPTION = """\
 Compute a figure or table of paper A (arXiv 2504.19522) or B (arXiv
 2502.17408) with the paper's methods, ours and the fully digital array over the
-same channels; print its table, and for every trend that the paper states
-whether it shows, with the figures.
+same channels; print its table, and report for every trend that the paper states
+whether it appears, with the figures.
 """
 
 _EPILOG = """\

@@ -38,14 +38,14 @@ Three methods schedule the same users:
   joint        amplitudes with the optimal beams following (ours)
 The others are those of `hmimo-fast solve --help`. Paper B is arXiv 2502.17408.
 
-As a yardstick, the users that joint (the last method) serves are also given a
-fully digital array: as many RF chains as elements, at the same power.
+As a reference, the users that joint (the last method) serves are also solved for
+a fully digital array: as many RF chains as elements, at the same power.
 """
 
 _EPILOG = """\
 what is written:
   One result file, .npz or .h5, which numpy.load (no pickle in it) or h5py
-  opens, and one figure. Both appear complete or not at all. With M methods, K
+  opens, and one figure. Both are written completely or not at all. With M methods, K
   users, N elements, L feeds, the file holds
     methods (M,)  users (K,): rows in SCENE  served (M, K)
     amplitudes (M, N)  digital (M, L, K): zero for the unserved
@@ -91,7 +91,7 @@ def add(commands: Commands) -> None:
         help=f"of {', '.join(CHOICES)}, with commas; the last one is drawn "
              "(default: random,alternating,joint)")  # fmt: skip
     group.add_argument("--search", choices=tuple(SEARCHES), default="greedy",
-        help="how the users to serve are sought; exhaustive takes few users "
+        help="how the users to serve are searched; exhaustive is for few users "
              "(default: greedy)")  # fmt: skip
     group.add_argument("--accept", choices=("qos", "rate"), default="qos",
         help="keep a user when all served have the minimum rate, or only when the sum rate "

@@ -38,23 +38,23 @@ users as well.
 _EPILOG = """\
 methods:
 {methods}
-  As a yardstick, all are followed by a fully digital array: as many RF chains
-  as elements, at the same power. With more users than feeds, only joint and
+  A fully digital array follows as a reference: as many RF chains as elements,
+  at the same power. With more users than feeds, only joint and
   wmmse_hbf have a solution.
 
 what is printed:
-  The sum rate, the rate of the user who has the lowest, whether all have the
-  minimum, and the time of a channel. Over a batch: means, the sum rate's with
+  The sum rate, the lowest rate of a user, whether all have the minimum, and the
+  time per channel. Over a batch: means, the sum rate's with
   its standard error, and the share of channels where all have the minimum.
 
 what is written:
   One result file, .npz or .h5, which numpy.load (no pickle in it) or h5py
-  opens, and for one channel a figure. Each appears complete or not at all. With
+  opens, and for one channel a figure. Each is written completely or not at all. With
   M methods, K users, N elements, L feeds and "..." the dimensions of a batch,
   the file holds
     methods (M,)  users (K,): rows in SCENE  amplitudes (M, ..., N)
     digital (M, ..., L, K)  rates (M, ..., K), sum_rate (M, ...): bit/s/Hz
-    feasible, converged, iterations (M, ...)  solve_seconds (M,): of a channel
+    feasible, converged, iterations (M, ...)  solve_seconds (M,): per channel
     fully_digital_rates (..., K)  fully_digital_seconds
     channel (..., K, N)  phase (N, L)  element_positions (N, 3)
     feed_positions (L, 3)  levels_bits: 0 is continuous

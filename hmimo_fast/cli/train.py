@@ -56,7 +56,7 @@ def add(commands: Commands) -> None:
     option("--batch", type=integer(1, 100_000), metavar="INT",
         help="channels per batch (default: the recipe's)")  # fmt: skip
     option("--samples", type=integer(1, 1_000_000), metavar="INT",
-        help="train on so many fixed channels (default: draws new ones at every step)")  # fmt: skip
+        help="train on this many fixed channels (default: new draws at every step)")  # fmt: skip
     option("--seed", type=seed, metavar="INT",
         help="of the channels and of the first weights (default: the recipe's)")  # fmt: skip
     option("--device", default="cpu", help="where torch computes, such as cuda (default: cpu)")

@@ -30,8 +30,8 @@ class Schedule:
     With one m for F channels, ``digital`` and ``rates`` have a dimension F before their last two
     or one, and ``sum_rate`` is the sum over the channels too.
 
-    Where no user set meets its minimum rates nobody is served and all is zero, which the next
-    slot takes as all on if it is handed the amplitudes as its ``start``; where the channel is not
+    Where no user set meets its minimum rates nobody is served and all arrays are zero; passed
+    as the next slot's ``start``, such amplitudes count as all on.  Where the channel is not
     finite, ``rates`` and ``sum_rate`` are NaN.
 
     Attributes
@@ -97,14 +97,14 @@ def schedule(
 
     ``search="greedy"`` is paper B, Algorithm 2 (arXiv 2502.17408): users are sorted by the rate
     they have at starting amplitudes with matched beams g_k^H / ||g_k|| at power P / K each, in
-    descending order, ties by index.  One after the other is added tentatively, amplitudes and
-    beams are solved anew, and the user stays if every served user has its own minimum rate.
+    descending order, ties by index.  Users are added one by one: amplitudes and beams are solved
+    again, and the user stays if every served user has its minimum rate.
 
     ``search="local"`` then drops, adds or swaps one user, whichever raises the sum rate most,
-    until no such move raises it; where there are more than 32 moves, the 32 are solved that have
-    the highest sum rate by zero forcing on the channels themselves.  ``search="exhaustive"``
-    solves every user set that may have the highest sum rate and takes the one that has (ties:
-    more users, then the first).  Both are derived here.
+    until no such move raises it; of more than 32 moves, only the 32 with the highest sum rate by
+    zero forcing on the channels themselves are solved.  ``search="exhaustive"``
+    solves every user set that can have the highest sum rate and takes the best (ties: more users,
+    then the first).  Both are ours.
 
     Parameters
     ----------
@@ -115,8 +115,8 @@ def schedule(
     phase : (N, L) or (F, N, L) complex
         Reference wave of each feed at each element, finite; at most L users are served.
     power, noise_power : (...) real
-        Transmit and noise power, linear, in the same unit; each value is a problem's own, so that
-        (K,) with the channel of one problem makes K problems.
+        Transmit and noise power, linear, in the same unit.  They broadcast with the batch: (K,)
+        with the channel of one problem makes K problems.
     min_rate : scalar or (..., K) real
         Minimum rate of each user in bit/s/Hz, unweighted, if it is served; on the mean of its
         rates where there are F channels.
@@ -127,26 +127,26 @@ def schedule(
         Solver of a user set, as in `solve`.
     accept : {"qos", "rate"}
         When ``greedy``, and with it the start of ``local``, keeps a user: if all minimum rates
-        are met (paper B), or only if the sum rate rises as well.  Moves of ``local`` and
-        ``exhaustive`` go by the sum rate under either.
+        are met (paper B), or only if the sum rate rises as well.  ``local``'s moves and
+        ``exhaustive`` maximise the sum rate in either case.
     constraint : {"radiated", "digital"}
         Power of diag(m) Phi V (paper A, eq. 4d) or of V (paper B, eq. 10); results under the
         two are not comparable.
     weights : (..., K) real, optional
         Weights of the users' rates in the sum rate and in the order of ``greedy``, 1 by default.
         As in `solve`, a common factor changes only ``sum_rate``, and weights that are all zero
-        are equal ones, but for a ``sum_rate`` of 0.
+        count as equal, with a ``sum_rate`` of 0.
     seed : int
-        Seed of the random starting amplitudes; an item's depend on its index alone.
+        Seed of the random starting amplitudes; those of an item depend only on its index.
     threads : int, optional
         Most threads to use.
     user_noise : (..., K) real, optional
-        Noise power of each user, as of receivers with noise figures of their own, in place of
+        Noise power of each user, for receivers with different noise figures, in place of
         ``noise_power``.
     start : (..., N) real, optional
         Starting amplitudes, for the order of ``greedy`` and for every solve; all off is taken as
         all on.  By default they are uniform in [0, 1], the same for all solves of an item, as
-        published; ``joint`` and ``zf`` take them for the order alone and solve from all elements
+        published; ``joint`` and ``zf`` use them only for the order and solve from all elements
         on.
     elements : {"amplitude", "lorentzian", "phase"} or (S,) complex, optional
     levels : int or (levels,) real, optional
@@ -159,13 +159,13 @@ def schedule(
         Whether the channel has a dimension F.
     rescue : bool, optional
         Whether a user set that misses a minimum rate is solved again under the minimum rates, as
-        in `solve`, before it is turned down.  By default for ``joint`` and ``zf``, whose sum-rate
+        in `solve`, before it is rejected.  By default for ``joint`` and ``zf``, whose sum-rate
         solutions starve users, and not for methods that run as published: their zero forcing
         gives all users one rate, so that it would change something only where minimum rates
         differ or the channel is rank-deficient.  Never with a dimension F, where minimum rates
         are on the mean.
     progress : callable, optional
-        Called as ``progress(done, total)`` between batched steps; the unit is the search's own.
+        Called as ``progress(done, total)`` between batched steps; the unit depends on the search.
     check_finite : bool
         Raise if a channel holds a NaN or an infinity; by default such items are marked.
     **options

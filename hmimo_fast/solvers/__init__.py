@@ -60,14 +60,14 @@ def solve(
     phase : (N, L) or (F, N, L) complex
         Reference wave of each feed at each element, finite.
     power, noise_power : (...) real
-        Transmit and noise power, linear, in the same unit; each value is a problem's own, so that
-        (K,) with the channel of one problem makes K problems.
+        Transmit and noise power, linear, in the same unit.  They broadcast with the batch: (K,)
+        with the channel of one problem makes K problems.
     method : str
         ``"joint"`` (variable projection, ours, the default), ``"zf"`` (its first stage alone),
         ``"alternating"`` (paper B, Algorithm 1), ``"random"`` (paper B's benchmark),
         ``"wmmse_hbf"`` and ``"zf_hbf"`` (paper A's baselines),
         ``"mbdnn"`` (paper A's network, with PyTorch), or
-        ``"fully_digital"`` (N RF chains, the yardstick above all).
+        ``"fully_digital"`` (N RF chains, an upper reference).
     constraint : {"radiated", "digital"}
         Power of diag(m) Phi V (paper A, eq. 4d) or of V (paper B, eq. 10); results under the
         two are not comparable.
@@ -78,24 +78,24 @@ def solve(
     min_rate : scalar or (..., K) real, optional
         Minimum rate of each user in bit/s/Hz, unweighted, in each channel.  An item that misses
         one is solved again under them: by ``joint`` and ``zf`` over the amplitudes too, by the
-        other methods at the amplitudes they found.  Where that meets no more, it comes back as
-        without minimum rates, with ``feasible`` False and ``common_rate`` for what can be asked
-        of all users.
+        other methods at the amplitudes they found.  If they cannot be met, the solution is the
+        one without minimum rates, with ``feasible`` False and ``common_rate`` the highest rate
+        found that all users can have.
     starts : int
         Runs from this many starts, the best of which is kept; all but the first are random,
         uniform on [0, 1], or on [0.5, 1] for ``zf`` and ``joint``; other elements than amplitudes
         at uniform angles.
     start : (..., N) real or complex, optional
-        The first start, for example the amplitudes of the channel a moment ago; by default all
-        elements on, or random for the published methods.  Nothing is received from elements that
-        are all off, nor any derivative: such a start is taken as all on.  ``zf`` and ``joint``
-        fit it to the channel first, but for ``joint`` with ``zf_iterations=0``, which keeps to it.
+        The first start, for example the amplitudes of the previous slot; by default all
+        elements on, or random for the published methods.  With all elements off the gradient is
+        zero, so such a start is replaced by all on.  ``zf`` and ``joint`` fit it to the channel
+        first, except ``joint`` with ``zf_iterations=0``, which uses it as it is.
     seed : int
-        Seed of the random starts; an item's depends on its index in the batch alone.
+        Seed of the random starts; the start of an item depends only on its index in the batch.
     threads : int, optional
         Most threads to use.
     user_noise : (..., K) real, optional
-        Noise power of each user, as of receivers with noise figures of their own, in place of
+        Noise power of each user, for receivers with different noise figures, in place of
         ``noise_power``.
     elements : {"amplitude", "lorentzian", "phase"} or (S,) complex, optional
         What an element can do to its reference wave: scale it by an amplitude in [0, 1], by
@@ -107,7 +107,7 @@ def solve(
         Amplitudes the hardware can take: a number of bits b for 2^b even levels from 0 to 1
         (1 is on or off), or the levels themselves.  Each run's amplitudes are scaled, rounded
         and refined element by element, with beams as ``joint`` has them, whatever the method.
-        ``history``, ``iterations`` and ``converged`` tell of the continuous run.
+        ``history``, ``iterations`` and ``converged`` describe the continuous run.
     direct : (..., K, L) complex, optional
         Channel D from the feeds to the users past the surface, under ``digital`` power only:
         G = H diag(q) Phi + D.  A reflecting surface is ``elements="phase"`` with the channel from
@@ -116,7 +116,7 @@ def solve(
         Amplitude, or complex weight, at which each element is stuck, NaN where it works.
     callback : callable, optional
         Called as ``callback(done, starts, best_so_far)`` after every start.  Within a start
-        the loops do not return to Python: see ``history`` for the rates of its iterates.
+        the loops do not return to Python; ``history`` has the rates of the iterates.
     shared : bool
         Whether the channel has a dimension F.
     check_finite : bool
