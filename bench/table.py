@@ -216,7 +216,7 @@ def growth(seconds: float, dgemm: float) -> tuple[str, list[Line]]:
          f"{speed[n, k]:.1f}", f"{100 * speed[n, k] / dgemm:.0f} %")
         for n, k in times
     ]  # fmt: skip
-    header = ("N", "K = L", "time of an item", "flops", "GFLOP/s", "of DGEMM")
+    header = ("N", "K = L", "time per item", "flops", "GFLOP/s", "of DGEMM")
     lines = []
     for what, points, base, span in (
         ("N", along_n, (1024, 8), "from 1024 to 4096, K = L = 8"),
@@ -348,7 +348,7 @@ Written by `python bench/table.py` on {date.today():%-d %B %Y}; the section "Sol
 (NumPy with {blas_name()}; 768 × 768, the same run)
 
 How it is measured: one core and one thread for everything, except where two threads are named.
-Before the clock runs, results must agree: to 1e-9 of the largest magnitude in double, 1e-3 in
+Before the clock starts, results must agree: to 1e-9 of the largest magnitude in double, 1e-3 in
 single, and mean rates to 1e-2 over 32 draws for a whole solve. All libraries then take turns of
 5 ms or one call, whichever is longer; a time is the shortest over all rounds, a ratio that of the
 shortest times, and in parentheses the median over the rounds. Included: the Python call, checks,

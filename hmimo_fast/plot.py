@@ -1,4 +1,4 @@
-"""Pictures for papers and notebooks, drawn with matplotlib on axes of yours or on new ones.
+"""Pictures for papers and notebooks, drawn with matplotlib on given axes or on new ones.
 
 Each function returns its axes, so that titles, limits and further lines are matplotlib's own calls.
 The colour-blind tell the colours apart, and numbers, dashes or lightness say the same again.
@@ -250,7 +250,7 @@ def amplitudes(surface: Surface, values: ArrayLike, *, ax: Any = None) -> Any:
 
 
 def convergence(history: ArrayLike | Mapping[str, ArrayLike], *, ax: Any = None) -> Any:
-    """Draw the sum rate against the number of the iterate.
+    """Draw the sum rate against the iteration.
 
     Over a batch the median is drawn, with a band that holds 80 % of the items; an item that has
     stopped stays at its last rate.

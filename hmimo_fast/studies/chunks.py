@@ -163,7 +163,7 @@ class _Draw:
 
 
 def _draw(chunk: Chunk) -> _Draw:
-    """Draw the channels; the yardstick is given the power that the surface radiates.
+    """Draw the channels; the fully digital reference is given the power that the surface radiates.
 
     Under `digital` power that may be more than the power, and is found, channel by channel, with
     our amplitudes and beams.
@@ -204,7 +204,7 @@ def rates(chunk: Chunk) -> Arrays:
 
 
 def runs(chunk: Chunk) -> Arrays:
-    """Solves one at a time on one thread: the CPU time of each, and the rate of its iterates.
+    """One solve at a time on one thread: the CPU time of each, and the rates of its iterates.
 
     An iterate that was not reached has the rate of the last one; ``largest_fall`` is the most
     that the rate falls from one iterate to the next.

@@ -1,4 +1,4 @@
-"""Reference curves: mean sum rates that anyone's code can be held against, to one part in 1e6.
+"""Reference curves: mean sum rates to compare other code with, to one part in 1e6.
 
 Only such runs are in the table as rounding does not sway: precoders at given amplitudes, and the
 first iterations of the others.  A run to its end follows its rounding: where it stops, and so the
