@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ...kernels.backends import batch_function, get_backend
 from .. import definitions, ops
 from ..library import OPERATIONS
+from .values import library
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,14 @@ class Link:
     """Channels over one surface, scaled to unit mean power, to be served at power 1.
 
     Rates are those of the original: what the scaling takes from the channel it takes from the
-    noise, so that path gains of -170 dB are numbers near 1 in single precision.
+    noise, so that path gains of -170 dB are numbers near 1 in single precision.  All are tensors,
+    or all arrays, contiguous and in range, for which the kernels are called without the checks of
+    the edge, which take longer than a layer's kernels.
     """
 
-    channel: Tensor  # (B, K, N) complex
-    phase: Tensor  # (N, L) complex
-    noise_power: Tensor  # (B,) real
+    channel: Any  # (B, K, N) complex
+    phase: Any  # (N, L) complex
+    noise_power: Any  # (B,) real
     radiated: bool
 
     @classmethod
@@ -45,101 +49,114 @@ class Link:
 
     def to(self, dtype: torch.dtype) -> Link:
         """The link in another complex dtype."""
-        return Link(
-            self.channel.to(dtype),
-            self.phase.to(dtype),
-            self.noise_power.to(dtype.to_real()),
-            self.radiated,
+        return replace(
+            self,
+            channel=self.channel.to(dtype),
+            phase=self.phase.to(dtype),
+            noise_power=self.noise_power.to(dtype.to_real()),
         )
 
-    @cached_property
-    def snr(self) -> Tensor:
-        """Decimal logarithm of the power over the noise's, (B,)."""
-        return -torch.log10(self.noise_power)
-
-    def surface(self, amplitudes: Tensor) -> Tensor:
-        """diag(m) Phi, (B, N, L)."""
-        return amplitudes[..., None] * self.phase
-
-    def gram(self, amplitudes: Tensor) -> Tensor:
-        """S = Phi^H diag(m)^2 Phi, whose norm is the radiated power of V, (B, L, L)."""
-        surface = self.surface(amplitudes).to(torch.complex128)
-        return surface.mH @ surface
-
-    def begin(self) -> tuple[Tensor, Tensor]:
-        """All elements on, (B, N), and the matched beams, (B, L, K)."""
-        items, _, elements = self.channel.shape
-        amplitudes = self.channel.real.new_ones(items, elements)
-        return amplitudes, self.matched(amplitudes)
-
-    def matched(self, amplitudes: Tensor) -> Tensor:
-        """Beams V = G^H at power 1, (B, L, K)."""
-        return self.scale(amplitudes, self._effective(amplitudes).mH)
-
-    def wmmse(
-        self, amplitudes: Tensor, digital: Tensor, sweeps: int, weights: Tensor | None = None
-    ) -> Tensor:
-        """V after some WMMSE sweeps, at power 1, (B, L, K)."""
-        if not _differentiated(amplitudes, digital, weights):
-            return self._ascent(amplitudes, digital, sweeps, weights)[0]
-        effective = self._effective(amplitudes)
-        gram = self.gram(amplitudes) if self.radiated else None
-        for _ in range(sweeps):
-            digital = ops.wmmse_sweep(effective, digital, 1.0, self.noise_power, weights, gram)
-        return digital
-
-    def rates(self, amplitudes: Tensor, digital: Tensor) -> Tensor:
-        """Rate of each user, (B, K)."""
-        if not _differentiated(amplitudes, digital):
-            return definitions.rates(
-                OPERATIONS["sinr"](self.channel, amplitudes, self.phase, digital, self.noise_power)
+    def arrays(self, items: slice) -> Link:
+        """Some items as arrays."""
+        channel, phase, noise_power = (
+            np.ascontiguousarray(x)
+            for x in (
+                self.channel.numpy()[items],
+                self.phase.numpy(),
+                self.noise_power.numpy()[items],
             )
-        received = self._effective(amplitudes) @ digital
-        return definitions.rates(definitions.links(received, self.noise_power)[1])
+        )
+        return Link(channel, phase, noise_power, self.radiated)
+
+    def repeated(self, count: int) -> Link:
+        """Every item some times in a row."""
+        items = library(self.channel).arange(len(self.channel) * count) // count
+        return replace(self, channel=self.channel[items], noise_power=self.noise_power[items])
+
+    @property
+    def snr(self) -> Any:
+        """Decimal logarithm of the power over the noise's, (B,)."""
+        return -library(self.noise_power).log10(self.noise_power)
+
+    def ascent(
+        self, amplitudes: Any, digital: Any, sweeps: int, weights: Any = None
+    ) -> tuple[Any, Any, Any]:
+        """Weighted rate, V after some WMMSE sweeps at power 1, and dR/dm there.
+
+        The derivative (docs/mathematics.md) is differentiable in m and in the weights.  The
+        kernels give no second derivatives, but the Jacobian of a gradient is symmetric: its
+        product with a vector from the left is the derivative of the gradient along that vector,
+        one difference of two calls; and since dR/dweight is a user's rate, the product with the
+        derivative in the weights is the difference of the users' rates.  The beams count as
+        constant, which is right to first order where the rate is stationary in them (envelope
+        theorem).
+        """
+        if isinstance(amplitudes, np.ndarray):
+            return self._kernel_ascent(amplitudes, digital, sweeps, weights)
+        inputs = [self.channel, amplitudes, self.phase, digital, 1.0, self.noise_power, weights]
+        rate, beams, gradient = ops.wmmse_gradient(*inputs, _name(self.radiated), sweeps)
+        if _differentiated(amplitudes, weights):
+
+            def nearby(moved: Tensor) -> tuple[Tensor, Tensor]:
+                inputs[1] = moved
+                _, v, slope = ops.wmmse_gradient(*inputs, _name(self.radiated), sweeps)
+                return slope, self.rates(moved, v)
+
+            gradient = _Gradient.apply(amplitudes, weights, gradient, nearby)
+        return rate, beams, gradient
+
+    def rates(self, amplitudes: Any, digital: Any) -> Any:
+        """Rate of each user, (B, K); no gradient flows through it."""
+        if isinstance(amplitudes, np.ndarray):
+            sinr = np.empty(self.channel.shape[:2], amplitudes.dtype)
+            self._run(
+                "sinr",
+                [self.channel, amplitudes, self.phase[None], digital, self._noise],
+                (),
+                [sinr],
+            )
+            return np.log1p(sinr) / definitions.LN2
+        with torch.no_grad():
+            sinr = OPERATIONS["sinr"](
+                self.channel, amplitudes, self.phase, digital, self.noise_power
+            )
+            return definitions.rates(sinr)
 
     def project(self, amplitudes: Tensor, precoder: Tensor) -> Tensor:
         """V = (diag(m) Phi)^+ W at power 1, (B, L, K) (paper A, eq. 6-7)."""
         return ops.project(amplitudes, self.phase, precoder, 1.0, _name(self.radiated))
 
-    def scale(self, amplitudes: Tensor, digital: Tensor) -> Tensor:
-        """V at power 1."""
-        return ops.scale(amplitudes, self.phase, digital, 1.0, _name(self.radiated))
-
-    def ascent(
-        self, amplitudes: Tensor, digital: Tensor, sweeps: int, weights: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """V after some WMMSE sweeps, and dR/dm there (docs/mathematics.md), differentiable in m.
-
-        The kernels give no second derivatives, but the Jacobian of a gradient is symmetric: its
-        product with a vector from the left is the derivative of the gradient along that vector,
-        one difference of two calls.  The beams count as constant, which is right to first order
-        where the rate is stationary in them (envelope theorem).
-        """
-        beams, gradient = self._ascent(amplitudes, digital, sweeps, weights)
-        if _differentiated(amplitudes):
-            gradient = _Gradient.apply(
-                amplitudes, gradient, lambda m: self._ascent(m, digital, sweeps, weights)[1]
-            )
-        return beams, gradient
-
-    def _ascent(
-        self, amplitudes: Tensor, digital: Tensor, sweeps: int, weights: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
-        _, beams, gradient = ops.wmmse_gradient(
-            self.channel,
-            amplitudes,
-            self.phase,
-            digital,
-            1.0,
-            self.noise_power,
-            weights,
-            _name(self.radiated),
-            sweeps,
+    def _kernel_ascent(
+        self,
+        amplitudes: np.ndarray,
+        digital: np.ndarray,
+        sweeps: int,
+        weights: np.ndarray | None,
+    ) -> tuple[np.ndarray, ...]:
+        users = self.channel.shape[1]
+        shares = np.ones((1, users)) if weights is None else weights.astype(np.float64)
+        rate, beams = np.empty(len(digital)), np.empty_like(digital)
+        gradient = np.empty_like(amplitudes)
+        link = [self.channel, amplitudes, self.phase[None], digital]
+        self._run(
+            "wmmse_gradient",
+            [*link, np.ones(1), self._noise, shares],
+            (self.radiated, sweeps),
+            [rate, beams, gradient],
         )
-        return beams, gradient
+        return rate, beams, gradient
 
-    def _effective(self, amplitudes: Tensor) -> Tensor:
-        return ops.effective_channel(self.channel, amplitudes, self.phase)
+    @property
+    def _noise(self) -> np.ndarray:
+        return self.noise_power.astype(np.float64)
+
+    def _run(
+        self, name: str, inputs: list[Any], options: tuple[Any, ...], results: list[Any]
+    ) -> None:
+        items, users, elements = self.channel.shape
+        sizes = {"K": users, "N": elements, "L": self.phase.shape[1], "I": 0}
+        single = self.channel.dtype == np.complex64
+        batch_function(get_backend(), name, single, sizes)(inputs, options, results, items)
 
 
 class _Gradient(torch.autograd.Function):
@@ -147,22 +164,29 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, amplitudes: Tensor, value: Tensor, gradient: Callable[[Tensor], Tensor]
+        ctx: Any,
+        amplitudes: Tensor,
+        weights: Tensor | None,
+        value: Tensor,
+        nearby: Callable[[Tensor], tuple[Tensor, Tensor]],
     ) -> Tensor:
-        ctx.gradient = gradient
+        ctx.nearby = nearby
         ctx.save_for_backward(amplitudes)
         return value.clone()
 
     @staticmethod
-    def backward(ctx: Any, vector: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, vector: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         (amplitudes,) = ctx.saved_tensors
         size = vector.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(vector.dtype).tiny)
         offset = vector * (_Gradient.STEP / size)
         # Both points in the box, but for rounding.
         centre = amplitudes.clamp(_Gradient.STEP, 1.0 - _Gradient.STEP)
-        ahead = ctx.gradient((centre + offset).clamp(0.0, 1.0))
-        behind = ctx.gradient((centre - offset).clamp(0.0, 1.0))
-        return (ahead - behind) * (0.5 * size / _Gradient.STEP), None, None
+        ahead, behind = (
+            ctx.nearby((centre + sign * offset).clamp(0.0, 1.0)) for sign in (1.0, -1.0)
+        )
+        scale = 0.5 * size / _Gradient.STEP
+        along = [(a - b) * scale for a, b in zip(ahead, behind, strict=True)]
+        return along[0], along[1] if ctx.needs_input_grad[1] else None, None, None
 
 
 def _differentiated(*values: Tensor | None) -> bool:
@@ -178,3 +202,4 @@ def _mean_power(matrix: Tensor) -> Tensor:
 
 def _name(radiated: bool) -> str:
     return "radiated" if radiated else "digital"
+

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from .arrays import ArrayLink, Values, detached, through
 from .link import Link
-from .network import Network, perceptron
-from .spectral import spectral_step, tamed
+from .network import Network
+from .steps import (
+    SEEN,
+    begin,
+    curvature,
+    seen,
+    spectral_step,
+    still,
+    unit,
+    waves,
+    within,
+)
+from .values import Values, library, perceptron
 
 
 class MBDNN(Network):
@@ -22,11 +33,13 @@ class MBDNN(Network):
     .. math:: w_k = b_k \tilde h_k - \sum_i a_i\, (h_i^H w_k)\, \tilde h_i,
 
     (paper A, eq. 10; the term i = k rescales :math:`b_k`), with :math:`\tilde h_k` what the surface
-    can radiate of user k's channel.  A layer takes the fixed point, which costs one K x K solve
-    and leaves nothing for the projections to cut off.  The attention :math:`a_i` is the closed
-    form of WMMSE times a trained weight of the user.  Along that precoder the layer reads the
-    closed-form derivative of the rate (as later versions of paper A do), updates edges and
-    antennas by small networks that all of them share, and moves the amplitudes.
+    can radiate of user k's channel.  A layer takes the fixed point twice, which costs one K x K
+    solve each and leaves nothing for the projections to cut off.  The attention :math:`a_i` is the
+    closed form of WMMSE times a trained weight of the user.  Along that precoder the layer reads
+    the closed-form derivative of the weighted rate (as later versions of paper A do), updates edges
+    and antennas by small networks that all of them share, and moves the amplitudes by a spectral
+    step that those stretch and shift.  It begins with the most promising of nested sets of users,
+    after some plain steps with each.
 
     Permuting users, or elements together with the rows of Phi, permutes the outputs; K, N and L
     may differ from those of the training.
@@ -39,8 +52,8 @@ class MBDNN(Network):
         Neurons and features of each antenna.
     edge_width, edge_hidden : int
         Neurons and features of each edge.
-    sweeps : int
-        Times the structure is solved in a layer, its coefficients following the precoder.
+    first_layers : int
+        Plain steps with each set of users.
     constraint : {"radiated", "digital"}
         Power of diag(m) Phi V or of V.
 
@@ -52,15 +65,17 @@ class MBDNN(Network):
     """
 
     PART = 64
+    #: Closed-form updates of the precoder in a layer.
+    SWEEPS = 2
 
     def __init__(
         self,
-        layers: int = 12,
-        width: int = 64,
+        layers: int = 10,
+        width: int = 48,
         hidden: int = 16,
-        edge_width: int = 32,
-        edge_hidden: int = 16,
-        sweeps: int = 2,
+        edge_width: int = 16,
+        edge_hidden: int = 8,
+        first_layers: int = 4,
         constraint: str = "radiated",
     ) -> None:
         super().__init__(
@@ -70,40 +85,37 @@ class MBDNN(Network):
             hidden=hidden,
             edge_width=edge_width,
             edge_hidden=edge_hidden,
-            sweeps=sweeps,
+            first_layers=first_layers,
         )
-        self.sweeps = sweeps
+        self.first_layers = first_layers
         edges, antennas = [0, *[edge_hidden] * layers], [0, *[hidden] * (layers - 1), 0]
         self.layers = nn.ModuleList(
             _Layer(*features, edge_width, width)
             for features in zip(pairwise(edges), pairwise(antennas), strict=True)
         )
-        self.attention = _network(_USER + edges[-1], edge_width, 1, bias=False)
 
-    def design(self, link: Link | ArrayLink) -> tuple[Values, Values]:
+    def design(self, link: Link) -> tuple[Values, Values]:
         """Amplitudes, and the beams of the structure at them."""
-        amplitudes, digital = link.begin()
+        amplitudes, digital, change, last = begin(link, self.first_layers, self.SWEEPS)
         antennas, edges = amplitudes[None][:0], link.channel.real[None][:0]
-        change, last = 0.0 * amplitudes, None
-        snr = link.snr[:, None]
         for layer in self.layers:
-            weights = _weights(layer.attention, link, amplitudes, digital, edges)
-            digital = link.wmmse(amplitudes, detached(digital), self.sweeps, weights)
-            _, gradient = link.ascent(amplitudes, digital, 1, weights)
-            step, direction, length = spectral_step(amplitudes, change, last, gradient)
-            seen = [amplitudes, step, direction, change, length, snr]
-            waves = digital.swapaxes(1, 2) @ link.phase.T
-            parts = link.channel * (waves * amplitudes[:, None])
-            edges, antennas, added = layer(parts, seen, edges, antennas)
-            ahead = tamed((amplitudes + step + added).clip(0.0, 1.0))
+            weights = layer.weights(link, amplitudes, digital, edges)
+            _, digital, gradient = link.ascent(amplitudes, digital, self.SWEEPS, weights)
+            sent = waves(link, digital)
+            bend = curvature(link, sent)
+            step = spectral_step(amplitudes, change, last, gradient, bend, unit(link))
+            features = seen(link, amplitudes, change, step, bend)
+            parts = link.channel * (sent * amplitudes[:, None])
+            stretch, shift, antennas, edges = layer(parts, features, antennas, edges)
+            ahead = within(amplitudes, step.move * (1.0 + stretch) + unit(link) * shift)
             amplitudes, change, last = ahead, ahead - amplitudes, gradient
-        digital = link.wmmse(amplitudes, detached(digital), self.sweeps)
-        weights = _weights(self.attention, link, amplitudes, digital, edges)
-        return amplitudes, link.wmmse(amplitudes, digital, 1, weights)
+        with torch.no_grad():
+            _, digital, _ = link.ascent(amplitudes, digital, self.SWEEPS)
+        return amplitudes, digital
 
 
-#: What the networks are told of each user, antenna and edge besides their own features.
-_USER, _ANTENNA, _EDGE = 2, 6, 4
+#: What the networks are told of each user and edge besides their own features.
+_USER, _EDGE = 2, 4
 
 
 class _Layer(nn.Module):
@@ -113,52 +125,39 @@ class _Layer(nn.Module):
         self, edge: tuple[int, int], antenna: tuple[int, int], edge_width: int, width: int
     ) -> None:
         super().__init__()
-        self.attention = _network(_USER + edge[0], edge_width, 1, bias=False)
+        self.attention = _network(_USER + edge[0], edge_width, 1)
         self.edge = _network(_EDGE + edge[0], edge_width, edge[1])
-        self.antenna = _network(_ANTENNA + antenna[0] + edge[1], width, 1 + antenna[1])
-        with torch.no_grad():
-            self.antenna[-1].weight[0] = 0.0
-            self.antenna[-1].bias[0] = 0.0
+        self.antenna = _network(SEEN + antenna[0] + edge[1], width, 2 + antenna[1])
+        still(self.antenna[1])
+        still(self.attention[1])
+
+    def weights(self, link: Link, amplitudes: Any, digital: Any, edges: Any) -> Any:
+        """Weight of each user's attention, (B, K), positive and of mean 1."""
+        rates = link.rates(amplitudes, digital)
+        told = [rates[None] / 5.0, link.snr[None, :, None], edges.sum(3) / edges.shape[3]]
+        lib = library(rates)
+        scores = lib.exp(perceptron(*self.attention, told)[0].clip(-_MOST, _MOST))
+        shares = scores / scores.mean(1)[:, None]
+        # The kernels refuse a weight that is not finite; the channel's NaN goes on without it.
+        return lib.nan_to_num(shares, nan=1.0)
 
     def forward(
-        self, parts: Values, seen: list[Values], edges: Values, antennas: Values
-    ) -> tuple[Values, Values, Values]:
-        """Features of edges and antennas, and what is added to the amplitudes (eq. 13-14).
+        self, parts: Any, features: list[Any], antennas: Any, edges: Any
+    ) -> tuple[Any, Any, Any, Any]:
+        """How the step is stretched and shifted, and features of antennas and edges (eq. 13-14).
 
         ``parts`` is H_kn w_nk, which element n adds to user k's signal.
         """
-        near = (row[None, :, None] for row in seen[:2])
-        edges = _read(self.edge, [parts.real[None], parts.imag[None], *near, edges])
-        edges = through(torch.relu_, edges)
-        mean = edges.sum(2) / edges.shape[2]
-        left = _read(self.antenna, [*(row[None] for row in seen), antennas, mean])
-        return edges, left[1:], left[0]
+        near = (row[:, :, None] for row in features[:2])
+        edges = perceptron(*self.edge, [parts.real[None], parts.imag[None], *near, edges])
+        edges = edges.clip(0.0, None)
+        left = perceptron(*self.antenna, [*features, antennas, edges.sum(2) / edges.shape[2]])
+        return left[0], left[1], left[2:], edges
 
 
-def _network(inputs: int, width: int, outputs: int, bias: bool = True) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(inputs, width), nn.ReLU(inplace=True), nn.Linear(width, outputs, bias=bias)
-    )
+#: Largest score of a user's attention.
+_MOST = 5.0
 
 
-def _read(network: nn.Sequential, features: list[Values]) -> Values:
-    enter, _, leave = network
-    return perceptron(enter, leave, features)
-
-
-def _weights(
-    network: nn.Sequential,
-    link: Link | ArrayLink,
-    amplitudes: Values,
-    digital: Values,
-    edges: Values,
-) -> Values:
-    """Weight of each user's attention, (B, K), positive and of mean 1."""
-    rates = link.rates(amplitudes, digital)
-    told = [rates[None] / 5.0, link.snr[None, :, None], edges.sum(3) / edges.shape[3]]
-    return through(_shares, _read(network, told)[0])
-
-
-def _shares(scores: Tensor) -> Tensor:
-    # The kernels refuse a weight that is not finite; the channel's NaN goes on without it.
-    return (scores.softmax(-1) * scores.shape[-1]).nan_to_num(1.0)
+def _network(inputs: int, width: int, outputs: int) -> nn.ModuleList:
+    return nn.ModuleList([nn.Linear(inputs, width), nn.Linear(width, outputs)])

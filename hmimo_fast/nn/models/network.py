@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ...arguments import as_count
 from ..definitions import scale
-from .arrays import ArrayLink, Values, together
 from .link import Link
+from .values import Values
 
 
 class Network(nn.Module):
@@ -100,32 +100,13 @@ class Network(nn.Module):
         starts = range(0, len(link.channel), self.PART) or (0,)
         parts = [slice(start, start + self.PART) for start in starts]
         with torch.inference_mode(), np.errstate(all="ignore"):
-            designs = [self.design(ArrayLink(link, part)) for part in parts]
+            designs = [self.design(link.arrays(part)) for part in parts]
         amplitudes, digital = map(np.concatenate, zip(*designs, strict=True))
         return torch.from_numpy(amplitudes), torch.from_numpy(digital)
 
     def design(self, link: Any) -> tuple[Values, Values]:
         """Amplitudes (B, N) in [0, 1] and beams (B, L, K) of any scale."""
         raise NotImplementedError
-
-
-def perceptron(enter: nn.Linear, leave: nn.Linear, features: list[Values]) -> Values:
-    """Two layers over the first dimension, (features, ...) -> (outputs, ...).
-
-    Features are broadcast to the dimensions of the last.  With them first, those put together and
-    taken apart are whole rows, and all items of the batch are columns of one matrix product.
-    """
-    left = _affine(leave, _affine(enter, together(features)).relu_())
-    last = features[-1]
-    rows = left if isinstance(last, Tensor) else left.numpy()
-    return rows.reshape(len(rows), *last.shape[1:])
-
-
-def _affine(layer: nn.Linear, columns: Tensor) -> Tensor:
-    bias = layer.bias
-    if bias is None:
-        return layer.weight @ columns
-    return torch.addmm(bias.unsqueeze(1), layer.weight, columns)
 
 
 def _plain(value: Tensor) -> bool:

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
 
-from .arrays import ArrayLink, Values
 from .link import Link
-from .network import Network, perceptron
-from .spectral import spectral_step, tamed
+from .network import Network
+from .steps import (
+    SEEN,
+    begin,
+    curvature,
+    seen,
+    spectral_step,
+    still,
+    unit,
+    waves,
+    within,
+)
+from .values import Values, perceptron
 
 
 class UnrolledNet(Network):
     """Learned spectral projected gradient over the amplitudes, one step a layer.
 
-    The beams follow the amplitudes as in the second stage of `hmimo_fast.solve`'s ``joint``: a
-    layer finds V for its m by WMMSE sweeps, and the closed-form derivative of the rate in m.
-    Where ``joint`` searches along the gradient, a layer takes the spectral (Barzilai-Borwein) step
-    and what a small network adds to it, the same at every element, that sees the gradient, the
-    last step and a memory of the element's own.  With the weights of a new network that addition
-    is zero.  Permuting users, or elements together with the rows of Phi, permutes the outputs;
-    K, N and L may differ from those of the training.
+    The part that version 3 of paper A gives to a graph network fed with gradients, made of closed
+    forms as far as they go: the beams follow the amplitudes by WMMSE sweeps, the closed-form
+    derivative of the rate in m gives the spectral (Barzilai-Borwein) step in the metric of the
+    radiated power's curvature, and a small network, the same at every element, that sees the
+    gradient, the last step and a memory of the element's own, stretches and shifts it.  With the
+    weights of a new network it does neither.  The digital beams are recovered at the end.  It
+    begins with the most promising of nested sets of users, after some plain steps with each.
+    Permuting users, or elements together with the rows of Phi, permutes the outputs; K, N and L may
+    differ from those of the training.
 
     Parameters
     ----------
@@ -30,6 +43,8 @@ class UnrolledNet(Network):
         Steps.
     width, hidden : int
         Neurons and memory of each element.
+    first_layers : int
+        Plain steps with each set of users.
     sweeps, last_sweeps : int
         WMMSE sweeps of each layer, and for the beams at the end.
     constraint : {"radiated", "digital"}
@@ -53,9 +68,10 @@ class UnrolledNet(Network):
 
     def __init__(
         self,
-        layers: int = 12,
-        width: int = 64,
-        hidden: int = 16,
+        layers: int = 10,
+        width: int = 32,
+        hidden: int = 8,
+        first_layers: int = 3,
         sweeps: int = 2,
         last_sweeps: int = 4,
         constraint: str = "radiated",
@@ -65,50 +81,43 @@ class UnrolledNet(Network):
             layers=layers,
             width=width,
             hidden=hidden,
+            first_layers=first_layers,
             sweeps=sweeps,
             last_sweeps=last_sweeps,
         )
-        self.sweeps, self.last_sweeps = sweeps, last_sweeps
+        self.first_layers, self.sweeps, self.last_sweeps = first_layers, sweeps, last_sweeps
         memories = [0, *[hidden] * (layers - 1), 0]
         self.rules = nn.ModuleList(
             _Rule(before, width, after) for before, after in pairwise(memories)
         )
 
-    def design(self, link: Link | ArrayLink) -> tuple[Values, Values]:
+    def design(self, link: Link) -> tuple[Values, Values]:
         """Amplitudes, and the WMMSE beams at them."""
-        amplitudes, digital = link.begin()
+        amplitudes, digital, change, last = begin(link, self.first_layers, self.sweeps)
         memory = amplitudes[None][:0]
-        change, last = 0.0 * amplitudes, None
-        snr = link.snr[:, None]
         for rule in self.rules:
-            digital, gradient = link.ascent(amplitudes, digital, self.sweeps)
-            step, direction, length = spectral_step(amplitudes, change, last, gradient)
-            seen = [amplitudes, step, direction, change, length, snr]
-            added, memory = rule(seen, memory)
-            ahead = tamed((amplitudes + step + added).clip(0.0, 1.0))
-            on = ahead.sum(-1)[:, None] > 0.0  # a step that turns everything off is not made
-            ahead = ahead * on + amplitudes * ~on
+            _, digital, gradient = link.ascent(amplitudes, digital, self.sweeps)
+            bend = curvature(link, waves(link, digital))
+            step = spectral_step(amplitudes, change, last, gradient, bend, unit(link))
+            stretch, shift, memory = rule(seen(link, amplitudes, change, step, bend), memory)
+            move = step.move * (1.0 + stretch) + unit(link) * shift
+            ahead = within(amplitudes, move)
             amplitudes, change, last = ahead, ahead - amplitudes, gradient
         # The rate is stationary in these beams: nothing of theirs to differentiate.
         with torch.no_grad():
-            digital = link.wmmse(amplitudes, digital, self.last_sweeps)
+            _, digital, _ = link.ascent(amplitudes, digital, self.last_sweeps)
         return amplitudes, digital
 
 
 class _Rule(nn.Module):
-    """What a layer adds to each element's step, and the memory it keeps there."""
-
-    SEEN = 6
+    """What a layer makes of each element's step, and the memory it keeps there."""
 
     def __init__(self, before: int, width: int, after: int) -> None:
         super().__init__()
-        self.enter = nn.Linear(self.SEEN + before, width)
-        self.leave = nn.Linear(width, 1 + after)
-        with torch.no_grad():
-            self.leave.weight[0] = 0.0
-            self.leave.bias[0] = 0.0
+        self.enter = nn.Linear(SEEN + before, width)
+        self.leave = still(nn.Linear(width, 2 + after))
 
-    def forward(self, seen: list[Values], memory: Values) -> tuple[Values, Values]:
-        """What is seen, (B, N) or (B, 1) each, and (memory, B, N) -> (B, N) and (memory, B, N)."""
-        left = perceptron(self.enter, self.leave, [*(row[None] for row in seen), memory])
-        return left[0], left[1:]
+    def forward(self, features: list[Any], memory: Any) -> tuple[Any, Any, Any]:
+        """What is seen, (B, N) or (B, 1) each, and (memory, B, N) -> two (B, N) and the memory."""
+        left = perceptron(self.enter, self.leave, [*features, memory])
+        return left[0], left[1], left[2:]

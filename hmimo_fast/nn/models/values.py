@@ -1,0 +1,65 @@
+"""What tensors and NumPy's arrays do not have in common.
+
+Where no gradient is asked for on the CPU the iterative networks run on arrays: a layer is some
+sixty operations on few numbers, of which NumPy's calls take half the time of PyTorch's.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+#: Tensors or arrays, which one design does not mix.
+Values: TypeAlias = Tensor | np.ndarray
+
+
+def library(values: Values) -> ModuleType:
+    """The module with functions for such values: torch or numpy."""
+    return torch if isinstance(values, Tensor) else np
+
+
+def double(matrix: Any) -> Any:
+    """A complex matrix in double precision."""
+    if isinstance(matrix, Tensor):
+        return matrix.to(torch.complex128)
+    return matrix.astype(np.complex128)
+
+
+def like(values: Any, other: Any) -> Any:
+    """Values in the dtype of others."""
+    if isinstance(values, Tensor):
+        return values.to(other.dtype)
+    return values.astype(other.dtype)
+
+
+def perceptron(enter: nn.Linear, leave: nn.Linear, features: list[Any]) -> Any:
+    """Two layers over the first dimension, (features, ...) -> (outputs, ...).
+
+    Features are broadcast to the dimensions of the last.  With them first, those put together and
+    taken apart are whole rows, and all items of the batch are columns of one matrix product.
+    """
+    left = _affine(leave, _affine(enter, _together(features)).relu_())
+    last = features[-1]
+    rows = left if isinstance(last, Tensor) else left.numpy()
+    return rows.reshape(len(rows), *last.shape[1:])
+
+
+def _affine(layer: nn.Linear, columns: Tensor) -> Tensor:
+    return torch.addmm(layer.bias.unsqueeze(1), layer.weight, columns)
+
+
+def _together(features: list[Any]) -> Tensor:
+    """Features as rows, (features, columns), each broadcast to the dimensions of the last."""
+    shape = features[-1].shape[1:]
+    if isinstance(features[-1], Tensor):
+        return torch.cat([rows.expand(-1, *shape) for rows in features]).flatten(1)
+    table = np.empty((sum(map(len, features)), *shape), features[-1].dtype)
+    end = 0
+    for rows in features:
+        begin, end = end, end + len(rows)
+        table[begin:end] = rows
+    return torch.from_numpy(table.reshape(end, -1))
