@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from importlib import resources
 from os import PathLike
 from pathlib import Path
@@ -44,8 +45,8 @@ class Training:
     ----------
     shapes : sequence of (int, int)
         Surfaces (Nx, Ny), one batch after the other; validation is on the first.
-    users, feeds : int
-        K and L.
+    users, feeds : int or sequence of int
+        K and L; of two sequences, in pairs, every surface has each in turn.
     snr : (float, float)
         Range in dB of power / noise power, drawn uniformly for each channel.
     batch, steps : int
@@ -62,8 +63,8 @@ class Training:
     """
 
     shapes: tuple[tuple[int, int], ...] = ((8, 8),)
-    users: int = 6
-    feeds: int = 6
+    users: int | tuple[int, ...] = 6
+    feeds: int | tuple[int, ...] = 6
     snr: tuple[float, float] = (0.0, 20.0)
     batch: int = 64
     steps: int = 1000
@@ -76,6 +77,9 @@ class Training:
         # JSON has lists for tuples.
         object.__setattr__(self, "shapes", tuple((int(x), int(y)) for x, y in self.shapes))
         object.__setattr__(self, "snr", tuple(map(float, self.snr)))
+        for name in ("users", "feeds"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         if not self.shapes:
             raise ValueError("shapes: expected one surface (Nx, Ny) at least, got none")
         if len(self.snr) != 2 or not -math.inf < self.snr[0] <= self.snr[1] < math.inf:
@@ -83,11 +87,31 @@ class Training:
         if not 0.0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate: expected a value > 0, got {self.learning_rate}")
         for name in ("users", "feeds", "batch", "steps", "samples", "check_every"):
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
-                raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
+            given = getattr(self, name)
+            for value in given if isinstance(given, tuple) else (given,):
+                if value is not None and (type(value) is not int or value < 1):
+                    raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
+        if _length(self.users) != _length(self.feeds) or not _length(self.users):
+            raise ValueError(
+                f"users, feeds: expected two integers or as many of each, got {self.users} and "
+                f"{self.feeds}"
+            )
         if type(self.seed) is not int or self.seed < 0:
             raise ValueError(f"seed: expected an integer of at least 0, got {self.seed!r}")
+
+
+    def size(self, step: int) -> tuple[tuple[int, int], int, int]:
+        """Surface, users and feeds of a step."""
+        turn, at = divmod(step, len(self.shapes))
+        users, feeds = (
+            each[turn % len(each)] if isinstance(each, tuple) else each
+            for each in (self.users, self.feeds)
+        )
+        return self.shapes[at], users, feeds
+
+
+def _length(counts: int | tuple[int, ...]) -> int:
+    return len(counts) if isinstance(counts, tuple) else 1
 
 
 @dataclass(frozen=True)
@@ -229,29 +253,28 @@ class _Run:
     def __init__(self, model: nn.Module, training: Training, device: torch.device) -> None:
         self.model, self.training, self.device = model, training, device
         self.optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate)
-        self.surfaces = [Surface(shape, feeds=training.feeds) for shape in training.shapes]
         self.done = 0
         self.log: list[dict[str, float]] = []
         self.began = time.perf_counter()
-        self.samples = [self._samples(surface) for surface in self.surfaces]
 
-    def _samples(self, surface: Surface) -> np.ndarray | None:
-        t = self.training
-        if t.samples is None:
-            return None
+    @cache  # noqa: B019
+    def _samples(self, shape: tuple[int, int], users: int) -> np.ndarray:
+        """The fixed channels of a size."""
+        t, surface = self.training, Surface(shape)
         rng = np.random.default_rng([t.seed, surface.elements, _SAMPLES])
-        return sparse_mmwave(surface, t.users, t.samples, rng).astype(np.complex64)
+        return sparse_mmwave(surface, users, t.samples, rng).astype(np.complex64)
 
     def step(self) -> None:
         """One batch; its channels, SNRs and all that is random follow from seed and step."""
-        t, at = self.training, self.done % len(self.surfaces)
+        t = self.training
+        shape, users, feeds = t.size(self.done)
         rng = np.random.default_rng([t.seed, self.done, _TRAINING])
         torch.manual_seed(int(rng.integers(2**63)))
-        surface, samples = self.surfaces[at], self.samples[at]
-        if samples is None:
-            channel = sparse_mmwave(surface, t.users, t.batch, rng)
+        surface = Surface(shape, feeds=feeds)
+        if t.samples is None:
+            channel = sparse_mmwave(surface, users, t.batch, rng)
         else:
-            channel = samples[rng.integers(len(samples), size=t.batch)]
+            channel = self._samples(shape, users)[rng.integers(t.samples, size=t.batch)]
         loss = -self._rate(surface, channel, rng.uniform(*t.snr, t.batch)).mean()
         self.optimizer.zero_grad()
         loss.backward()
@@ -345,9 +368,10 @@ def _forms(tensors: dict[str, torch.Tensor]) -> dict[str, list[Any]]:
 
 def validation(training: Training) -> tuple[Surface, np.ndarray, float]:
     """Surface, channels (256, K, N) and SNR in dB that the validation rate is the mean over."""
-    surface = Surface(training.shapes[0], feeds=training.feeds)
+    shape, users, feeds = training.size(0)
+    surface = Surface(shape, feeds=feeds)
     rng = np.random.default_rng([training.seed, 0, _VALIDATION])
-    channel = sparse_mmwave(surface, training.users, _VALIDATED, rng)
+    channel = sparse_mmwave(surface, users, _VALIDATED, rng)
     return surface, channel, sum(training.snr) / 2
 
 

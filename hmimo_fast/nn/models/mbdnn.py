@@ -107,7 +107,7 @@ class MBDNN(Network):
             features = seen(link, amplitudes, change, step, bend)
             parts = link.channel * (sent * amplitudes[:, None])
             stretch, shift, antennas, edges = layer(parts, features, antennas, edges)
-            ahead = within(amplitudes, step.move * (1.0 + stretch) + unit(link) * shift)
+            ahead = within(amplitudes, step.move(stretch, shift))
             amplitudes, change, last = ahead, ahead - amplitudes, gradient
         with torch.no_grad():
             _, digital, _ = link.ascent(amplitudes, digital, self.SWEEPS)

@@ -66,7 +66,7 @@ def _stepped(link: Link, point: Point, sweeps: int) -> Point:
     step = spectral_step(
         amplitudes, change, last, gradient, curvature(link, waves(link, digital)), unit(link)
     )
-    ahead = within(amplitudes, step.move)
+    ahead = within(amplitudes, step.move())
     return Point(ahead, digital, ahead - amplitudes, gradient)
 
 
@@ -85,8 +85,8 @@ def nested(link: Link) -> tuple[Any, Any]:
     gram = double(link.phase.conj().T @ link.phase)
     guard = _COPY * abs(gram).max() * lib.eye(len(gram))
     inverse = like(lib.linalg.inv(gram + guard), link.phase) @ link.phase.conj().T
-    feeds = reached.conj() @ inverse.T
-    field = feeds @ link.phase.T
+    feeds = _by_matrix(reached.conj(), inverse.T)
+    field = _by_matrix(feeds, link.phase.T)
     size = (field.real**2 + field.imag**2).cumsum(1)
     fit = (((reached * field).real.cumsum(1)) / (size + _TINY)).clip(0.0, None)
     fit = fit / (lib.amax(fit, -1, keepdims=True) + _TINY)
@@ -131,7 +131,17 @@ def unit(link: Link) -> float:
 
 def waves(link: Link, digital: Any) -> Any:
     """What a radiating element sends to each user, (B, K, N)."""
-    return digital.swapaxes(1, 2) @ link.phase.T
+    return _by_matrix(digital.swapaxes(1, 2), link.phase.T)
+
+
+def _by_matrix(rows: Any, matrix: Any) -> Any:
+    """(B, K, L) @ (L, N) as one product, on as many threads as PyTorch has."""
+    flat = rows.reshape(-1, rows.shape[2])
+    if isinstance(flat, Tensor):
+        product = flat @ matrix
+    else:
+        product = (torch.from_numpy(flat) @ torch.from_numpy(matrix)).numpy()
+    return product.reshape(*rows.shape[:2], -1)
 
 
 def curvature(link: Link, sent: Any) -> Any:
@@ -146,11 +156,14 @@ def curvature(link: Link, sent: Any) -> Any:
 
 
 class Step(NamedTuple):
-    """A step before the box cuts it off: ``move`` is length times direction."""
+    """A step before the box cuts it off: length times direction."""
 
-    move: Any  # (B, N)
     direction: Any  # (B, N), of largest magnitude 1
     length: Any  # (B, 1)
+
+    def move(self, stretch: Any = 0.0, shift: Any = 0.0) -> Any:
+        """What is added to the amplitudes, stretched and shifted in units of the length."""
+        return self.length * (self.direction * (1.0 + stretch) + shift)
 
 
 def spectral_step(
@@ -185,7 +198,7 @@ def spectral_step(
         # Inverted, so that no change, or none for the worse, needs no case of its own.
         inverse = (product / (size + _TINY)).clip(1.0 / (_LONGEST * unit), 1.0 / (_SHORTEST * unit))
         length = 1.0 / inverse
-    return Step(length * direction, direction, length)
+    return Step(direction, length)
 
 
 def within(amplitudes: Any, move: Any) -> Any:
@@ -213,7 +226,7 @@ SEEN = 7
 def seen(link: Link, amplitudes: Any, change: Any, step: Step, bend: Any) -> list[Any]:
     """What a learned rule is told of each element, (1, B, N) or (1, B, 1) each."""
     of_one = 1.0 / unit(link)
-    move = (amplitudes + step.move).clip(0.0, 1.0) - amplitudes
+    move = (amplitudes + step.move()).clip(0.0, 1.0) - amplitudes
     rows = [
         *(of_one * each for each in (amplitudes, move, change, step.length)),
         step.direction,

@@ -71,7 +71,7 @@ class UnrolledNet(Network):
         layers: int = 10,
         width: int = 32,
         hidden: int = 8,
-        first_layers: int = 3,
+        first_layers: int = 4,
         sweeps: int = 2,
         last_sweeps: int = 4,
         constraint: str = "radiated",
@@ -100,8 +100,7 @@ class UnrolledNet(Network):
             bend = curvature(link, waves(link, digital))
             step = spectral_step(amplitudes, change, last, gradient, bend, unit(link))
             stretch, shift, memory = rule(seen(link, amplitudes, change, step, bend), memory)
-            move = step.move * (1.0 + stretch) + unit(link) * shift
-            ahead = within(amplitudes, move)
+            ahead = within(amplitudes, step.move(stretch, shift))
             amplitudes, change, last = ahead, ahead - amplitudes, gradient
         # The rate is stationary in these beams: nothing of theirs to differentiate.
         with torch.no_grad():
