@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...kernels.backends import batch_function, get_backend
+from ...kernels.backends import BatchFunction, batch_function, get_backend
 from .. import definitions, ops
 from ..library import OPERATIONS
 from .values import library
+
+_ONE = np.ones(1)
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ class Link:
         items = library(self.channel).arange(len(self.channel) * count) // count
         return replace(self, channel=self.channel[items], noise_power=self.noise_power[items])
 
-    @property
+    @cached_property
     def snr(self) -> Any:
         """Decimal logarithm of the power over the noise's, (B,)."""
         return -library(self.noise_power).log10(self.noise_power)
@@ -109,12 +112,8 @@ class Link:
         """Rate of each user, (B, K); no gradient flows through it."""
         if isinstance(amplitudes, np.ndarray):
             sinr = np.empty(self.channel.shape[:2], amplitudes.dtype)
-            self._run(
-                "sinr",
-                [self.channel, amplitudes, self.phase[None], digital, self._noise],
-                (),
-                [sinr],
-            )
+            inputs = [self.channel, amplitudes, self.phase[None], digital, self._noise]
+            self._kernels["sinr"](inputs, (), [sinr], len(sinr))
             return np.log1p(sinr) / definitions.LN2
         with torch.no_grad():
             sinr = OPERATIONS["sinr"](
@@ -133,30 +132,31 @@ class Link:
         sweeps: int,
         weights: np.ndarray | None,
     ) -> tuple[np.ndarray, ...]:
-        users = self.channel.shape[1]
-        shares = np.ones((1, users)) if weights is None else weights.astype(np.float64)
-        rate, beams = np.empty(len(digital)), np.empty_like(digital)
-        gradient = np.empty_like(amplitudes)
-        link = [self.channel, amplitudes, self.phase[None], digital]
-        self._run(
-            "wmmse_gradient",
-            [*link, np.ones(1), self._noise, shares],
-            (self.radiated, sweeps),
-            [rate, beams, gradient],
+        shares = self._equal if weights is None else weights.astype(np.float64)
+        inputs = [self.channel, amplitudes, self.phase[None], digital, _ONE, self._noise, shares]
+        results = np.empty(len(digital)), np.empty_like(digital), np.empty_like(amplitudes)
+        self._kernels["wmmse_gradient"](
+            inputs, (self.radiated, sweeps), [*results], len(digital)
         )
-        return rate, beams, gradient
+        return results
 
-    @property
+    @cached_property
     def _noise(self) -> np.ndarray:
         return self.noise_power.astype(np.float64)
 
-    def _run(
-        self, name: str, inputs: list[Any], options: tuple[Any, ...], results: list[Any]
-    ) -> None:
-        items, users, elements = self.channel.shape
+    @cached_property
+    def _equal(self) -> np.ndarray:
+        return np.ones((1, self.channel.shape[1]))
+
+    @cached_property
+    def _kernels(self) -> dict[str, BatchFunction]:
+        _, users, elements = self.channel.shape
         sizes = {"K": users, "N": elements, "L": self.phase.shape[1], "I": 0}
         single = self.channel.dtype == np.complex64
-        batch_function(get_backend(), name, single, sizes)(inputs, options, results, items)
+        return {
+            name: batch_function(get_backend(), name, single, sizes)
+            for name in ("sinr", "wmmse_gradient")
+        }
 
 
 class _Gradient(torch.autograd.Function):
