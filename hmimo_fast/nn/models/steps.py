@@ -136,12 +136,13 @@ def waves(link: Link, digital: Any) -> Any:
 
 def _by_matrix(rows: Any, matrix: Any) -> Any:
     """(B, K, L) @ (L, N) as one product, on as many threads as PyTorch has."""
-    flat = rows.reshape(-1, rows.shape[2])
+    items, users, feeds = rows.shape
+    flat = rows.reshape(items * users, feeds)
     if isinstance(flat, Tensor):
         product = flat @ matrix
     else:
         product = (torch.from_numpy(flat) @ torch.from_numpy(matrix)).numpy()
-    return product.reshape(*rows.shape[:2], -1)
+    return product.reshape(items, users, matrix.shape[1])
 
 
 def curvature(link: Link, sent: Any) -> Any:
