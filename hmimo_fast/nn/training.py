@@ -99,7 +99,6 @@ class Training:
         if type(self.seed) is not int or self.seed < 0:
             raise ValueError(f"seed: expected an integer of at least 0, got {self.seed!r}")
 
-
     def size(self, step: int) -> tuple[tuple[int, int], int, int]:
         """Surface, users and feeds of a step."""
         turn, at = divmod(step, len(self.shapes))

@@ -96,15 +96,19 @@ class Link:
         """
         if isinstance(amplitudes, np.ndarray):
             return self._kernel_ascent(amplitudes, digital, sweeps, weights)
-        inputs = [self.channel, amplitudes, self.phase, digital, 1.0, self.noise_power, weights]
-        rate, beams, gradient = ops.wmmse_gradient(*inputs, _name(self.radiated), sweeps)
+
+        def ascent(m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            return ops.wmmse_gradient(
+                self.channel, m, self.phase, digital, 1.0, self.noise_power, weights,
+                _name(self.radiated), sweeps,
+            )  # fmt: skip
+
+        def nearby(m: Tensor) -> tuple[Tensor, Tensor]:
+            _, beams, gradient = ascent(m)
+            return gradient, self.rates(m, beams)
+
+        rate, beams, gradient = ascent(amplitudes)
         if _differentiated(amplitudes, weights):
-
-            def nearby(moved: Tensor) -> tuple[Tensor, Tensor]:
-                inputs[1] = moved
-                _, v, slope = ops.wmmse_gradient(*inputs, _name(self.radiated), sweeps)
-                return slope, self.rates(moved, v)
-
             gradient = _Gradient.apply(amplitudes, weights, gradient, nearby)
         return rate, beams, gradient
 
@@ -131,13 +135,11 @@ class Link:
         digital: np.ndarray,
         sweeps: int,
         weights: np.ndarray | None,
-    ) -> tuple[np.ndarray, ...]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         shares = self._equal if weights is None else weights.astype(np.float64)
         inputs = [self.channel, amplitudes, self.phase[None], digital, _ONE, self._noise, shares]
         results = np.empty(len(digital)), np.empty_like(digital), np.empty_like(amplitudes)
-        self._kernels["wmmse_gradient"](
-            inputs, (self.radiated, sweeps), [*results], len(digital)
-        )
+        self._kernels["wmmse_gradient"](inputs, (self.radiated, sweeps), [*results], len(digital))
         return results
 
     @cached_property
@@ -202,4 +204,3 @@ def _mean_power(matrix: Tensor) -> Tensor:
 
 def _name(radiated: bool) -> str:
     return "radiated" if radiated else "digital"
-

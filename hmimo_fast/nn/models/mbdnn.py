@@ -136,7 +136,7 @@ class _Layer(nn.Module):
         rates = link.rates(amplitudes, digital)
         told = [rates[None] / 5.0, link.snr[None, :, None], edges.sum(3) / edges.shape[3]]
         lib = library(rates)
-        scores = lib.exp(perceptron(*self.attention, told)[0].clip(-_MOST, _MOST))
+        scores = lib.exp(_read(self.attention, told)[0].clip(-_MOST, _MOST))
         shares = scores / scores.mean(1)[:, None]
         # The kernels refuse a weight that is not finite; the channel's NaN goes on without it.
         return lib.nan_to_num(shares, nan=1.0)
@@ -149,9 +149,9 @@ class _Layer(nn.Module):
         ``parts`` is H_kn w_nk, which element n adds to user k's signal.
         """
         near = (row[:, :, None] for row in features[:2])
-        edges = perceptron(*self.edge, [parts.real[None], parts.imag[None], *near, edges])
+        edges = _read(self.edge, [parts.real[None], parts.imag[None], *near, edges])
         edges = edges.clip(0.0, None)
-        left = perceptron(*self.antenna, [*features, antennas, edges.sum(2) / edges.shape[2]])
+        left = _read(self.antenna, [*features, antennas, edges.sum(2) / edges.shape[2]])
         return left[0], left[1], left[2:], edges
 
 
@@ -161,3 +161,8 @@ _MOST = 5.0
 
 def _network(inputs: int, width: int, outputs: int) -> nn.ModuleList:
     return nn.ModuleList([nn.Linear(inputs, width), nn.Linear(width, outputs)])
+
+
+def _read(network: nn.ModuleList, features: list[Any]) -> Any:
+    enter, leave = network
+    return perceptron(enter, leave, features)

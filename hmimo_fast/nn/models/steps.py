@@ -79,7 +79,7 @@ def nested(link: Link) -> tuple[Any, Any]:
     beams are the zero-forcing precoder over the elements, brought onto the feeds, at equal powers.
     """
     lib = library(link.channel)
-    items, users, _ = link.channel.shape
+    users = link.channel.shape[1]
     rows = _orthonormal(link)
     reached = rows @ link.channel
     gram = double(link.phase.conj().T @ link.phase)
@@ -93,7 +93,8 @@ def nested(link: Link) -> tuple[Any, Any]:
     beams = (feeds[..., None] * rows[:, :, None]).cumsum(1)
     power = (beams.real**2 + beams.imag**2).sum(2, keepdims=True)
     beams = beams / (power + _TINY) ** 0.5
-    sets = [users - 1 - i * users // min(users, _MOST_SETS) for i in range(min(users, _MOST_SETS))]
+    count = min(users, _MOST_SETS)
+    sets = [users - 1 - i * users // count for i in range(count)]
     amplitudes = unit(link) * (1.0 - _FITTED + _FITTED * fit[:, sets])
     return amplitudes, beams[:, sets]
 

@@ -36,7 +36,7 @@ def like(values: Any, other: Any) -> Any:
     return values.astype(other.dtype)
 
 
-def perceptron(enter: nn.Linear, leave: nn.Linear, features: list[Any]) -> Any:
+def perceptron(enter: nn.Module, leave: nn.Module, features: list[Any]) -> Any:
     """Two layers over the first dimension, (features, ...) -> (outputs, ...).
 
     Features are broadcast to the dimensions of the last.  With them first, those put together and
@@ -48,7 +48,7 @@ def perceptron(enter: nn.Linear, leave: nn.Linear, features: list[Any]) -> Any:
     return rows.reshape(len(rows), *last.shape[1:])
 
 
-def _affine(layer: nn.Linear, columns: Tensor) -> Tensor:
+def _affine(layer: Any, columns: Tensor) -> Tensor:
     return torch.addmm(layer.bias.unsqueeze(1), layer.weight, columns)
 
 
