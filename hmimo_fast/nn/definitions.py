@@ -1,18 +1,31 @@
-"""Every operator in plain PyTorch, over any leading dimensions: what runs on CUDA.
+"""Every operator in plain PyTorch, over any leading dimensions, and its adjoint below it.
 
-The counterpart of `hmimo_fast.kernels.definitions`, with the signatures of the table of operators.
-As there, K x K and K x L algebra runs in double precision whatever the channel's, and an item with
-a NaN or an infinity gives NaN in that item alone.
+The definition is what runs on CUDA, the counterpart of `hmimo_fast.kernels.definitions` with the
+signatures of the table of operators.  As there, K x K and K x L algebra runs in double precision
+whatever the channel's, and an item with a NaN or an infinity gives NaN in that item alone.
+
+An adjoint runs backward on any device.  It takes which inputs need a gradient, the inputs, the
+outputs and the gradients of the outputs (None where nothing depends on them), and returns the
+gradients of the inputs before what was broadcast is summed.  A gradient g in x means
+df = Re sum conj(g) dx, here as in PyTorch.  All is made of PyTorch's operations on what was saved,
+so that second derivatives are right, save those of `sum_rate`, whose gradient comes out of the
+kernel and which refuses.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 
 LN2 = math.log(2.0)
+
+Needs: TypeAlias = Sequence[bool]
+Saved: TypeAlias = Sequence[Any]
+Gradients: TypeAlias = tuple[Tensor | None, ...]
 #: Relative to the mean of its diagonal, what is added to a Gram matrix that may be singular.
 _GUARD = 1e-12
 
@@ -55,6 +68,32 @@ def radiating(amplitudes: Tensor, phase: Tensor) -> Tensor:
 def effective_channel(channel: Tensor, amplitudes: Tensor, phase: Tensor) -> Tensor:
     """G = H diag(m) Phi, (..., K, L), in the precision of the channel."""
     return (channel * amplitudes[..., None, :]).to(channel.dtype) @ phase.to(channel.dtype)
+
+
+def effective_channel_adjoint(
+    needs: Needs, inputs: Saved, outputs: Saved, gradients: Saved
+) -> Gradients:
+    """G = H diag(m) Phi."""
+    channel, amplitudes, phase = inputs
+    return _surface(needs, channel, amplitudes, phase, gradients[0])
+
+
+def _surface(
+    needs: Needs,
+    channel: Tensor,
+    amplitudes: Tensor,
+    phase: Tensor,
+    d_effective: Tensor,
+) -> Gradients:
+    """dH = dG Phi^H diag(m), dm = Re sum over k of conj(H) (dG Phi^H), dPhi = diag(m) H^H dG."""
+    d_channel = d_amplitudes = d_phase = None
+    if needs[0] or needs[1]:
+        waves = d_effective @ phase.to(d_effective.dtype).mH
+        d_channel = waves * amplitudes[..., None, :] if needs[0] else None
+        d_amplitudes = (channel.conj() * waves).real.sum(-2) if needs[1] else None
+    if needs[2]:
+        d_phase = amplitudes[..., :, None] * (channel.to(d_effective.dtype).mH @ d_effective)
+    return d_channel, d_amplitudes, d_phase
 
 
 def links(received: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,6 +166,30 @@ def sum_rate_gradient(
     return rate.to(real), d_amplitudes.to(real), d_digital
 
 
+def sum_rate_gradient_adjoint(
+    needs: Needs, inputs: Saved, outputs: Saved, gradients: Saved
+) -> Gradients:
+    """R alone: the kernel has dR/dm and dR/dV, the others follow from dR/dA."""
+    d_rate, *second = gradients
+    if not torch.compiler.is_compiling() and any(gradient is not None for gradient in second):
+        raise NotImplementedError("sum_rate: second derivatives are not implemented")
+    d_users, d_matrix = d_rate[..., None], over_matrices(d_rate)
+    _, d_amplitudes, d_digital = outputs
+    d_channel = d_phase = d_noise = d_weights = None
+    if needs[0] or needs[2] or needs[4] or needs[5]:
+        channel, amplitudes, phase, digital, noise_power, weights = inputs
+        beams = double(digital)
+        received = double(effective_channel(channel, amplitudes, phase)) @ beams
+        d_received, d_noise = rate_adjoint(received, noise_power, weights)
+        d_effective = d_matrix * (d_received @ beams.mH)
+        only = (needs[0], False, needs[2])
+        d_channel, _, d_phase = _surface(only, channel, amplitudes, phase, d_effective)
+        d_noise = d_rate * d_noise
+        if needs[5]:
+            d_weights = d_users * rates(links(received, noise_power)[1])
+    return d_channel, d_users * d_amplitudes, d_phase, d_matrix * d_digital, d_noise, d_weights
+
+
 def zero_forcing(effective_channel: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
     """V = G^+ scaled to the power, (..., M, K), and the rank of G, (...)."""
     if effective_channel.shape[-2] > effective_channel.shape[-1]:
@@ -136,6 +199,26 @@ def zero_forcing(effective_channel: Tensor, power: Tensor) -> tuple[Tensor, Tens
         )
     inverse, rank = pseudoinverse(effective_channel)
     return scaled(inverse, inner(inverse, inverse), power).to(effective_channel.dtype), rank
+
+
+def zero_forcing_adjoint(
+    needs: Needs, inputs: Saved, outputs: Saved, gradients: Saved
+) -> Gradients:
+    """V = s Y, Y = G^+ of constant rank (Golub and Pereyra, 1973, eq. 4.12): tr(G V) = s rank."""
+    g, power = double(inputs[0]), inputs[1]
+    v, rank = double(outputs[0]), outputs[1]
+    d_v = double(gradients[0])
+    trace = diagonal(g @ v).real.sum(-1)
+    size = over_matrices(torch.where(rank == 0, 1.0, trace / rank.clamp_min(1)))
+    along = inner(v, d_v) / power
+    y, d_y = v / size, size * (d_v - over_matrices(along) * v)
+    reached, kept = g @ y, y @ g
+    d_g = (
+        (identity(reached) - reached) @ d_y.mH @ y @ y.mH
+        + y.mH @ y @ d_y.mH @ (identity(kept) - kept)
+        - y.mH @ d_y @ y.mH
+    )
+    return d_g, 0.5 * along
 
 
 def pseudoinverse(matrix: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,6 +247,27 @@ def project(
     digital = pseudoinverse(surface)[0] @ double(precoder)
     sent = double(surface) @ digital if radiated else digital
     return scaled(digital, inner(sent, sent), power).to(phase.dtype)
+
+
+def project_adjoint(needs: Needs, inputs: Saved, outputs: Saved, gradients: Saved) -> Gradients:
+    """V = s D, D = B^+ W, B = diag(m) Phi of full column rank: B^H (W - B D) = 0 gives D and s."""
+    amplitudes, phase, precoder, power, radiated = inputs
+    surface, w = double(radiating(amplitudes, phase)), double(precoder)
+    v, d_v = double(outputs[0]), double(gradients[0])
+    gram = surface.mH @ surface
+    sent = surface @ v
+    overlap = inner(w, sent)
+    size = over_matrices(torch.where(overlap == 0.0, 1.0, inner(sent, sent) / overlap))
+    along = inner(v, d_v) / power
+    d_d = size * (d_v - over_matrices(along) * (gram @ v if radiated else v))
+    z = torch.cholesky_solve(d_d, cholesky(gram))
+    d_w = surface @ z
+    d = v / size
+    d_surface = (w - surface @ d) @ z.mH - d_w @ d.mH
+    if radiated:
+        d_surface = d_surface - over_matrices(along) * sent @ v.mH
+    d_amplitudes = (phase.conj() * d_surface).real.sum(-1)
+    return d_amplitudes, amplitudes[..., :, None] * d_surface, d_w, 0.5 * along, None
 
 
 def wmmse_sweep(
@@ -254,3 +358,29 @@ def cholesky(gram: Tensor) -> Tensor:
     guard = _GUARD * diagonal(gram).real.mean(-1)
     guard = torch.where(guard == 0.0, 1.0, guard)
     return torch.linalg.cholesky_ex(gram + over_matrices(guard) * identity(gram))[0]
+
+
+def _no_adjoint(needs: Needs, inputs: Saved, outputs: Saved, gradients: Saved) -> Gradients:
+    raise NotImplementedError("the operator has no adjoint")
+
+
+class Formula(NamedTuple):
+    """What PyTorch runs for an operator forward on CUDA, and backward everywhere."""
+
+    definition: Callable[..., Any]
+    adjoint: Callable[[Needs, Saved, Saved, Saved], Gradients] = _no_adjoint
+
+
+#: Of every operator of the table that PyTorch has, by name.
+FORMULAS = {
+    formula.definition.__name__: formula
+    for formula in (
+        Formula(effective_channel, effective_channel_adjoint),
+        Formula(sinr),
+        Formula(sum_rate),
+        Formula(sum_rate_gradient, sum_rate_gradient_adjoint),
+        Formula(zero_forcing, zero_forcing_adjoint),
+        Formula(project, project_adjoint),
+        Formula(wmmse_gradient),
+    )
+}

@@ -2,7 +2,7 @@
 
 All that PyTorch has to know of one is here.  Forward, the CPU calls the kernels and CUDA the
 definitions in PyTorch; the compiler sees shapes and dtypes alone; vmap has its rule; backward come
-the adjoints.
+the adjoints.  Adding an operator is a `Formula` beside its definition.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from torch import Tensor
 
 from ..kernels.edge import call
 from ..kernels.operators import ARGUMENTS, OPERATORS, Operator
-from . import definitions
-from .adjoints import ADJOINTS
+from .definitions import FORMULAS
 
 _LIBRARY = torch.library.Library("hmimo_fast", "DEF")
 
@@ -78,7 +77,7 @@ def _operand(value: Tensor | None) -> Any:
 
 
 def _on_cuda(op: Operator) -> Callable[..., Any]:
-    definition = getattr(definitions, op.name)
+    definition = FORMULAS[op.name].definition
 
     def checked(*arguments: Any) -> Any:
         shapes(op, arguments[: len(op.inputs)])
@@ -145,18 +144,7 @@ def _register(op: Operator) -> Callable[..., Any]:
 
 
 #: What PyTorch dispatches, by name.
-OPERATIONS = {
-    name: _register(OPERATORS[name])
-    for name in (
-        "effective_channel",
-        "sinr",
-        "sum_rate",
-        "sum_rate_gradient",
-        "zero_forcing",
-        "project",
-        "wmmse_gradient",
-    )
-}
+OPERATIONS = {name: _register(OPERATORS[name]) for name in FORMULAS}
 
 
 def differentiable(name: str, *arguments: Any) -> tuple[Tensor, ...]:
@@ -185,7 +173,8 @@ def _backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         return (None,) * len(needs)
     count = len(OPERATORS[ctx.name].inputs)
     inputs, outputs = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
-    found = ADJOINTS[ctx.name](needs[1:], (*inputs, *ctx.options), outputs, gradients)
+    adjoint = FORMULAS[ctx.name].adjoint
+    found = adjoint(needs[1:], (*inputs, *ctx.options), outputs, gradients)
     summed = [
         _summed(gradient, value) if need else None
         for gradient, value, need in zip(found, inputs, needs[1:], strict=False)

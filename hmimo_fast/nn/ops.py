@@ -2,9 +2,9 @@
 
 Symbols and shapes as in `hmimo_fast.kernels`.  On the CPU `effective_channel`, `sum_rate`,
 `zero_forcing` and `project` run the kernels, on as many threads as PyTorch has, and on CUDA
-PyTorch's operations; their adjoints are written by hand (`hmimo_fast.nn.adjoints`).  `wmmse_sweep`
-and `scale` are made of PyTorch's operations on both.  All work under ``torch.func.grad``, ``vmap``
-and ``torch.compile(fullgraph=True)``.  Second derivatives are right, save those of `sum_rate`,
+PyTorch's operations; their adjoints are written by hand (`hmimo_fast.nn.definitions`).
+`wmmse_sweep` and `scale` are made of PyTorch's operations on both.  All work under
+``torch.func.grad``, ``vmap`` and ``torch.compile(fullgraph=True)``.  Second derivatives are right, save those of `sum_rate`,
 which raise NotImplementedError.  Forward-mode differentiation works for `wmmse_sweep` and `scale`
 and raises for the others.
 
