@@ -4,9 +4,9 @@ Symbols and shapes as in `hmimo_fast.kernels`.  On the CPU `effective_channel`, 
 `zero_forcing` and `project` run the kernels, on as many threads as PyTorch has, and on CUDA
 PyTorch's operations; their adjoints are written by hand (`hmimo_fast.nn.definitions`).
 `wmmse_sweep` and `scale` are made of PyTorch's operations on both.  All work under
-``torch.func.grad``, ``vmap`` and ``torch.compile(fullgraph=True)``.  Second derivatives are right, save those of `sum_rate`,
-which raise NotImplementedError.  Forward-mode differentiation works for `wmmse_sweep` and `scale`
-and raises for the others.
+``torch.func.grad``, ``vmap`` and ``torch.compile(fullgraph=True)``.  Second derivatives are
+right, save those of `sum_rate`, which raise NotImplementedError.  Forward-mode differentiation
+works for `wmmse_sweep` and `scale` and raises for the others.
 
 The first complex tensor decides the precision: complex64 gives single, complex128 double.
 Gradients follow PyTorch's convention, df = Re sum conj(g) dx.  Powers are numbers or real tensors.
