@@ -1,10 +1,10 @@
 """The networks against the solvers, on draws that no training saw.
 
-Sparse mmWave channels with K = L = 6 and power 1 unless said otherwise; one core and one thread
-for everything.  Prints Markdown tables of
+Sparse mmWave channels and power 1; one core and one thread for everything.  Prints Markdown tables
+of
 
-- the mean sum rate with its standard error, network alone and polished by `joint`, at 10 dB,
-- networks trained at N = 64 and 36, K = L = 6, run at other sizes (paper A's Table II),
+- the mean sum rate with its standard error at the SNRs and sizes of paper A's Fig. 3 and 4 and
+  Table II, of the networks with their shipped weights and with those their training began from,
 - the time of an inference, its FLOPs and the share of SGEMM,
 
 and draws the mean rate against the time a channel takes.
@@ -31,6 +31,7 @@ from functools import partial
 from importlib import resources
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import ceilings
@@ -50,7 +51,16 @@ NETWORKS = {"mbdnn": "MB-DNN", "unrolled": "UnrolledNet"}
 RECIPES = {"mbdnn": "MB-DNN", "gnn2d": "2DGNN", "fnn": "FNN"}
 CONVERGED = {"method": "wmmse_hbf", "iterations": 10_000, "tolerance": 1e-5}
 PUBLISHED = {"method": "wmmse_hbf", "iterations": 300, "tolerance": 0.0}
-POLISH = (5, 10, 20)
+#: wmmse_hbf takes long to converge: on the first of the draws.
+FEWER = 200
+#: SNR in dB, N and K = L, of paper A's Fig. 3 and 4 and Table II.
+CELLS = [
+    *((snr, 64, 6) for snr in (-10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0)),
+    *((10.0, elements, 6) for elements in (16, 100, 144)),
+    *((10.0, 36, users) for users in (2, 4, 6, 8)),
+    *((10.0, 64, users) for users in (2, 4, 8)),
+    *((10.0, 100, users) for users in (2, 4, 8)),
+]
 
 
 class Rates(NamedTuple):
@@ -91,56 +101,41 @@ def table(*rows: Iterable[str]) -> None:
     print(first, "|" + " --- |" * (first.count("|") - 1), *others, "", sep="\n", flush=True)
 
 
-def methods() -> dict[str, dict[str, Any]]:
-    """Rows of the quality table."""
-    rows: dict[str, dict[str, Any]] = {
-        "zf_hbf, 300 sweeps": {"method": "zf_hbf"},
-        "wmmse_hbf, 300 sweeps": PUBLISHED,
-        "wmmse_hbf, converged": CONVERGED,
-        "joint": {"method": "joint"},
-        "joint, thorough (30 + 80)": {"method": "joint", "zf_iterations": 30, "iterations": 80},
-    }
+def models(constraint: str, folder: Path) -> dict[str, str]:
+    """What `solve` takes for each network, trained and not, by what it is called."""
+    found = {}
     for model, name in NETWORKS.items():
-        rows[name] = {"method": "mbdnn", "model": model}
-        for polish in POLISH:
-            rows[f"{name} + {polish}"] = rows[name] | {"polish": polish}
-    return rows
+        file = folder / f"{model}_{constraint}.safetensors"
+        nn.save(load_recipe(f"{model}_{constraint}").build(), file)
+        found |= {f"{name}, untrained": str(file), name: model}
+    return found
 
 
-def quality(surface: hf.Surface, channel: np.ndarray, constraint: str, snr: float) -> None:
-    print(f"### {constraint} power, N = {surface.elements}, {snr:g} dB\n")
-    found = {
-        name: solved(channel, surface, constraint, snr, **row) for name, row in methods().items()
-    }
-    others = [found[name] for name in ("wmmse_hbf, 300 sweeps", "wmmse_hbf, converged", "joint")]
-    table(
-        ("", "bit/s/Hz", "% of wmmse_hbf 300", "% of converged", "% of joint", "ms/channel"),
-        *(
-            (name, each.cell(), *map(each.against, others), f"{1e3 * each.seconds:.3f}")
-            for name, each in found.items()
-        ),
-    )
-
-
-def sizes(draws_each: int, constraint: str) -> None:
-    """Table II of paper A: L = K at N = 64, then other surfaces at K = L = 6."""
-    print(f"### Other sizes without training again, {constraint} power, 10 dB\n")
+def quality(draws_each: int, constraint: str) -> None:
+    """Every cell, relative to `wmmse_hbf` at its published budget, over the same draws."""
+    print(f"### {constraint} power\n")
     rows = []
-    shapes = [((8, 8), users) for users in range(2, 9)]
-    shapes += [((side, side), 6) for side in (6, 8, 10, 12, 14, 16)]
-    for shape, users in shapes:
-        surface = hf.Surface(shape, feeds=users)
-        channel = draws(surface, users, draws_each)
-        baseline = solved(channel, surface, constraint, **PUBLISHED)
-        ours = [
-            solved(channel, surface, constraint, method="mbdnn", model=model) for model in NETWORKS
-        ]
-        rows.append((
-            str(surface.elements), str(users), baseline.cell(),
-            *(each.against(baseline) for each in ours),
-        ))  # fmt: skip
-    names = [f"{name}, % of it" for name in NETWORKS.values()]
-    table(("N", "K = L", "wmmse_hbf, 300 sweeps", *names), *rows)
+    with TemporaryDirectory() as folder:
+        networks = models(constraint, Path(folder))
+        for snr, elements, users in CELLS:
+            surface = hf.Surface((math.isqrt(elements),) * 2, feeds=users)
+            channel = draws(surface, users, draws_each)
+            solve = partial(solved, surface=surface, constraint=constraint, snr=snr)
+            baseline, joint = solve(channel, **PUBLISHED), solve(channel, method="joint")
+            converged = solve(channel[:FEWER], **CONVERGED)
+            found = [solve(channel, method="mbdnn", model=model) for model in networks.values()]
+            first = Rates(found[-1].rates[:FEWER], 0.0)
+            rows.append((
+                f"{snr:g}", str(elements), str(users), baseline.cell(),
+                *(each.against(baseline) for each in found),
+                first.against(converged), found[-1].against(joint),
+            ))  # fmt: skip
+    last = list(networks)[-1]
+    table(
+        ("SNR, dB", "N", "K = L", "wmmse_hbf, 300 sweeps, bit/s/Hz",
+         *(f"{name}, % of it" for name in networks),
+         f"{last}, % of wmmse_hbf converged ({FEWER} draws)", f"{last}, % of joint"), *rows,
+    )  # fmt: skip
 
 
 def times(surface: hf.Surface, channel: np.ndarray) -> None:
@@ -186,6 +181,7 @@ def milliseconds(found: np.ndarray) -> str:
     return f"{1e3 * found.min():.3f} ({1e3 * np.median(found):.3f})"
 
 
+FIGURE_SNR = (-10.0, 10.0, 20.0)
 #: Curves of the figure: budgets from short to long.
 CURVES: dict[str, list[dict[str, Any]]] = {
     "joint, from all on": [
@@ -213,43 +209,57 @@ LOOKS = (("#000000", "o", "-"), ("#9AA0A6", "v", ":"), ("#0072B2", "s", "--"),
 
 
 def curve(
-    surface: hf.Surface, channel: np.ndarray, constraint: str, budgets: list[dict[str, Any]]
+    surface: hf.Surface,
+    channel: np.ndarray,
+    constraint: str,
+    snr: float,
+    budgets: list[dict[str, Any]],
 ) -> list[Rates]:
     start = np.random.default_rng(SEED).random(channel.shape[::2])
     return [
         solved(
-            channel, surface, constraint, **(each | ({"start": start} if "start" in each else {}))
+            channel,
+            surface,
+            constraint,
+            snr,
+            **(each | ({"start": start} if "start" in each else {})),
         )
         for each in budgets
     ]
 
 
 def draw(path: Path, surface: hf.Surface, channel: np.ndarray) -> None:
-    """Mean rate against the time of a channel in a batch, a panel a power convention."""
+    """Mean rate against the time of a channel in a batch, a panel a power and an SNR."""
     import matplotlib
     from matplotlib.figure import Figure
 
     style = {"font.size": 10.5, "axes.spines.top": False, "axes.spines.right": False,
              "legend.frameon": False, "savefig.dpi": 150}  # fmt: skip
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(10.5, 5.0))
-        for axes, constraint in zip(figure.subplots(1, 2), CONSTRAINTS, strict=True):
-            print(f"### Rate against time, {constraint} power, N = {surface.elements}, 10 dB\n")
+        figure = Figure(figsize=(13.0, 8.0))
+        panels = [(constraint, snr) for constraint in CONSTRAINTS for snr in FIGURE_SNR]
+        for axes, (constraint, snr) in zip(figure.subplots(2, 3).flat, panels, strict=True):
+            print(
+                f"### Rate against time, {constraint} power, N = {surface.elements}, {snr:g} dB\n"
+            )
             rows = []
             for (name, budgets), (colour, marker, line) in zip(CURVES.items(), LOOKS, strict=True):
-                points = curve(surface, channel, constraint, budgets)
+                points = curve(surface, channel, constraint, snr, budgets)
                 axes.semilogx(
                     [1e3 * each.seconds for each in points], [each.mean for each in points],
                     color=colour, marker=marker, linestyle=line, label=name,
                 )  # fmt: skip
                 rows.append((name, *(f"{x.mean:.2f} in {1e3 * x.seconds:.3f}" for x in points)))
             table(("bit/s/Hz in ms", *["budget"] * 7), *rows)
-            axes.set_xlabel("time of one channel, ms (one core, in a batch)")
-            axes.set_title(f"{constraint} power", loc="left", fontweight="bold", fontsize=11.5)
+            axes.set_xlabel("time per channel, ms (one core, in a batch)")
+            title = f"{constraint} power, {snr:g} dB"
+            axes.set_title(title, loc="left", fontweight="bold", fontsize=11.5)
             axes.set_ylabel("mean sum rate, bit/s/Hz")
         handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles, labels, loc="lower center", ncols=3)
-        figure.subplots_adjust(left=0.08, right=0.98, top=0.92, bottom=0.25, wspace=0.2)
+        figure.legend(handles, labels, loc="lower center", ncols=5)
+        figure.subplots_adjust(
+            left=0.06, right=0.98, top=0.95, bottom=0.13, wspace=0.25, hspace=0.35
+        )
         figure.savefig(path)
 
 
@@ -313,20 +323,15 @@ def main() -> None:
     surface = hf.Surface((8, 8), feeds=6)
     channel = draws(surface, 6, chosen.draws)
     print(
-        f"{chosen.draws} draws (seed {SEED}), K = L = 6, single precision, one core; mean ± "
+        f"{chosen.draws} draws (seed {SEED}), single precision, one core; mean ± "
         f"standard error.\nhmimo_fast {hf.__version__} ({hf.get_backend()}), "
         f"torch {torch.__version__}\n"
     )
     for constraint in CONSTRAINTS:
-        for snr in (0.0, 10.0, 20.0):
-            quality(surface, channel, constraint, snr)
-        small = hf.Surface((6, 6), feeds=6)
-        quality(small, draws(small, 6, chosen.draws), constraint, 10.0)
-    for constraint in CONSTRAINTS:
-        sizes(max(2, chosen.draws // 4), constraint)
+        quality(chosen.draws, constraint)
     times(surface, channel)
     if chosen.figure:
-        draw(chosen.figure, surface, channel)
+        draw(chosen.figure, surface, channel[:FEWER])
 
 
 if __name__ == "__main__":
