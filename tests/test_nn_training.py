@@ -28,7 +28,7 @@ torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
 
 from hmimo_fast import nn  # noqa: E402
-from hmimo_fast.nn.training import load_recipe  # noqa: E402
+from hmimo_fast.nn.training import Training, load_recipe, validation  # noqa: E402
 
 NAMES = ("mbdnn", "unrolled")
 CONSTRAINTS = ("digital", "radiated")
@@ -44,10 +44,10 @@ SMALL: dict[str, Any] = {
 }
 #: Least rate of the shipped weights over that of wmmse_hbf at 300 sweeps.
 REACHES = {
-    ("mbdnn", "digital"): 1.05,
-    ("mbdnn", "radiated"): 0.97,
-    ("unrolled", "digital"): 1.05,
-    ("unrolled", "radiated"): 0.97,
+    ("mbdnn", "digital"): 1.07,
+    ("mbdnn", "radiated"): 1.01,
+    ("unrolled", "digital"): 1.07,
+    ("unrolled", "radiated"): 1.01,
 }
 SHORT: dict[str, Any] = {"shapes": [(4, 4), (3, 3)], "users": 2, "feeds": 2, "batch": 8}
 
@@ -139,6 +139,15 @@ def test_batches_alternate_surfaces_and_mix_signal_to_noise_ratios() -> None:
     assert (snr.max(axis=1) - snr.min(axis=1) > 2.0).all()
     drawn = {channel.tobytes() for batch, _ in model.seen for channel in batch}
     assert len(drawn) == 6 * 8
+
+
+def test_every_surface_has_each_pair_of_users_and_feeds_in_turn() -> None:
+    model = Tiny()
+    nn.train(model, steps=7, **SHORT | {"users": [2, 3], "feeds": (4, 3)})
+    sizes = [channel.shape[1:] for channel, _ in model.seen]
+    assert sizes == [(2, 16), (2, 9), (3, 16), (3, 9), (2, 16), (2, 9), (3, 16)]
+    surface, channel, _ = validation(Training(**SHORT | {"users": [2, 3], "feeds": (4, 3)}))
+    assert (surface.phase.shape, channel.shape) == ((16, 4), (256, 2, 16))
 
 
 def test_samples_bound_what_is_seen() -> None:
@@ -243,6 +252,9 @@ def test_a_checkpoint_that_lacks_something_is_refused(tmp_path: Path) -> None:
         ("steps", 0),
         ("batch", 2.5),
         ("users", True),
+        ("users", (2, 0)),
+        ("users", ()),
+        ("users, feeds", {"users": (2, 3)}),
         ("samples", -1),
         ("seed", -1),
         ("snr", (20.0, 0.0)),
@@ -253,8 +265,9 @@ def test_a_checkpoint_that_lacks_something_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_bad_settings_are_named(name: str, value: Any) -> None:
-    with pytest.raises(ValueError, match=rf"^{name}: expected "):
-        nn.train(Tiny(), **{name: value})
+    settings = value if isinstance(value, dict) else {name: value}
+    with pytest.raises(ValueError, match=rf"^{name}.*: expected "):
+        nn.train(Tiny(), **settings)
 
 
 def test_unknown_settings_are_named() -> None:
