@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from functools import cache
 from importlib import resources
 from os import PathLike
 from pathlib import Path
@@ -89,7 +88,7 @@ class Training:
         for name in ("users", "feeds", "batch", "steps", "samples", "check_every"):
             given = getattr(self, name)
             for value in given if isinstance(given, tuple) else (given,):
-                if value is not None and (type(value) is not int or value < 1):
+                if (name, value) != ("samples", None) and (type(value) is not int or value < 1):
                     raise ValueError(f"{name}: expected an integer of at least 1, got {value!r}")
         if _length(self.users) != _length(self.feeds) or not _length(self.users):
             raise ValueError(
@@ -255,13 +254,16 @@ class _Run:
         self.done = 0
         self.log: list[dict[str, float]] = []
         self.began = time.perf_counter()
+        self.samples: dict[tuple[int, int], np.ndarray] = {}
 
-    @cache  # noqa: B019
-    def _samples(self, shape: tuple[int, int], users: int) -> np.ndarray:
+    def _samples(self, surface: Surface, users: int, samples: int) -> np.ndarray:
         """The fixed channels of a size."""
-        t, surface = self.training, Surface(shape)
-        rng = np.random.default_rng([t.seed, surface.elements, _SAMPLES])
-        return sparse_mmwave(surface, users, t.samples, rng).astype(np.complex64)
+        size = surface.elements, users
+        if size not in self.samples:
+            rng = np.random.default_rng([self.training.seed, surface.elements, _SAMPLES])
+            drawn = sparse_mmwave(surface, users, samples, rng)
+            self.samples[size] = drawn.astype(np.complex64)
+        return self.samples[size]
 
     def step(self) -> None:
         """One batch; its channels, SNRs and all that is random follow from seed and step."""
@@ -273,7 +275,8 @@ class _Run:
         if t.samples is None:
             channel = sparse_mmwave(surface, users, t.batch, rng)
         else:
-            channel = self._samples(shape, users)[rng.integers(t.samples, size=t.batch)]
+            samples = self._samples(surface, users, t.samples)
+            channel = samples[rng.integers(t.samples, size=t.batch)]
         loss = -self._rate(surface, channel, rng.uniform(*t.snr, t.batch)).mean()
         self.optimizer.zero_grad()
         loss.backward()
