@@ -84,12 +84,12 @@ class Rates(NamedTuple):
 def solved(
     channel: np.ndarray, surface: hf.Surface, constraint: str, snr: float = 10.0, **options: Any
 ) -> Rates:
-    """`hmimo_fast.solve` on one thread, after a call that warms it."""
+    """`hmimo_fast.solve` on one thread, after a call that warms it; time of the processor."""
     common = {"noise_power": 10.0 ** (-snr / 10.0), "constraint": constraint, "threads": 1}
     hf.solve(channel[:1], surface.phase, **common, **options)
-    began = time.perf_counter()
+    began = time.process_time()
     rates = hf.solve(channel, surface.phase, **common, **options).sum_rate
-    return Rates(rates, (time.perf_counter() - began) / len(channel))
+    return Rates(rates, (time.process_time() - began) / len(channel))
 
 
 def draws(surface: hf.Surface, users: int, size: int) -> np.ndarray:
@@ -166,14 +166,14 @@ def times(surface: hf.Surface, channel: np.ndarray) -> None:
 
 
 def seconds(task: Callable[[], object], length: float = 3.0) -> np.ndarray:
-    """Of every call in this length of time."""
+    """Of every call in this length of time, of the processor."""
     task()
     found = []
-    deadline = time.perf_counter() + length
-    while time.perf_counter() < deadline or len(found) < 5:
-        began = time.perf_counter()
+    deadline = time.process_time() + length
+    while time.process_time() < deadline or len(found) < 5:
+        began = time.process_time()
         task()
-        found.append(time.perf_counter() - began)
+        found.append(time.process_time() - began)
     return np.array(found)
 
 

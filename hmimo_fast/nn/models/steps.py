@@ -154,7 +154,7 @@ def curvature(link: Link, sent: Any) -> Any:
     if not link.radiated:
         return 1.0 + 0.0 * link.noise_power[:, None]
     bend = (sent.real**2 + sent.imag**2).sum(1)
-    return bend * (bend.shape[1] / (bend.sum(-1, keepdims=True) + _TINY)) + _LEAST_BEND
+    return bend.shape[1] * bend / (bend.sum(-1, keepdims=True) + _TINY) + _LEAST_BEND
 
 
 class Step(NamedTuple):
