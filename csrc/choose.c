@@ -6,6 +6,7 @@
 #include "kinds.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define FEWEST 4            /* items, or channels of one, that fill a pack well enough */
 #define PASSING (256 << 10) /* bytes of channels in a pack that is read once, */
@@ -65,6 +66,29 @@ static int refinement(int operator_, const double *options) {
     }
 }
 
+/* Whether a lone problem has candidates of which one goes on. */
+static int has_candidates(int operator_, const hf_shape *s, const double *options) {
+    return operator_ == HF_VARIABLE_PROJECTION && options[1] > 0 && options[2] > 0 &&
+           options[3] > 1 && options[4] == 1 && s->users > 1;
+}
+
+/* Problems too few for the lanes, which their candidates fill instead; the best of them goes on as a
+ * lone problem. */
+static int run_screened(const hf_shape *s, const hf_operand *in, const double *options,
+                        void *const *out) {
+    double *left = calloc((size_t)(s->batch * screened_size(s)) + 1, sizeof(double));
+    if (!left)
+        return HF_NO_MEMORY;
+    hf_operand given[SCREENED + 1];
+    memcpy(given, in, SCREENED * sizeof *in);
+    given[SCREENED] = (hf_operand){left, 0};
+    int status = DOUBLES.kernels[HF_VARIABLE_PROJECTION](s, given, options, NULL, CANDIDATES, NULL);
+    if (status == HF_OK)
+        status = LONE.kernels[HF_VARIABLE_PROJECTION](s, given, options, out, CANDIDATES, NULL);
+    free(left);
+    return status;
+}
+
 static int run(int operator_, const hf_shape *s, const hf_operand *in, const double *options,
                void *const *out) {
     if (too_large(operator_, s))
@@ -78,6 +102,8 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
         lanes = CHANNELS;
         packed = 1;
     }
+    if (!packed && bytes <= STAYING && has_candidates(operator_, s, options))
+        return run_screened(s, in, options, out);
     if (!packed)
         return LONE.kernels[operator_](s, in, options, out, ITEMS, NULL);
     uint8_t *marks = calloc(2 * (size_t)s->batch + 1, 1), *others = marks + s->batch;

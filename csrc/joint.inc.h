@@ -251,51 +251,114 @@ static void choose_candidate(problem *p, ascent *s, candidates *c, idx count) {
     serve(p, c, which);
 }
 
-static int project_variables(problem *p, ascent *s, candidates *c, budget b) {
-    const idx count = b.candidates;
+/* Every candidate as far as all go; each run has `apart` of them, in its lanes. */
+static int run_candidates(problem *p, ascent *s, candidates *c, budget b, idx apart) {
     num *const whole_trace = s->trace;
     const idx traced = s->traced;
-    for (idx i = 0; i < count; i++) {
-        serve(p, c, NUM(i));
+    int told = 0;
+    for (idx i = 0; !told && i * apart < b.candidates; i++) {
+        num candidate = NUM(i * apart);
+        for (idx lane = 0; apart > 1 && lane < LANES; lane++)
+            set(&candidate, lane, (real)least(i * apart + lane, b.candidates - 1));
+        serve(p, c, candidate);
         s->trace = c->traces[i];
         s->traced = least(traced, c->traced);
         for (idx j = 0; j < s->traced; j++)
             s->trace[j] = NUM(NAN);
-        const int told = run_candidate(p, s, c, i, b);
-        s->trace = whole_trace;
-        s->traced = traced;
-        if (told)
-            return 1;
+        told = run_candidate(p, s, c, i, b);
     }
-    for (idx i = 0; i < traced; i++)
+    s->trace = whole_trace;
+    s->traced = traced;
+    return told;
+}
+
+/* The rest of the general stage, from where the chosen candidates ended. */
+static int finish(problem *p, ascent *s, candidates *c, budget b) {
+    const endpoint ended = c->chosen, forced = c->chosen_forced;
+    const mask general = every(b.iterations > 0) | (*forced.rate == (real)-INFINITY);
+    if (!any(general))
+        return 0;
+    go_to(p, s, ended);
+    s->noise = p->noise;
+    if (ascend(p, s, GENERAL, general, b.iterations - b.prelude, b.tolerance, *ended.made))
+        return 1;
+    s->made += *ended.made;
+    pick_elements(p->n, general, s->best, ended.m);
+    pick_inner(p, general, s->best_inner, ended.beams);
+    *ended.rate = pick(general, s->best_rate, *ended.rate);
+    *ended.made = pick(general, s->made, *ended.made);
+    *ended.converged = (s->converged & general) | (*ended.converged & not(general));
+    if (p->floored)
+        leave_dual(p, s, ended, general);
+    const mask back = *forced.rate > *ended.rate;
+    const num made = *ended.made;
+    pick_endpoint(p, back, forced, ended);
+    *ended.made = made;
+    return 0;
+}
+
+static int project_variables(problem *p, ascent *s, candidates *c, budget b) {
+    if (run_candidates(p, s, c, b, 1))
+        return 1;
+    for (idx i = 0; i < s->traced; i++)
         s->trace[i] = NUM(NAN);
-    for (idx i = 0; i < least(b.finalists, count); i++) {
-        choose_candidate(p, s, c, count);
-        const endpoint chosen = c->chosen, forced = c->chosen_forced;
-        const mask general = every(b.iterations > 0) | (*forced.rate == (real)-INFINITY);
-        if (any(general)) {
-            go_to(p, s, chosen);
-            s->noise = p->noise;
-            if (ascend(p, s, GENERAL, general, b.iterations - b.prelude, b.tolerance,
-                       *chosen.made))
-                return 1;
-            s->made += *chosen.made;
-            endpoint ended = c->chosen;
-            pick_elements(p->n, general, s->best, ended.m);
-            pick_inner(p, general, s->best_inner, ended.beams);
-            *ended.rate = pick(general, s->best_rate, *ended.rate);
-            *ended.made = pick(general, s->made, *ended.made);
-            *ended.converged = (s->converged & general) | (*ended.converged & not(general));
-            if (p->floored)
-                leave_dual(p, s, ended, general);
-            const mask back = *forced.rate > *ended.rate;
-            const num made = *ended.made;
-            pick_endpoint(p, back, forced, ended);
-            *ended.made = made;
-        }
-        const mask better = every(i == 0) | (*chosen.rate > *c->best.rate);
-        pick_endpoint(p, better, chosen, c->best);
+    for (idx i = 0; i < least(b.finalists, b.candidates); i++) {
+        choose_candidate(p, s, c, b.candidates);
+        if (finish(p, s, c, b))
+            return 1;
+        const mask better = every(i == 0) | (*c->chosen.rate > *c->best.rate);
+        pick_endpoint(p, better, c->chosen, c->best);
     }
+    return 0;
+}
+
+/* The candidates of one problem in the lanes of a pack, of which the best goes on as a lone
+ * problem: a pack leaves it, and the lone problem takes it from there. */
+static int relay(problem *p, ascent *s, candidates *c, budget b, double *left) {
+    const idx psi = 2 * p->F * p->K * p->K;
+    double *at = left + NUMBERS;
+#ifdef HF_LONE
+    const endpoint ends[] = {c->chosen, c->chosen_forced};
+    serve(p, c, left[BEST]);
+    *ends[0].rate = left[REACHED];
+    *ends[1].rate = left[FORCED];
+    *ends[0].made = *ends[1].made = left[MADE];
+    *ends[0].converged = *ends[1].converged = left[CONVERGED] != 0;
+    memcpy(s->trace, at, (size_t)s->traced * sizeof(double));
+    at += s->traced;
+    for (int end = 0; end < 2; end++, at += p->N + psi) {
+        memset(ends[end].m, 0, (size_t)p->n * sizeof(vec));
+        memcpy(ends[end].m, at, (size_t)p->N * sizeof(double));
+        memcpy(ends[end].beams.psi, at + p->N, (size_t)psi * sizeof(double));
+    }
+    if (finish(p, s, c, b))
+        return 1;
+    pick_endpoint(p, 1, c->chosen, c->best);
+#else
+    if (run_candidates(p, s, c, b, LANES))
+        return 1;
+    idx best = 0;
+    for (idx i = 1; i < b.candidates; i++) {
+        const real top = get(*c->reached[best / LANES].rate, best % LANES);
+        if (get(*c->reached[i / LANES].rate, i % LANES) > top || top != top)
+            best = i;
+    }
+    const idx lane = best % LANES;
+    const endpoint ends[] = {c->reached[best / LANES], c->forced[best / LANES]};
+    left[BEST] = (double)best;
+    left[REACHED] = get(*ends[0].rate, lane);
+    left[FORCED] = get(*ends[1].rate, lane);
+    left[MADE] = get(*ends[0].made, lane);
+    left[CONVERGED] = holds(*ends[0].converged, lane);
+    for (idx i = 0; i < s->traced; i++)
+        *at++ = i < c->traced ? get(c->traces[best / LANES][i], lane) : NAN;
+    for (int end = 0; end < 2; end++, at += psi) {
+        for (idx n = 0; n < p->N; n++)
+            *at++ = get(((const num *)ends[end].m)[n], lane);
+        for (idx i = 0; i < psi; i++)
+            at[i] = get(((const num *)ends[end].beams.psi)[i], lane);
+    }
+#endif
     return 0;
 }
 
@@ -315,6 +378,7 @@ OPERATOR(variable_projection) {
     p->marks = marks;
     const idx all_candidates = least(p->K, 2 * p->L + 1);
     const idx most_candidates = b.zf_iterations ? least(b.candidates, all_candidates) : 1;
+    const idx runs = lanes == CANDIDATES ? (most_candidates + LANES - 1) / LANES : most_candidates;
     s.traced = shape->recorded;
     c.traced = least(shape->recorded, b.zf_iterations + 1);
     for (int pass = 0; pass < 2; pass++) {
@@ -322,20 +386,29 @@ OPERATOR(variable_projection) {
         lay_out_problem(p, &a, 1);
         lay_out_algebra(p, &a);
         lay_out_ascent(p, &s, &a);
-        lay_out_candidates(p, &c, most_candidates, &a);
+        lay_out_candidates(p, &c, runs, &a);
         if (pass == 0 && !(a.memory = claim(a.used)))
             return HF_NO_MEMORY;
     }
     int told = 0, loaded = 0;
     for (p->floored = 0; p->floored < 2 && !told; p->floored++)
         for (idx next = 0; !told && fill_lanes(p, &next);) {
-            leave_out(p, load_problem(p, in, &loaded, c.start), out);
+            const mask good = load_problem(p, in, &loaded, c.start);
+            const int screening = LANES > 1 && lanes == CANDIDATES;
+            if (!screening)
+                leave_out(p, good, out);
+            else if (!holds(good, 0) || p->floored)
+                continue;
             order_candidates(p, &c);
             const int screened = b.zf_iterations && !p->floored;
             b.prelude = screened ? b.iterations / PRELUDE : 0;
             b.candidates = screened && b.prelude ? most_candidates : 1;
-            told = project_variables(p, &s, &c, b);
-            if (!told)
+            if (lanes == CANDIDATES && !p->floored)
+                told = relay(p, &s, &c, b,
+                             (double *)in[SCREENED].data + p->item[0] * screened_size(shape));
+            else
+                told = project_variables(p, &s, &c, b);
+            if (!told && !screening)
                 store_solution(p, &s, c.best, p->floored, out);
         }
     release(a.memory);

@@ -4,11 +4,11 @@
 
 #include "hmimo_fast.h"
 
-/* What the lanes of a pack are: problems, or the channels of one. */
-enum { ITEMS, CHANNELS };
+/* What the lanes of a pack are: problems, or the channels or candidates of one. */
+enum { ITEMS, CHANNELS, CANDIDATES };
 
 /* Inputs of the loops, in the order of the table. */
-enum { CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE, MOVABLE };
+enum { CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE, MOVABLE, SCREENED };
 
 /* After the operators of the table: beams found in single precision, once more in double. */
 enum { HF_REFINE = HF_OPERATORS, HF_KERNELS };
@@ -16,6 +16,14 @@ enum { HF_REFINE = HF_OPERATORS, HF_KERNELS };
 /* What HF_REFINE does to the beams: it scales them to the power, a WMMSE sweep, or zero forcing with water
  * filling or with equal SINR. */
 enum { KEEP, SWEEP, WATER_FILLING, EQUAL_SINR };
+
+/* What the candidates of a problem, in the lanes of a pack, leave to the lone problem, in doubles:
+ * the number of the best and where it ended; the rates recorded; then its states and Psi there and
+ * where its zero forcing ended. */
+enum { BEST, REACHED, FORCED, MADE, CONVERGED, NUMBERS };
+static inline ptrdiff_t screened_size(const hf_shape *s) {
+    return NUMBERS + s->recorded + 2 * (s->elements + 2 * s->channels * s->users * s->users);
+}
 
 typedef int (*hf_kernel)(const hf_shape *shape, const hf_operand *in, const double *options,
                          void *const *out, int lanes, uint8_t *marks);
