@@ -13,7 +13,8 @@ import pytest
 import hmimo_fast as hf
 from hmimo_fast import kernels
 from hmimo_fast.kernels import edge
-from hmimo_fast.kernels.definitions.alternating import backtrack, force
+from hmimo_fast.kernels.definitions.alternating import backtrack, force, state_terms
+from hmimo_fast.kernels.definitions.element import AMPLITUDE, Elements
 from hmimo_fast.kernels.definitions.joint import fixed_terms
 
 
@@ -229,16 +230,17 @@ def test_backtracking_is_monotone_at_fixed_beams(radiated: bool) -> None:
     h, phase, power, noise = problem.channel, problem.phase, problem.power, problem.noise_power
     given = power, noise, problem.weights, radiated
     digital = force(h, phase, problem.amplitudes, power, radiated)
+    elements = Elements(AMPLITUDE, problem.amplitudes + 0j, np.ones(16))
     for guess in (100.0, 1e-6):
         m, length = problem.amplitudes, guess
-        rate, gradient = fixed_terms(h, phase, m, digital, *given)
+        rate, gradient = state_terms(h, phase, elements, m, digital, *given)
         overshot = np.clip(m + 100.0 * gradient, 0.0, 1.0)
         assert fixed_terms(h, phase, overshot, digital, *given)[0] < rate
         first = rate
         for _ in range(30):
             before = rate
             m, rate, gradient, length = backtrack(
-                h, phase, m, digital, *given, rate, gradient, length
+                h, phase, elements, m, digital, *given, rate, gradient, length
             )
             assert ((m >= 0.0) & (m <= 1.0)).all()
             assert rate >= before
@@ -250,8 +252,9 @@ def test_backtracking_stays_where_no_step_helps() -> None:
     problem = draw(Shape(4, 2, 2))
     h, phase, start = problem.channel, problem.phase, problem.amplitudes
     digital, still = np.ones((1, 2, 2), complex), np.full(4, np.nan)
+    elements = Elements(AMPLITUDE, start + 0j, np.ones(4))
     m, rate, gradient, length = backtrack(
-        h, phase, start, digital, 1.0, 0.1, np.ones(2), False, 1.0, still, 0.3
+        h, phase, elements, start, digital, 1.0, 0.1, np.ones(2), False, 1.0, still, 0.3
     )
     np.testing.assert_array_equal(m, start)
     assert (rate, length) == (1.0, 0.3)

@@ -43,7 +43,7 @@ def fits(name: str, shapes: dict[str, tuple[int, ...]]) -> bool:
 def value_of(argument: str, shape: tuple[int, ...]) -> Any:
     if not shape:
         return 0.5
-    kind = {"c": complex, "r": float, "d": float}[ARGUMENTS[argument].kind]
+    kind = {"c": complex, "r": float, "q": float, "d": float}[ARGUMENTS[argument].kind]
     return np.full(shape, 0.5, kind) + 0.01 * np.arange(np.prod(shape)).reshape(shape) % 0.3
 
 
@@ -120,7 +120,7 @@ def test_the_cython_edge_refuses_what_would_be_read_or_written_wrongly(
     if backends.missing_kernels():
         pytest.skip("built without a compiler")
     op, batch = OPERATORS[name], data.draw(st.integers(3, 6))
-    types = {"c": complex, "r": float, "d": float, "i": np.int64, "b": bool}
+    types = {"c": complex, "r": float, "q": float, "d": float, "i": np.int64, "b": bool}
     arrays = [
         [
             np.full((batch, *(SIZES[x] for x in core)), 0.5, types[ARGUMENTS[argument].kind])
