@@ -113,7 +113,7 @@ def _built(name: str, config: dict[str, Any], tensors: dict[str, torch.Tensor]) 
 
 
 def load_pretrained(name: str = "mbdnn", constraint: str = "radiated") -> nn.Module:
-    """A shipped model, trained at N = 64 and 36, K = L = 6 and 0 to 20 dB.
+    """A shipped model, trained over 16 to 144 elements, 2 to 8 users and -10 to 20 dB.
 
     Parameters
     ----------
