@@ -7,7 +7,7 @@ reaches that of `wmmse_hbf` after 300 sweeps, or for some seconds of processor t
 seeds.  Prints a Markdown table of the dataset, which ``--measure`` makes again.
 
     python bench/samples.py
-    python bench/samples.py --measure --seconds 100
+    python bench/samples.py --measure
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--measure", action="store_true")
-    parser.add_argument("--seconds", type=float, default=100.0)
+    parser.add_argument("--seconds", type=float, default=45.0)
     chosen = parser.parse_args()
     if chosen.measure:
         tasks = [(name, seed, chosen.seconds) for seed in range(SEEDS) for name in NETWORKS]
