@@ -660,3 +660,21 @@ def test_cuda_agrees_with_the_cpu(name: str, single: bool) -> None:
         results.append([value.detach().cpu(), *(g.cpu() for g in gradients)])
     for left, right in zip(*results, strict=True):
         near(left, right, 1e-3 if single else 1e-9)
+
+
+@pytest.mark.parametrize("constraint", ["radiated", "digital"])
+def test_gradients_in_complex_weights_are_those_of_differences(constraint: str) -> None:
+    """Of elements other than amplitudes, through every operator that takes them."""
+    rng = np.random.default_rng(0)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        values = rng.normal(size=shape) + 1j * rng.normal(size=shape)
+        return torch.from_numpy(values).requires_grad_()
+
+    channel, phase, digital, precoder = drawn(2, 3, 5), drawn(5, 3), drawn(2, 3, 3), drawn(2, 5, 3)
+    turns = 0.7 * np.exp(2j * np.pi * rng.random((2, 5)))
+    weights = torch.from_numpy(turns).requires_grad_()
+    check = torch.autograd.gradcheck
+    assert check(ops.effective_channel, (channel, weights, phase))
+    assert check(lambda *link: ops.sum_rate(*link, 0.3), (channel, weights, phase, digital))
+    assert check(lambda *wave: ops.project(*wave, 2.0, constraint), (weights, phase, precoder))

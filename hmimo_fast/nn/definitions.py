@@ -60,6 +60,11 @@ def scaled(matrix: Tensor, power: Tensor, target: Tensor) -> Tensor:
     return matrix * over_matrices(torch.sqrt(target / torch.where(power == 0.0, 1.0, power)))
 
 
+def matched(gradient: Tensor, amplitudes: Tensor) -> Tensor:
+    """A gradient in complex weights, or its real part where the amplitudes are real."""
+    return gradient if amplitudes.is_complex() else gradient.real
+
+
 def radiating(amplitudes: Tensor, phase: Tensor) -> Tensor:
     """diag(m) Phi, (..., N, L), in the precision of the phase."""
     return (amplitudes[..., :, None] * phase).to(phase.dtype)
@@ -85,14 +90,14 @@ def _surface(
     phase: Tensor,
     d_effective: Tensor,
 ) -> Gradients:
-    """dH = dG Phi^H diag(m), dm = Re sum over k of conj(H) (dG Phi^H), dPhi = diag(m) H^H dG."""
+    """dH = dG Phi^H diag(q)^*, dq = sum over k of conj(H) (dG Phi^H), dPhi = diag(q)^* H^H dG."""
     d_channel = d_amplitudes = d_phase = None
     if needs[0] or needs[1]:
         waves = d_effective @ phase.to(d_effective.dtype).mH
-        d_channel = waves * amplitudes[..., None, :] if needs[0] else None
-        d_amplitudes = (channel.conj() * waves).real.sum(-2) if needs[1] else None
+        d_channel = waves * amplitudes.conj()[..., None, :] if needs[0] else None
+        d_amplitudes = matched((channel.conj() * waves).sum(-2), amplitudes) if needs[1] else None
     if needs[2]:
-        d_phase = amplitudes[..., :, None] * (channel.to(d_effective.dtype).mH @ d_effective)
+        d_phase = amplitudes.conj()[..., :, None] * (channel.to(d_effective.dtype).mH @ d_effective)
     return d_channel, d_amplitudes, d_phase
 
 
@@ -160,10 +165,11 @@ def sum_rate_gradient(
     rate = total(rates(links(received, noise_power)[1]), weights)
     d_received, _ = rate_adjoint(received, noise_power, weights)
     waves = (d_received @ beams.mH) @ double(phase).mH
-    d_amplitudes = (channel.conj() * waves).real.sum(-2)
+    d_amplitudes = matched((channel.conj() * waves).sum(-2), amplitudes)
     real = channel.real.dtype
     d_digital = (effective.mH @ d_received).to(channel.dtype)
-    return rate.to(real), d_amplitudes.to(real), d_digital
+    own = channel.dtype if amplitudes.is_complex() else real
+    return rate.to(real), d_amplitudes.to(own), d_digital
 
 
 def sum_rate_gradient_adjoint(
@@ -266,8 +272,8 @@ def project_adjoint(needs: Needs, inputs: Saved, outputs: Saved, gradients: Save
     d_surface = (w - surface @ d) @ z.mH - d_w @ d.mH
     if radiated:
         d_surface = d_surface - over_matrices(along) * sent @ v.mH
-    d_amplitudes = (phase.conj() * d_surface).real.sum(-1)
-    return d_amplitudes, amplitudes[..., :, None] * d_surface, d_w, 0.5 * along, None
+    d_amplitudes = matched((phase.conj() * d_surface).sum(-1), amplitudes)
+    return d_amplitudes, amplitudes.conj()[..., :, None] * d_surface, d_w, 0.5 * along, None
 
 
 def wmmse_sweep(
@@ -325,7 +331,9 @@ def wmmse_gradient(
     Re <dR/dV, V> m_n norm(Phi_n V)^2 / P.
     """
     real = channel.real.dtype
-    channel, phase, amplitudes = double(channel), double(phase), amplitudes.double()
+    turned = amplitudes.is_complex()
+    channel, phase = double(channel), double(phase)
+    amplitudes = double(amplitudes) if turned else amplitudes.double()
     effective = effective_channel(channel, amplitudes, phase)
     surface = radiating(amplitudes, phase)
     gram = surface.mH @ surface if radiated else None
@@ -339,7 +347,7 @@ def wmmse_gradient(
         waves = phase @ beams
         loss = (waves.real.square() + waves.imag.square()).sum(-1)
         gradient = gradient - (inner(d_digital, beams) / power)[..., None] * amplitudes * loss
-    return rate, beams.to(digital.dtype), gradient.to(real)
+    return rate, beams.to(digital.dtype), gradient.to(digital.dtype if turned else real)
 
 
 def scale(

@@ -83,7 +83,7 @@ def effective_channel(channel: Tensor, amplitudes: Tensor, phase: Tensor) -> Ten
     ----------
     channel : (..., K, N) complex
         Channel H as it acts, one row per user.
-    amplitudes : (..., N) real
+    amplitudes : (..., N) real or complex
         Radiation amplitude m of each element, in [0, 1].
     phase : (..., N, L) complex
         Reference wave Phi of each feed at each element.
@@ -129,7 +129,7 @@ def sum_rate(
     ----------
     channel : (..., K, N) complex
         Channel H as it acts, one row per user.
-    amplitudes : (..., N) real
+    amplitudes : (..., N) real or complex
         Radiation amplitude m of each element, in [0, 1].
     phase : (..., N, L) complex
         Reference wave Phi of each feed at each element.
@@ -198,7 +198,7 @@ def sum_rate_gradient(
     -------
     rate : (...) real
         Sum rate in bit/s/Hz.
-    d_amplitudes : (..., N) real
+    d_amplitudes : (..., N) real, or complex as the amplitudes are
         dR/dm.
     d_digital : (..., L, K) complex
         dR/dV.
@@ -258,7 +258,7 @@ def wmmse_gradient(
         Sum rate in bit/s/Hz, in double precision.
     digital : (..., L, K) complex
         V after the sweeps, at the power.
-    d_amplitudes : (..., N) real
+    d_amplitudes : (..., N) real, or complex as the amplitudes are
         dR/dm; under ``radiated`` power with what V loses as m grows.
 
     Raises
@@ -344,7 +344,7 @@ def project(
 
     Parameters
     ----------
-    amplitudes : (..., N) real
+    amplitudes : (..., N) real or complex
         Radiation amplitude m of each element, in [0, 1].
     phase : (..., N, L) complex
         Reference wave Phi of each feed at each element.
@@ -449,7 +449,7 @@ def scale(
 
     Parameters
     ----------
-    amplitudes : (..., N) real
+    amplitudes : (..., N) real or complex
         Radiation amplitude m of each element.
     phase : (..., N, L) complex
         Reference wave Phi of each feed at each element.
