@@ -5,7 +5,7 @@ of
 
 - the mean sum rate with its standard error at the SNRs and sizes of paper A's Fig. 3 and 4 and
   Table II, of the networks with their shipped weights and with those their training began from,
-- the time of an inference, its FLOPs and the share of SGEMM,
+- the time of an inference, its FLOPs and the share of SGEMM, and the rate and time of other depths,
 
 and draws the mean rate against the time a channel takes.
 
@@ -165,6 +165,28 @@ def times(surface: hf.Surface, channel: np.ndarray) -> None:
            "MFLOP of its matrix products", "of SGEMM"), *rows)  # fmt: skip
 
 
+def depths(surface: hf.Surface, channel: np.ndarray) -> None:
+    """Untrained networks of growing depth: rate at three SNRs, and time per channel in a batch."""
+    with TemporaryDirectory() as folder:
+        for constraint in CONSTRAINTS:
+            print(f"### Depth, untrained, {constraint} power\n")
+            rows = []
+            for network in (nn.MBDNN, nn.UnrolledNet):
+                for first, layers in DEPTHS:
+                    file = Path(folder) / "depth.safetensors"
+                    nn.save(network(layers, first_layers=first, constraint=constraint), file)
+                    found = [
+                        solved(channel, surface, constraint, snr, method="mbdnn", model=str(file))
+                        for snr in FIGURE_SNR
+                    ]
+                    milliseconds = min(1e3 * each.seconds for each in found)
+                    rates = [f"{each.mean:.3f}" for each in found]
+                    sizes = str(first), str(layers), f"{milliseconds:.3f}"
+                    rows.append((network.__name__, *sizes, *rates))
+            rates = [f"bit/s/Hz, {snr:g} dB" for snr in FIGURE_SNR]
+            table(("", "first_layers", "layers", "ms/channel", *rates), *rows)
+
+
 def seconds(task: Callable[[], object], length: float = 3.0) -> np.ndarray:
     """Of every call in this length of time, of the processor."""
     task()
@@ -182,6 +204,8 @@ def milliseconds(found: np.ndarray) -> str:
 
 
 FIGURE_SNR = (-10.0, 10.0, 20.0)
+#: Plain steps with each set of users, and layers.
+DEPTHS = ((2, 6), (3, 8), (4, 10), (6, 10), (8, 10), (6, 16))
 #: Curves of the figure: budgets from short to long.
 CURVES: dict[str, list[dict[str, Any]]] = {
     "joint, from all on": [
@@ -330,6 +354,7 @@ def main() -> None:
     for constraint in CONSTRAINTS:
         quality(chosen.draws, constraint)
     times(surface, channel)
+    depths(surface, channel[:FEWER])
     if chosen.figure:
         draw(chosen.figure, surface, channel[:FEWER])
 
