@@ -18,8 +18,8 @@ from .values import double, library, like
 _HEADROOM = 0.3
 #: Sets of users that are tried, at most.
 _MOST_SETS = 8
-#: What a user counts for beside its rate when a set is chosen under digital power: the sweeps
-#: still give up a user, but none comes back.
+#: Bonus of the set with all users over none, relative to its rate, under digital power: later
+#: sweeps may still give a user up, but none comes back.
 _MORE_USERS = 0.2
 #: How far the fit moves the start from all elements alike.
 _FITTED = 0.8
@@ -29,6 +29,8 @@ _COPY = 1e-6
 _FIRST, _SHORTEST, _LONGEST = 0.5, 0.02, 5.0
 #: Of the mean curvature, added to an element's own.
 _LEAST_BEND = 0.05
+#: Features of an element in `seen`.
+SEEN = 7
 #: Keeps a quotient from 0 / 0.
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -53,8 +55,8 @@ def begin(link: Link, layers: int, sweeps: int) -> Point:
         for _ in range(layers):
             point = _stepped(link, point, sweeps)
         rate, digital, _ = link.ascent(point.amplitudes, point.digital, sweeps)
-        serve = (abs(digital).sum(1) > 0.0).sum(1) / digital.shape[2]
-        merit = rate if link.radiated else rate * (1.0 + _MORE_USERS * serve)
+        served = (abs(digital).sum(1) > 0.0).sum(1) / digital.shape[2]
+        merit = rate if link.radiated else rate * (1.0 + _MORE_USERS * served)
         best = merit.reshape(items, sets).argmax(1)
         chosen = sets * library(best).arange(items) + best
         return Point(*(x[chosen] for x in point))
@@ -219,10 +221,6 @@ def within(amplitudes: Any, move: Any) -> Any:
 def _of_one_size(gradient: Tensor) -> Tensor:
     size = gradient.norm(dim=-1, keepdim=True)
     return gradient * torch.where(size > 0.0, size.nanmedian() / size, 1.0)
-
-
-#: Features of an element in `seen`.
-SEEN = 7
 
 
 def seen(link: Link, amplitudes: Any, change: Any, step: Step, bend: Any) -> list[Any]:
