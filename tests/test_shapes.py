@@ -74,6 +74,7 @@ def test_jit_functions_refuse_all_shapes_that_do_not_fit(entry: str, data: Any) 
             function(*inputs, *options)
 
 
+@pytest.mark.slow  # Numba compiles each of the refusals
 @pytest.mark.parametrize("entry", ["sum_rate", "native_sum_rate"])
 def test_jit_functions_refuse_other_types(entry: str) -> None:
     """Too few dimensions, an array for a number, a number for an array, text."""
