@@ -14,7 +14,7 @@ _GAIN = 1e-5
 #: Scalings before rounding: of amplitudes relative to a largest of 1, and of complex weights.
 _SCALES, _COMPLEX_SCALES = 2.0 ** np.linspace(-1.0, 3.0, 25), (1.0, 0.5, 0.7, 1.4, 2.0)
 #: Rotations of all weights before rounding, which the beams make up for.
-_ROTATIONS = np.exp(2j * np.pi * np.arange(16) / 16.0)
+_ROTATIONS = np.exp(2j * np.pi * np.arange(48) / 48.0)
 #: WMMSE sweeps behind the rate of a candidate, and for the beams that are returned.
 _SWEEPS, _LAST_SWEEPS = 10, 100
 
@@ -26,12 +26,17 @@ def quantized(problem: Problem, run: Run) -> Run:
     highest rate is kept (the rate does not depend on a rotation of q, nor under `radiated` power on
     its scale).  Then each element in turn tries the states next to its own, or all if they are few,
     with the beams following, keeps what is better, and the passes end when no element moves
-    (derived here).
+    (derived here).  Of complex states, whose roundings differ more than those of amplitudes, the
+    second best is refined too.
     """
     states = problem.hardware.states
     if states is None:
         return run
-    chosen = _refined(problem, states, _rounded(problem, states, run.amplitudes))
+    best, second = _rounded(problem, states, run.amplitudes)
+    chosen, reached = _refined(problem, states, best)
+    if problem.hardware.turned:
+        other, rate = _refined(problem, states, second)
+        chosen = np.where((rate > reached)[:, None], other, chosen)
     amplitudes = problem.placed(states[chosen])
     digital, rate = problem.run("best_beams", amplitudes, sweeps=_LAST_SWEEPS)
     amplitudes = np.where(np.isnan(rate)[:, None], np.nan, amplitudes)
@@ -58,20 +63,27 @@ def _rate(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.ndarra
     return problem.run("best_beams", problem.placed(states[chosen]), sweeps=_SWEEPS)[1]
 
 
-def _rounded(problem: Problem, states: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
-    """Indices (B, N) of the states after the best scaling and rotation, and rounding."""
+def _rounded(
+    problem: Problem, states: np.ndarray, amplitudes: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Indices (B, N) of the states after the best and the second best scaling and rotation."""
     trials = _trials(states, amplitudes)
-    chosen = next(trials)
-    highest = _rate(problem, states, chosen)
+    best = next(trials)
+    highest, second, lower = _rate(problem, states, best), best.copy(), np.full(len(best), -np.inf)
     for trial in trials:
         rate = _rate(problem, states, trial)
         better = rate > highest
-        chosen[better], highest[better] = trial[better], rate[better]
-    return chosen
+        second[better], lower[better] = best[better], highest[better]
+        best[better], highest[better] = trial[better], rate[better]
+        between = (rate < highest) & (rate > lower)
+        second[between], lower[between] = trial[between], rate[between]
+    return best, second
 
 
-def _refined(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Coordinate ascent over the states; an item leaves when a pass changes nothing in it."""
+def _refined(
+    problem: Problem, states: np.ndarray, chosen: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinate ascent over the states, and its rate; an item leaves when a pass moves nothing."""
     neighbours = problem.hardware.neighbours()
     moving = np.flatnonzero(problem.movable.any(axis=0)) if problem.movable is not None else None
     elements = range(chosen.shape[1]) if moving is None else moving
@@ -92,4 +104,4 @@ def _refined(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.nda
                 current[better], best[better] = trial[better], rate[better]
         chosen[active], highest[active] = current, best
         active = active[best > before]
-    return chosen
+    return chosen, highest
