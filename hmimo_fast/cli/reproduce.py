@@ -32,7 +32,7 @@ whether it appears, with the figures.
 _EPILOG = """\
 STUDY is one of
   list     what there is
-  B-3, B-4, B-7, B-9, B-C, A-3, A-4, A-T1, A-T2
+  B-3, B-4, B-7, B-9, B-C, A-3, A-4, A-T1, A-T2, E-1
   all      all of these
   trends   what the papers state, against the results in the folder
   curves   mean rates to hold other code against: method, SNR, size and power,

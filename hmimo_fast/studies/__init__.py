@@ -1,15 +1,17 @@
-"""Every figure and table of the two papers: a description, one engine, a dataset and a figure."""
+"""Every figure and table of the papers, and ours: a description, an engine, a dataset, a figure."""
 
 from __future__ import annotations
 
-from . import paper_a, paper_b
+from . import hardware, paper_a, paper_b
 from .dataset import load, save
 from .description import Claim, Method, Panel, Setting, Study, Verdict
 from .runner import run
 from .trained import train
 
 #: Studies by id.
-STUDIES = {study.id: study for study in (*paper_b.STUDIES, *paper_a.STUDIES)}
+STUDIES = {
+    study.id: study for study in (*paper_b.STUDIES, *paper_a.STUDIES, *hardware.STUDIES)
+}
 
 __all__ = [
     "STUDIES",

@@ -22,6 +22,7 @@ import numpy as np
 
 from .. import __version__
 from ..channels import sparse_mmwave
+from ..elements import even_states
 from ..files import Arrays
 from ..kernels import backend
 from ..scheduling import schedule
@@ -187,6 +188,8 @@ def _draw(chunk: Chunk) -> _Draw:
         field = (ours.amplitudes[..., None] * surface.phase) @ ours.digital
         arguments["power"] = np.linalg.norm(field, axis=(-2, -1)) ** 2
     arguments |= {"method": method.solver} | dict(method.options)
+    if "bits" in arguments:  # as states, which a description has no plain numbers for
+        arguments["elements"] = even_states(arguments["elements"], arguments.pop("bits"))
     return _Draw(channel, surface.phase, arguments)
 
 

@@ -22,6 +22,7 @@ MEANINGS = {
     "elements": ("elements N", "1"),
     "users": ("users K, feeds L = K", "1"),
     "snr_db": ("SNR", "dB"),
+    "constraint": ("power", ""),
     "method": ("method", ""),
     "realization": ("realization", "1"),
     "user": ("user", "1"),
