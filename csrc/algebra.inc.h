@@ -151,6 +151,13 @@ static num inner_product(idx count, const cpx *a, const cpx *b) {
     return sum;
 }
 
+static num total_of(idx count, const num *a) {
+    num sum = NUM(0);
+    for (idx i = 0; i < count; i++)
+        sum += a[i];
+    return sum;
+}
+
 static void scale(idx count, num by, cpx *a) {
     for (idx i = 0; i < count; i++)
         a[i] = scaled(by, a[i]);

@@ -14,6 +14,9 @@ enum { ZERO_FORCING, GENERAL }; /* the stages */
 typedef struct {
     cpx *psi;   /* F x K x K */
     num *share; /* F x K */
+    num *rates; /* F x K, in the dual uplink */
+    num *part;  /* F, of the power that is used */
+    num *worth; /* bits for it, so far */
 } inner;
 
 typedef struct {
@@ -31,7 +34,8 @@ typedef struct {
 } ascent;
 
 static inner take_inner(const problem *p, arena *a) {
-    inner i = {TAKE(a, p->F * p->K * p->K, cpx), TAKE(a, p->F * p->K, num)};
+    inner i = {TAKE(a, p->F * p->K * p->K, cpx), TAKE(a, p->F * p->K, num),
+               TAKE(a, p->F * p->K, num), TAKE(a, p->F, num), TAKE(a, 1, num)};
     return i;
 }
 
@@ -66,8 +70,14 @@ static void pick_nums(idx count, mask which, const num *from, num *to) {
 
 static void pick_inner(const problem *p, mask which, inner from, inner to) {
     pick_nums(2 * p->F * p->K * p->K, which, (const num *)from.psi, (num *)to.psi);
-    if (p->floored)
+    if (p->dual) {
         pick_nums(p->F * p->K, which, from.share, to.share);
+        pick_nums(p->F * p->K, which, from.rates, to.rates);
+    }
+    if (p->objective != SUM_RATE) {
+        pick_nums(p->F, which, from.part, to.part);
+        pick_nums(1, which, from.worth, to.worth);
+    }
 }
 
 static num dot(idx n, const vec *a, const vec *b) {
@@ -163,35 +173,96 @@ static void add_gradient(problem *p, idx f, const vec *m, const cpx *beams, cons
     }
 }
 
-/* Rate over all channels at m, its gradient, and the beams in place.  entering: from what is the
- * better start of the general stage.  As long as the minimum rates do not fit in every channel,
- * the rate is the sum over those where they do not. */
+/* The noise of channel f over the power that it uses. */
+INLINE num noise_for(const problem *p, num noise, inner at, idx f) {
+    if (p->objective != ENERGY_EFFICIENCY)
+        return noise;
+    return noise / at.part[f];
+}
+
+/* Settled shares of a start. */
+static void initialize_dual(problem *p, ascent *s, idx f, inner at) {
+    num *share = at.share + f * p->K;
+    if (balances(p))
+        initialize_balanced(p, &s->dual, p->gram, share);
+    else
+        initialize_floored(p, &s->dual, p->gram, f, at.rates, share);
+}
+
+/* What channel f gives to the objective at beams in place, with C, the price and, in the general
+ * stage, the Psi that they belong to (`beams`). */
+static num channel_terms(problem *p, ascent *s, int stage, idx f, idx sweeps, inner at,
+                         cpx **beams, num *price, mask *fits) {
+    cpx *psi = at.psi + f * p->K * p->K;
+    num *share = at.share + f * p->K;
+    *beams = psi;
+    *fits = every(1);
+    if (stage == ZERO_FORCING)
+        return zf_terms(p, p->gram, noise_for(p, s->noise, at, f), psi, p->adjoint, price, fits);
+    if (!p->dual)
+        return general_terms(p, p->gram, noise_for(p, s->noise, at, f), sweeps, psi, p->adjoint,
+                             price);
+    *beams = p->spare;
+    const num noise = p->noise;
+    p->noise = noise_for(p, noise, at, f);
+    num sum;
+    if (balances(p))
+        sum = balanced_terms(p, &s->dual, p->gram, sweeps, share, *beams, p->adjoint, price, fits);
+    else
+        sum = floored_terms(p, &s->dual, p->gram, sweeps, f, at.rates, share, *beams, p->adjoint,
+                            price, fits);
+    p->noise = noise;
+    return sum;
+}
+
+/* The part of the power that channel f should use, after a sweep at what it uses.  dR / d log part
+ * is half the price of the beams' power or, in the dual uplink, what all shares together pull. */
+static void find_part(problem *p, ascent *s, int stage, idx f, inner at) {
+    const idx K = p->K;
+    cpx *beams;
+    num price, slope;
+    mask fits;
+    channel_terms(p, s, stage, f, 1, at, &beams, &price, &fits);
+    if (stage == GENERAL && p->dual) {
+        slope = NUM(0);
+        for (idx k = 0; k < K; k++)
+            for (idx j = 0; j < K; j++)
+                slope += s->dual.pull[k] * s->dual.system[j * K + k];
+        slope *= (real)NATURAL;
+    } else {
+        slope = (real)0.5 * price;
+        if (stage == GENERAL)
+            slope *= inner_product(K * K, beams, p->received);
+    }
+    const num next = useful_part(slope, *at.worth);
+    at.part[f] = pick(fits, next, NUM(1));
+}
+
+/* The objective at m, its gradient, and the beams in place.  entering: from what is the better
+ * start of the general stage.  As long as the minimum rates do not fit in every channel, it is the
+ * sum over those where they do not. */
 static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m, inner at,
                     vec *gradient) {
     const idx K = p->K, L = p->L;
-    num sum = NUM(0), fit = NUM(1);
+    const int saves = p->objective == ENERGY_EFFICIENCY;
+    num sum = NUM(0), fit = NUM(1), used = NUM(0);
     memset(gradient, 0, (size_t)p->n * sizeof(vec));
     memset(s->bend, 0, (size_t)p->n * sizeof(vec));
     for (idx f = 0; f < p->F; f++) {
-        cpx *psi = at.psi + f * K * K, *beams = psi;
-        num *share = at.share + f * K, rate, price = NUM(0);
-        mask fits = every(1);
+        cpx *beams;
+        num price = NUM(0);
+        mask fits;
         whiten(p, f, m, p->radiated);
-        if (entering && p->floored)
-            initialize_floored(p, &s->dual, p->gram, share);
+        if (entering && p->dual)
+            initialize_dual(p, s, f, at);
         else if (entering)
-            initialize_general(p, p->gram, s->noise, psi);
-        if (stage == ZERO_FORCING) {
-            rate = zf_terms(p, p->gram, s->noise, psi, p->adjoint, &price, &fits);
-        } else if (p->floored) {
-            beams = p->spare;
-            rate = floored_terms(p, &s->dual, p->gram, p->sweeps, share, beams, p->adjoint, &price,
-                                 &fits);
-        } else {
-            rate = general_terms(p, p->gram, s->noise, p->sweeps, psi, p->adjoint, &price);
-        }
+            initialize_general(p, p->gram, noise_for(p, s->noise, at, f), at.psi + f * K * K);
+        for (idx i = 0; saves && i < p->sweeps; i++)
+            find_part(p, s, stage, f, at);
+        const num rate =
+            channel_terms(p, s, stage, f, saves ? 0 : p->sweeps, at, &beams, &price, &fits);
         num counts = channel_in_use(p, f);
-        if (p->floored) {
+        if (p->dual) {
             const mask first_short = (fit > 0) & not(fits);
             const lanes anew = spread_mask(first_short);
             sum = pick(first_short, NUM(0), sum);
@@ -203,6 +274,8 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
             counts = pick(fits & not(fit > 0), NUM(0), counts);
         }
         sum += pick(counts > 0, rate, NUM(0));
+        if (saves)
+            used += at.part[f];
         multiply(L, K, K, p->carrier, beams, p->beams);
         add_gradient(p, f, m, p->beams, p->adjoint, price, counts, gradient, s->bend);
     }
@@ -210,7 +283,18 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
         add_channels(p, &gradient[i]);
         add_channels(p, &s->bend[i]);
     }
-    return over_channels(p, sum);
+    if (p->objective == SUM_RATE)
+        return over_channels(p, sum);
+    num factor;
+    const mask met = fit > 0;
+    const num value = finish_value(p, sum, used, at.rates, &factor);
+    const vec by = spread(pick(met, factor, NUM(1)));
+    *at.worth = sum / (used + p->overhead);
+    for (idx i = 0; i < p->n; i++) {
+        gradient[i] *= by;
+        s->bend[i] *= by;
+    }
+    return pick(met, value, sum);
 }
 
 /* ---- steps */

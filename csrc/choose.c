@@ -93,16 +93,17 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
                void *const *out) {
     if (too_large(operator_, s))
         return HF_TOO_LARGE;
-    const int loop = is_loop(operator_), floats = s->single && !in_double(operator_);
+    const int plain = operator_ != HF_VARIABLE_PROJECTION || options[OBJECTIVE] == SUM_RATE;
+    const int loop = is_loop(operator_), floats = s->single && plain && !in_double(operator_);
     const hf_kind *pack = floats ? &FLOATS : &DOUBLES;
     const double bytes = (double)s->users * s->elements * (loop ? s->channels : 1) *
                          pack->lanes * (floats ? 8 : 16);
     int lanes = ITEMS, packed = s->whole >= FEWEST && bytes <= (loop ? STAYING : PASSING);
-    if (loop && !packed && s->channels >= FEWEST && bytes / s->channels <= STAYING) {
+    if (loop && plain && !packed && s->channels >= FEWEST && bytes / s->channels <= STAYING) {
         lanes = CHANNELS;
         packed = 1;
     }
-    if (!packed && bytes <= STAYING && has_candidates(operator_, s, options))
+    if (plain && !packed && bytes <= STAYING && has_candidates(operator_, s, options))
         return run_screened(s, in, options, out);
     if (!packed)
         return LONE.kernels[operator_](s, in, options, out, ITEMS, NULL);

@@ -4,13 +4,6 @@
 #define LONGEST_STEP 1 /* of log lambda */
 #define BALANCED (sizeof(real) == 4 ? 1e-5 : 1e-12) /* gap of rates that count as balanced */
 
-/* log(a / b) of positive numbers. */
-INLINE num log_ratio(num a, num b) {
-    const mask up = a > b;
-    const num size = log_plus_one(pick(up, a / b, b / a) - 1);
-    return pick(up, size, -size);
-}
-
 /* Users who are heard and have a weight where rates are `shared`, or else a minimum rate, send
  * what they would need alone, or parts of a power of one in that ratio; the others nothing. */
 static num start_shares(const problem *p, const cpx *gram, int shared, num *share) {
@@ -109,4 +102,34 @@ static num balance(problem *p, dual_uplink *d, const cpx *gram, idx sweeps, int 
             return level;
         take_step(p, d, every(shared) | (level < 0), going, power, share);
     }
+}
+
+/* As floored_terms, of the balanced rates: t, or the least power.  The slope of either in a rate is
+ * its worth: what the dual uplink pays for a bit. */
+static num balanced_terms(problem *p, dual_uplink *d, const cpx *gram, idx sweeps, num *share,
+                          cpx *psi, cpx *adjoint, num *price, mask *fits) {
+    const idx K = p->K;
+    const int shared = p->objective == MAX_MIN;
+    num gap, used = NUM(0), pulled = NUM(0), paid = NUM(0);
+    const num level = balance(p, d, gram, sweeps, shared, NUM(1), share, &gap);
+    *fits = level >= 0;
+    for (idx k = 0; k < K; k++) {
+        used += share[k] + d->least[k] * (d->goals[k] - d->rates[k]);
+        pulled += pick(p->above[k] > 0, p->weights[k] * d->least[k], NUM(0));
+        paid += d->least[k] * d->rates[k];
+    }
+    const num met = pick(every(shared), 1 / pulled, NUM(1));
+    const num by = pick(*fits, met, (real)NATURAL / paid);
+    if (psi)
+        pull_beams(p, d, by / (real)NATURAL, d->beta, psi, adjoint, price);
+    const num excess = -log_plus_one(pick(*fits, NUM(0), -level - 1)) * (real)NATURAL;
+    return pick(*fits, pick(every(shared), level, used), excess);
+}
+
+/* Shares of balanced rates, from what users would need alone. */
+static void initialize_balanced(problem *p, dual_uplink *d, const cpx *gram, num *share) {
+    num gap, sum = start_shares(p, gram, p->objective == MAX_MIN, share);
+    for (idx k = 0; p->objective == MIN_POWER && k < p->K; k++)
+        share[k] = pick(sum > 1, share[k] / sum, share[k]);
+    balance(p, d, gram, SETTLING, p->objective == MAX_MIN, NUM(1), share, &gap);
 }

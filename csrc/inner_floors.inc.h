@@ -7,6 +7,7 @@
 /* The dual uplink, in which user k sends the share lambda_k of the power. */
 typedef struct {
     num *rates, *goals; /* in bits: what users have, and what they should */
+    num *slopes;        /* of the objective in them */
 
     num *diagonal; /* T_kk of T = (half X half + ridge)^-1, half = diag(lambda)^{1/2} */
     num *ratio;    /* SINR of its MMSE receivers */
@@ -20,9 +21,9 @@ typedef struct {
 
 static void lay_out_dual(problem *p, dual_uplink *d, arena *a) {
     const idx K = p->K;
-    num **vectors[] = {&d->rates, &d->goals, &d->diagonal, &d->ratio, &d->beta,
-                       &d->least, &d->half,  &d->next,     &d->pull,  &d->ones};
-    for (int i = 0; i < 10; i++)
+    num **vectors[] = {&d->rates, &d->goals, &d->slopes, &d->diagonal, &d->ratio, &d->beta,
+                       &d->least, &d->half,  &d->next,   &d->pull,     &d->ones};
+    for (int i = 0; i < 11; i++)
         *vectors[i] = TAKE(a, K, num);
     d->system = TAKE(a, K * K, num);
     d->spoiled = TAKE(a, K * K, num);
@@ -77,12 +78,22 @@ static void leave_uplink(const problem *p, dual_uplink *d, cpx *psi) {
     scale_columns(p->K, p->K, d->pull, d->directions, psi);
 }
 
+/* Psi and C of the gradient of sum_k by pull_k R_k at these shares. */
+static void pull_beams(const problem *p, dual_uplink *d, num by, const num *pull, cpx *psi,
+                       cpx *adjoint, num *price) {
+    for (idx k = 0; k < p->K; k++)
+        d->half[k] = root((real)(2 * NATURAL) * by * pull[k] / d->diagonal[k]);
+    scale_columns(p->K, p->K, d->half, d->directions, psi);
+    memcpy(adjoint, psi, (size_t)(p->K * p->K) * sizeof(cpx));
+    *price = NUM(1);
+}
+
 /* As zf_terms, for general beams, after sweeps of a fixed point over the shares, in place:
  * lambda_k <- max(mu alpha_k lambda_k / beta_k, least_k), a WMMSE update in the dual uplink where
  * the first is larger, a user held at its minimum rate where the second is; where the least sum to
  * more than one, lambda <- least / sum, which balances SINR over target. */
-static num floored_terms(problem *p, dual_uplink *d, const cpx *gram, idx sweeps, num *share,
-                         cpx *psi, cpx *adjoint, num *price, mask *fits) {
+static num floored_terms(problem *p, dual_uplink *d, const cpx *gram, idx sweeps, idx f,
+                         num *rates, num *share, cpx *psi, cpx *adjoint, num *price, mask *fits) {
     const idx K = p->K;
     num level = NUM(0), unit = NUM(0);
     memcpy(d->next, share, (size_t)K * sizeof(num));
@@ -94,41 +105,42 @@ static num floored_terms(problem *p, dual_uplink *d, const cpx *gram, idx sweeps
         for (idx k = 0; k < K; k++)
             share[k] = pick(going, larger(d->next[k], NUM(LEAST_SHARE)) / sum, share[k]);
         find_dual(p, d, gram, share);
+        for (idx k = 0; k < K; k++)
+            rates[f * K + k] = log_plus_one(d->ratio[k]) * (real)NATURAL;
+        find_slopes(p, f, rates, d->slopes);
         for (idx k = 0; k < K; k++) {
             d->ones[k] = NUM(1);
             d->next[k] = d->least[k];
-            d->pull[k] = p->weights[k] * share[k] / d->beta[k];
+            d->pull[k] = d->slopes[k] * share[k] / d->beta[k];
         }
         level = fill(K, d->ones, NUM(1), NUM(0), d->pull, p->above, d->next);
     }
-    num rate = rate_of(K, d->ratio, p->weights);
+    num rate = NUM(0);
     *fits = level >= 0;
     for (idx k = 0; k < K; k++)
         unit += d->beta[k] * d->ratio[k] / (1 + d->ratio[k]);
     for (idx k = 0; k < K; k++) {
         /* users at their minimum pull with their multipliers */
         const num held = d->beta[k] * d->next[k] / (share[k] * level);
-        const num own = log_plus_one(d->ratio[k]) * (real)NATURAL;
-        d->pull[k] = pick(level > 0, held, pick(level < 0, d->beta[k] / unit, p->weights[k]));
-        rate += pick(level > 0, (held - p->weights[k]) * (own - p->floors[k]), NUM(0));
+        const num own = rates[f * K + k];
+        d->pull[k] = pick(level > 0, held, pick(level < 0, d->beta[k] / unit, d->slopes[k]));
+        if (p->objective != GEOMETRIC_MEAN)
+            rate += d->slopes[k] * own;
+        rate += pick(level > 0, (held - d->slopes[k]) * (own - p->floors[k]), NUM(0));
     }
-    if (psi) {
-        for (idx k = 0; k < K; k++)
-            d->half[k] = root((real)(2 * NATURAL) * d->pull[k] / d->diagonal[k]);
-        scale_columns(K, K, d->half, d->directions, psi);
-        memcpy(adjoint, psi, (size_t)(K * K) * sizeof(cpx));
-        *price = NUM(1);
-    }
+    if (psi)
+        pull_beams(p, d, NUM(1), d->pull, psi, adjoint, price);
     const num excess = -log_plus_one(pick(*fits, NUM(0), -level - 1)) * (real)NATURAL;
     return pick(*fits, rate, excess);
 }
 
 /* Settled shares, from equal ones. */
-static void initialize_floored(problem *p, dual_uplink *d, const cpx *gram, num *share) {
+static void initialize_floored(problem *p, dual_uplink *d, const cpx *gram, idx f, num *rates,
+                               num *share) {
     mask fits;
     for (idx k = 0; k < p->K; k++)
         share[k] = NUM(1) / (real)p->K;
-    floored_terms(p, d, gram, SETTLING, share, NULL, NULL, NULL, &fits);
+    floored_terms(p, d, gram, SETTLING, f, rates, share, NULL, NULL, NULL, &fits);
 }
 
 /* Psi of the shares with powers that meet the minimum rates exactly; the rate, or where there are

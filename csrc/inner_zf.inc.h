@@ -4,6 +4,8 @@
  * and its rate from X and, for the gradient over the amplitudes, C and the price of radiated
  * power.  All have a power of one. */
 
+#define OUT_OF_REACH 1e30
+
 /* q_k = max(f_k, alpha_k mu / cost_k - sigma^2) with sum q_k cost_k = P, in place of the floors
  * f_k in `filled`; floors that do not fit are scaled down together.  A user whose share would be
  * under its floor goes to it, which lowers mu for the others: so K rounds suffice.  Users with
@@ -53,6 +55,17 @@ static void restrict_gram(idx K, const num *served, const cpx *gram, cpx *to) {
         }
 }
 
+/* The least SINR of a user; of objectives that leave nobody out far too high, so that the SINR of
+ * all are balanced. */
+INLINE num target_of(const problem *p, idx k) {
+    if (leaves_out(p))
+        return p->targets[k];
+    const num by = (real)OUT_OF_REACH * p->served[k];
+    if (p->objective == MIN_POWER)
+        return by * p->targets[k];
+    return by;
+}
+
 /* Rate and Psi of zero forcing for the users served; -inf where X is singular.  Where the minimum
  * rates do not fit (`fits`), the rate is -log2 of how often they exceed the power: to raise it is
  * to make them fit. */
@@ -63,7 +76,7 @@ static num zf_terms(problem *p, const cpx *gram, num noise, cpx *psi, cpx *adjoi
     const mask regular = invert(K, p->inverse) > (real)SINGULAR;
     for (idx k = 0; k < K; k++) {
         p->cost[k] = pick(regular, p->inverse[k * K + k].re, NUM(1));
-        p->filled[k] = p->targets[k] * noise;
+        p->filled[k] = target_of(p, k) * noise;
         p->half[k] = p->weights[k] * p->served[k];
     }
     const num level = fill(K, p->cost, NUM(1), noise, p->half, p->above, p->filled);

@@ -51,11 +51,17 @@ static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, vo
         s->trial[i] = either(p->element, e.m[i], e.m[i] * inverse);
     num sum = NUM(0);
     for (idx f = 0; f < p->F; f++) {
+        num part = NUM(1);
+        const num noise = p->noise;
+        if (p->objective != SUM_RATE)
+            part = e.beams.part[f];
         whiten(p, f, s->trial, p->radiated);
         multiply(L, K, K, p->carrier, e.beams.psi + f * K * K, p->beams);
+        p->noise = noise / part;
         sum += channel_in_use(p, f) * scale_to_power(p, f, s->trial, p->beams);
+        p->noise = noise;
         for (idx i = 0; i < L * K; i++)
-            p->beams[i] = scaled(p->size, p->beams[i]);
+            p->beams[i] = scaled(p->size * root(part), p->beams[i]);
         write_matrix(p, p->beams, L * K, out[TO_DIGITAL], f);
     }
     const mask rated = every(!met_floors) | (*e.rate >= 0);
@@ -75,8 +81,23 @@ static void leave_dual(problem *p, ascent *s, endpoint e, mask which) {
         cpx *psi = s->tried.psi + f * K * K;
         mask fits;
         whiten(p, f, e.m, p->radiated);
-        floored_terms(p, &s->dual, p->gram, SETTLING, share, NULL, NULL, NULL, &fits);
-        const num rate = meet_floors(p, &s->dual, p->gram, share, psi, &fits);
+        const num noise = p->noise;
+        p->noise = noise_for(p, noise, e.beams, f);
+        num rate;
+        if (balances(p)) {
+            rate = balanced_terms(p, &s->dual, p->gram, 2 * SETTLING, share, NULL, NULL, NULL, &fits);
+            leave_uplink(p, &s->dual, psi);
+        } else {
+            rate = floored_terms(p, &s->dual, p->gram, SETTLING, f, e.beams.rates, share, NULL, NULL,
+                                 NULL, &fits);
+            if (p->floored)
+                rate = meet_floors(p, &s->dual, p->gram, share, psi, &fits);
+            else
+                leave_uplink(p, &s->dual, psi);
+        }
+        p->noise = noise;
+        if (p->objective == MIN_POWER)
+            e.beams.part[f] = pick(which, total_of(K, share), e.beams.part[f]);
         const mask first_short = (fit > 0) & not(fits);
         sum = pick(first_short, NUM(0), sum);
         fit = pick(first_short, NUM(0), fit);
@@ -152,8 +173,17 @@ static void order_candidates(problem *p, candidates *c) {
             sum[i] = scaled(p->half[i / K] * p->half[i % K], sum[i]);
     }
     order_users(K, p->weights, sum, c->gain, p->aim, c->place);
-    for (idx k = 0; p->floored && k < K; k++)
+    for (idx k = 0; p->dual && k < K; k++)
         c->place[k] = NUM(0);
+}
+
+/* Whether the objective wants a user served at all. */
+INLINE num wanted(const problem *p, idx k) {
+    switch (p->objective) {
+    case MIN_POWER: return pick(p->targets[k] > 0, NUM(1), NUM(0));
+    case MAX_MIN: return pick((p->weights[k] > 0) | (p->targets[k] > 0), NUM(1), NUM(0));
+    default: return NUM(1);
+    }
 }
 
 /* Serves the users of a candidate: all, then one less each, from twice the feeds where there are
@@ -162,7 +192,7 @@ static void serve(problem *p, const candidates *c, num candidate) {
     const num all_users = NUM(p->K), most_users = NUM(least(p->K, 2 * p->L + 1));
     const num count = pick(candidate > 0, most_users, all_users) - candidate;
     for (idx k = 0; k < p->K; k++)
-        p->served[k] = pick(c->place[k] < count, NUM(1), NUM(0));
+        p->served[k] = pick(c->place[k] < count, wanted(p, k), NUM(0));
 }
 
 typedef struct {
@@ -198,6 +228,10 @@ static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) 
     }
     memset(s->at.psi, 0, (size_t)(p->F * K * K) * sizeof(cpx));
     memset(s->at.share, 0, (size_t)(p->F * K) * sizeof(num));
+    memset(s->at.rates, 0, (size_t)(p->F * K) * sizeof(num));
+    *s->at.worth = NUM(0);
+    for (idx f = 0; f < p->F; f++)
+        s->at.part[f] = s->best_inner.part[f] = NUM(1);
     const mask few = served <= (real)p->L;
     s->noise = p->noise;
     memcpy(s->best, s->m, (size_t)p->n * sizeof(vec));
@@ -288,12 +322,14 @@ static int finish(problem *p, ascent *s, candidates *c, budget b) {
     *ended.rate = pick(general, s->best_rate, *ended.rate);
     *ended.made = pick(general, s->made, *ended.made);
     *ended.converged = (s->converged & general) | (*ended.converged & not(general));
-    if (p->floored)
+    if (p->dual)
         leave_dual(p, s, ended, general);
     const mask back = *forced.rate > *ended.rate;
     const num made = *ended.made;
+    const mask converged = *ended.converged;
     pick_endpoint(p, back, forced, ended);
     *ended.made = made;
+    *ended.converged = converged;
     return 0;
 }
 
@@ -375,6 +411,8 @@ OPERATOR(variable_projection) {
     p->min_rate = in[MIN_RATE];
     p->element = (int)options[7] ? (int)options[7] : p->element;
     p->movable = in[MOVABLE];
+    p->overhead_of = in[OVERHEAD];
+    p->objective = (int)options[OBJECTIVE];
     p->marks = marks;
     const idx all_candidates = least(p->K, 2 * p->L + 1);
     const idx most_candidates = b.zf_iterations ? least(b.candidates, all_candidates) : 1;
@@ -400,7 +438,7 @@ OPERATOR(variable_projection) {
             else if (!holds(good, 0) || p->floored)
                 continue;
             order_candidates(p, &c);
-            const int screened = b.zf_iterations && !p->floored;
+            const int screened = b.zf_iterations && !p->dual;
             b.prelude = screened ? b.iterations / PRELUDE : 0;
             b.candidates = screened && b.prelude ? most_candidates : 1;
             if (lanes == CANDIDATES && !p->floored)
@@ -418,8 +456,9 @@ OPERATOR(variable_projection) {
 /* Beams at given amplitudes: by zero forcing with water filling or, if asked, the better of that
  * and general ones. */
 OPERATOR(best_beams) {
-    const double stay[] = {options[0], 0, options[1], 1, 1, options[2], INFINITY, 0};
-    hf_operand given[MOVABLE + 1] = {{NULL, 0}};
+    const double stay[] = {options[0], 0,        options[1], 1,       1,
+                           options[2], INFINITY, 0,          SUM_RATE};
+    hf_operand given[OVERHEAD + 1] = {{NULL, 0}};
     memcpy(given, in, MOVABLE * sizeof *in);
     hf_shape unrecorded = *shape;
     unrecorded.recorded = 0;

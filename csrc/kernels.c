@@ -7,6 +7,7 @@
 #include "algebra.inc.h"
 #include "element.inc.h"
 #include "problem.inc.h"
+#include "objective.inc.h"
 #include "rates.inc.h"
 #include "inner_zf.inc.h"
 #include "inner_general.inc.h"

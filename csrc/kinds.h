@@ -8,7 +8,13 @@
 enum { ITEMS, CHANNELS, CANDIDATES };
 
 /* Inputs of the loops, in the order of the table. */
-enum { CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE, MOVABLE, SCREENED };
+enum {
+    CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE, MOVABLE, OVERHEAD, SCREENED
+};
+
+/* What variable_projection maximises, which is its last option. */
+enum { SUM_RATE, GEOMETRIC_MEAN, MAX_MIN, MIN_POWER, ENERGY_EFFICIENCY };
+#define OBJECTIVE 8
 
 /* After the operators of the table: beams found in single precision, once more in double. */
 enum { HF_REFINE = HF_OPERATORS, HF_KERNELS };

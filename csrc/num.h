@@ -271,4 +271,19 @@ INLINE num log_plus_one(num x) { return log1p(x); }
 INLINE num log_plus_one(num x) { return log1p_vec(x); }
 #endif
 
+/* log(a / b) of positive numbers. */
+INLINE num log_ratio(num a, num b) {
+    const mask up = a > b;
+    const num size = log_plus_one(pick(up, a / b, b / a) - 1);
+    return pick(up, size, -size);
+}
+
+/* exp(x), lane by lane. */
+INLINE num exponential(num x) {
+    num y = x;
+    for (idx lane = 0; lane < LANES; lane++)
+        set(&y, lane, (real)exp((double)get(x, lane)));
+    return y;
+}
+
 #endif

@@ -23,6 +23,9 @@ typedef struct {
     idx phases, pairs_size, pairs_kept;
     int radiated;
     int floored;      /* whether items have minimum rates; -1 where some may */
+    int objective;    /* what is maximised (objective.inc.h) */
+    int dual;         /* whether its general beams are those of the dual uplink */
+    hf_operand overhead_of; /* of each item, or none */
     idx sweeps;
     hf_operand min_rate; /* (K) of each item, or none */
     int element;      /* what the elements can do (element.inc.h) */
@@ -34,6 +37,7 @@ typedef struct {
     num phase_size;   /* the largest part of the phase, which is scaled to one */
     num size;         /* V of the caller is size times ours */
     num weight_size;  /* the largest weight; those here have a largest of one */
+    num overhead;     /* what consumes power besides the beams, over the power */
 
     cvec *channel;    /* F x n x K */
     void *phase;      /* phases x n x L: cvec, or creal where the lanes share it */
@@ -656,6 +660,9 @@ static void load_limits(problem *p, const hf_operand *limits, num size) {
             set(&p->targets[k], lane, (real)expm1((double)get(p->floors[k], lane) / NATURAL));
         p->served[k] = NUM(1);
     }
+    p->overhead = NUM(0);
+    if (p->overhead_of.data)
+        p->overhead = read_number(p, p->overhead_of, 0);
 }
 
 /* Loads amplitudes, or the states of complex ones, and which of the elements move.  Returns a sum
@@ -747,9 +754,18 @@ static void leave_lanes(problem *p, mask which) {
         }
 }
 
-/* A rate in the caller's weights; what is under zero measures minimum rates that are not met. */
+/* A rate, or an objective, in the caller's weights; what is under zero measures minimum rates that
+ * are not met. */
 INLINE num weigh(const problem *p, num rate) {
     return pick(rate > 0, rate * p->weight_size, rate);
+}
+INLINE num weigh_objective(const problem *p, num value) {
+    switch (p->objective) {
+    case MAX_MIN: return pick(value > 0, value / p->weight_size, value);
+    case GEOMETRIC_MEAN:
+    case MIN_POWER: return value;
+    default: return weigh(p, value);
+    }
 }
 
 /* Writes how a loop ended in every lane, with the rates of its iterates. */
@@ -766,6 +782,6 @@ static void write_ends(const problem *p, num rate, num made, mask converged, con
         ((uint8_t *)out[TO_CONVERGED])[item] = (uint8_t)holds(converged, lane);
         double *history = out[TO_HISTORY];
         for (idx i = 0; history && i <= count && i < traced; i++)
-            history[item * traced + i] = get(weigh(p, trace[i]), lane);
+            history[item * traced + i] = get(weigh_objective(p, trace[i]), lane);
     }
 }

@@ -64,6 +64,7 @@ class Problem:
     hardware: Elements = _AMPLITUDES  # what the elements can do
     stuck: np.ndarray | None = None  # (1 or B, N), amplitudes that stay, NaN for those that move
     ends: int = 0  # of the N elements the last, which are those of a direct channel
+    overhead: np.ndarray | None = None  # (B,), what else consumes power, over the power
     threads: int | None = None
 
     @classmethod
@@ -185,6 +186,7 @@ class Problem:
             "weights": self.weights,
             "min_rate": self.min_rate,
             "movable": self.movable,
+            "overhead": self.overhead,
         }
         if "element" in OPERATORS[operator].options:
             options = {"element": self.hardware.kind} | options

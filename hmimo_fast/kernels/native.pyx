@@ -12,7 +12,7 @@ cdef extern from *:
     const unsigned long long HF_SOURCE
 
 cdef enum:
-    MOST = 8  # inputs, options or outputs of an operator
+    MOST = 12  # inputs, options or outputs of an operator
 
 
 cdef const hf_table *kernels() noexcept nogil:

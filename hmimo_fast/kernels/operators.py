@@ -86,6 +86,7 @@ ARGUMENTS = {
     "noise_power": Argument("d", _POSITIVE),
     "weights": Argument("d", _NOT_NEGATIVE, default=1.0),
     "min_rate": Argument("d", _NOT_NEGATIVE, default=0.0),
+    "overhead": Argument("d", _NOT_NEGATIVE, default=0.0),
     "received": Argument("d"),
     "common_rate": Argument("d"),
     "sum_rate": Argument("d"),
@@ -217,6 +218,9 @@ _TOLERANCE = Option("tolerance", float, 1e-9)
 #: Real amplitudes, or complex ones on a circle (kernels/definitions/element.py).
 _ELEMENT = Option("element", int, 0, most=2)
 
+#: What is maximised (csrc/kinds.h): the sum rate, ..., the energy efficiency.
+_OBJECTIVE = Option("objective", int, 0, most=4)
+
 #: In the order of the functions in ``hf_table``.
 OPERATORS = {
     op.name: op
@@ -278,7 +282,7 @@ OPERATORS = {
         ),
         _operator(
             "variable_projection",
-            f"{_PROBLEM} min_rate:K movable:N -> {_SOLVED}",
+            f"{_PROBLEM} min_rate:K movable:N overhead: -> {_SOLVED}",
             "FKNL",
             _RADIATED,
             Option("zf_iterations", int, 5),
@@ -288,6 +292,7 @@ OPERATORS = {
             Option("sweeps", int, 3),
             _TOLERANCE,
             _ELEMENT,
+            _OBJECTIVE,
         ),
         _operator(
             "coordinate_descent",
