@@ -180,13 +180,21 @@ INLINE num noise_for(const problem *p, num noise, inner at, idx f) {
     return noise / at.part[f];
 }
 
+/* What users have in the channels but f. */
+static void find_others(const problem *p, dual_uplink *d, idx f, const num *rates) {
+    memset(d->others, 0, (size_t)p->K * sizeof(num));
+    for (idx g = 0; g < p->F; g++)
+        for (idx k = 0; g != f && k < p->K; k++)
+            d->others[k] += rates[g * p->K + k];
+}
+
 /* Settled shares of a start. */
 static void initialize_dual(problem *p, ascent *s, idx f, inner at) {
     num *share = at.share + f * p->K;
     if (balances(p))
         initialize_balanced(p, &s->dual, p->gram, share);
     else
-        initialize_floored(p, &s->dual, p->gram, f, at.rates, share);
+        initialize_floored(p, &s->dual, p->gram, share);
 }
 
 /* What channel f gives to the objective at beams in place, with C, the price and, in the general
@@ -206,36 +214,27 @@ static num channel_terms(problem *p, ascent *s, int stage, idx f, idx sweeps, in
     const num noise = p->noise;
     p->noise = noise_for(p, noise, at, f);
     num sum;
+    find_others(p, &s->dual, f, at.rates);
     if (balances(p))
         sum = balanced_terms(p, &s->dual, p->gram, sweeps, share, *beams, p->adjoint, price, fits);
     else
-        sum = floored_terms(p, &s->dual, p->gram, sweeps, f, at.rates, share, *beams, p->adjoint,
-                            price, fits);
+        sum = floored_terms(p, &s->dual, p->gram, sweeps, share, *beams, p->adjoint, price, fits);
+    memcpy(at.rates + f * p->K, s->dual.rates, (size_t)p->K * sizeof(num));
     p->noise = noise;
     return sum;
 }
 
-/* The part of the power that channel f should use, after a sweep at what it uses.  dR / d log part
- * is half the price of the beams' power or, in the dual uplink, what all shares together pull. */
+/* The part of the power that channel f should use, after a sweep at what it uses: dR / d log part is
+ * half the price of the power of its beams. */
 static void find_part(problem *p, ascent *s, int stage, idx f, inner at) {
     const idx K = p->K;
     cpx *beams;
-    num price, slope;
+    num price;
     mask fits;
     channel_terms(p, s, stage, f, 1, at, &beams, &price, &fits);
-    if (stage == GENERAL && p->dual) {
-        slope = NUM(0);
-        for (idx k = 0; k < K; k++)
-            for (idx j = 0; j < K; j++)
-                slope += s->dual.pull[k] * s->dual.system[j * K + k];
-        slope *= (real)NATURAL;
-    } else {
-        slope = (real)0.5 * price;
-        if (stage == GENERAL)
-            slope *= inner_product(K * K, beams, p->received);
-    }
-    const num next = useful_part(slope, *at.worth);
-    at.part[f] = pick(fits, next, NUM(1));
+    multiply(K, K, K, p->gram, beams, p->received);
+    const num slope = (real)0.5 * price * inner_product(K * K, beams, p->received);
+    at.part[f] = pick(fits, useful_part(slope, *at.worth), NUM(1));
 }
 
 /* The objective at m, its gradient, and the beams in place.  entering: from what is the better

@@ -6,8 +6,8 @@
 
 /* The dual uplink, in which user k sends the share lambda_k of the power. */
 typedef struct {
-    num *rates, *goals; /* in bits: what users have, and what they should */
-    num *slopes;        /* of the objective in them */
+    num *rates, *others, *goals; /* in bits: what users have here, in other channels, and should */
+    num *slopes;                 /* of the objective in them */
 
     num *diagonal; /* T_kk of T = (half X half + ridge)^-1, half = diag(lambda)^{1/2} */
     num *ratio;    /* SINR of its MMSE receivers */
@@ -21,9 +21,9 @@ typedef struct {
 
 static void lay_out_dual(problem *p, dual_uplink *d, arena *a) {
     const idx K = p->K;
-    num **vectors[] = {&d->rates, &d->goals, &d->slopes, &d->diagonal, &d->ratio, &d->beta,
-                       &d->least, &d->half,  &d->next,   &d->pull,     &d->ones};
-    for (int i = 0; i < 11; i++)
+    num **vectors[] = {&d->rates, &d->others, &d->goals, &d->slopes, &d->diagonal, &d->ratio,
+                       &d->beta,  &d->least,  &d->half,  &d->next,   &d->pull,     &d->ones};
+    for (int i = 0; i < 12; i++)
         *vectors[i] = TAKE(a, K, num);
     d->system = TAKE(a, K * K, num);
     d->spoiled = TAKE(a, K * K, num);
@@ -92,8 +92,8 @@ static void pull_beams(const problem *p, dual_uplink *d, num by, const num *pull
  * lambda_k <- max(mu alpha_k lambda_k / beta_k, least_k), a WMMSE update in the dual uplink where
  * the first is larger, a user held at its minimum rate where the second is; where the least sum to
  * more than one, lambda <- least / sum, which balances SINR over target. */
-static num floored_terms(problem *p, dual_uplink *d, const cpx *gram, idx sweeps, idx f,
-                         num *rates, num *share, cpx *psi, cpx *adjoint, num *price, mask *fits) {
+static num floored_terms(problem *p, dual_uplink *d, const cpx *gram, idx sweeps, num *share,
+                         cpx *psi, cpx *adjoint, num *price, mask *fits) {
     const idx K = p->K;
     num level = NUM(0), unit = NUM(0);
     memcpy(d->next, share, (size_t)K * sizeof(num));
@@ -106,8 +106,8 @@ static num floored_terms(problem *p, dual_uplink *d, const cpx *gram, idx sweeps
             share[k] = pick(going, larger(d->next[k], NUM(LEAST_SHARE)) / sum, share[k]);
         find_dual(p, d, gram, share);
         for (idx k = 0; k < K; k++)
-            rates[f * K + k] = log_plus_one(d->ratio[k]) * (real)NATURAL;
-        find_slopes(p, f, rates, d->slopes);
+            d->rates[k] = log_plus_one(d->ratio[k]) * (real)NATURAL;
+        find_slopes(p, d->rates, d->others, d->slopes);
         for (idx k = 0; k < K; k++) {
             d->ones[k] = NUM(1);
             d->next[k] = d->least[k];
@@ -122,7 +122,7 @@ static num floored_terms(problem *p, dual_uplink *d, const cpx *gram, idx sweeps
     for (idx k = 0; k < K; k++) {
         /* users at their minimum pull with their multipliers */
         const num held = d->beta[k] * d->next[k] / (share[k] * level);
-        const num own = rates[f * K + k];
+        const num own = d->rates[k];
         d->pull[k] = pick(level > 0, held, pick(level < 0, d->beta[k] / unit, d->slopes[k]));
         if (p->objective != GEOMETRIC_MEAN)
             rate += d->slopes[k] * own;
@@ -135,12 +135,13 @@ static num floored_terms(problem *p, dual_uplink *d, const cpx *gram, idx sweeps
 }
 
 /* Settled shares, from equal ones. */
-static void initialize_floored(problem *p, dual_uplink *d, const cpx *gram, idx f, num *rates,
-                               num *share) {
+static void initialize_floored(problem *p, dual_uplink *d, const cpx *gram, num *share) {
     mask fits;
-    for (idx k = 0; k < p->K; k++)
+    for (idx k = 0; k < p->K; k++) {
         share[k] = NUM(1) / (real)p->K;
-    floored_terms(p, d, gram, SETTLING, f, rates, share, NULL, NULL, NULL, &fits);
+        d->others[k] = NUM(0);
+    }
+    floored_terms(p, d, gram, SETTLING, share, NULL, NULL, NULL, &fits);
 }
 
 /* Psi of the shares with powers that meet the minimum rates exactly; the rate, or where there are

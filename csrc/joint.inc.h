@@ -88,8 +88,8 @@ static void leave_dual(problem *p, ascent *s, endpoint e, mask which) {
             rate = balanced_terms(p, &s->dual, p->gram, 2 * SETTLING, share, NULL, NULL, NULL, &fits);
             leave_uplink(p, &s->dual, psi);
         } else {
-            rate = floored_terms(p, &s->dual, p->gram, SETTLING, f, e.beams.rates, share, NULL, NULL,
-                                 NULL, &fits);
+            find_others(p, &s->dual, f, e.beams.rates);
+            rate = floored_terms(p, &s->dual, p->gram, SETTLING, share, NULL, NULL, NULL, &fits);
             if (p->floored)
                 rate = meet_floors(p, &s->dual, p->gram, share, psi, &fits);
             else

@@ -18,18 +18,13 @@ INLINE int leaves_out(const problem *p) {
     return p->objective == SUM_RATE || p->objective == ENERGY_EFFICIENCY;
 }
 
-/* The slopes of the objective in the rates of channel f, up to a factor that all channels share. */
-static void find_slopes(const problem *p, idx f, const num *rates, num *slopes) {
-    const idx K = p->K;
-    for (idx k = 0; k < K; k++) {
+/* The slopes of the objective in the rates of a channel, up to a factor that all channels share,
+ * where users have `others` in the rest. */
+static void find_slopes(const problem *p, const num *rates, const num *others, num *slopes) {
+    for (idx k = 0; k < p->K; k++) {
         slopes[k] = p->weights[k];
-        if (p->objective != GEOMETRIC_MEAN)
-            continue;
-        num all = rates[f * K + k];
-        for (idx g = 0; g < p->F; g++)
-            if (g != f)
-                all += rates[g * K + k];
-        slopes[k] = p->weights[k] / larger(all, NUM(LEAST_RATE));
+        if (p->objective == GEOMETRIC_MEAN)
+            slopes[k] = slopes[k] / larger(rates[k] + others[k], NUM(LEAST_RATE));
     }
 }
 

@@ -6,9 +6,10 @@ import numpy as np
 
 from .algebra import EPSILON, SINGULAR, double
 from .element import AMPLITUDE, weigh
-from .inner_floors import floored_terms
+from .inner_dual import dual_terms
 from .inner_general import general_terms
 from .inner_zf import zf_terms
+from .objective import ENERGY_EFFICIENCY, finish_value, useful_part
 from .passes import pull_back
 
 #: Rates of an ascent, the least of which a step must exceed; steps whose curvature it remembers.
@@ -21,6 +22,10 @@ FIRST_MOVE = 0.2
 HEADROOM = 10.0
 #: Shortest step of a line search.
 SHORTEST = 1e-6
+
+
+#: Rows under every Psi, from below, and how many.
+WORTH, PART, RATES, SHARE, FOLLOWING = -1, -2, -3, -4, 4
 
 
 def whiten(channel, weights, phase, radiated):
@@ -54,42 +59,43 @@ def grams(channel, phase, weights, radiated):
 
 
 def evaluate(stage, channel, phase, state, psi, limits, noise_power, served):
-    """Rate over all F channels, its gradient in the states, the Psi that reach it, and the bend.
+    """The objective over all F channels, its gradient in the states, what follows, and the bend.
 
-    Psi are (F, K, K).  The bend is the curvature of the radiated power in each element, (N,).
+    The bend is the curvature of the radiated power in each element, (N,).
 
     dR = Re conj(q'_n) (sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) - q_n Phi_n [Y Lambda Y^H]
     Phi_n^H),
     by the envelope theorem, for zero forcing (stage 0) and general V (stage 1) alike
-    (docs/mathematics.md).  With minimum rates, stage 1 has the shares of
-    the dual uplink in the first row of each Psi; as long as they do not fit in every channel, the
-    rate is the sum over those where they do not.
+    (docs/mathematics.md).  ``psi`` (F, K + FOLLOWING, K) holds what follows m: Psi or, in rows of
+    their own, the shares and the rates of the dual uplink, the part of the power that is used, and
+    how many bits it gives.  As long as minimum rates do not fit in every channel, the value is the
+    sum over those where they do not.
     """
-    total, fit = 0.0, True
+    total, fit, used = 0.0, True, 0.0
+    saves = limits.objective == ENERGY_EFFICIENCY
     weights, slopes = weigh(limits.elements, state)
     gradient, bend = np.zeros(channel.shape[2]), np.zeros(channel.shape[2])
-    best = np.zeros_like(psi)
+    best = psi.copy()
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
         whitened, beams = whiten(channel[f], weights, waves, limits.radiated)
         adjoint = np.ascontiguousarray(whitened.conj().T)
         gram = adjoint @ whitened
-        fits = True
-        if stage == 0:
-            rate, gamma, lambda_, best[f], fits = zf_terms(gram, limits, noise_power, served)
-        elif limits.floored:
-            rate, gamma, lambda_, best[f, 0], fits = floored_terms(
-                gram, psi[f, 0].real.copy(), limits.power, noise_power, limits.weights,
-                limits.min_rate, limits.sweeps,
-            )  # fmt: skip
-        else:
-            rate, gamma, lambda_, best[f] = general_terms(
-                gram, psi[f], limits.power, noise_power, limits.weights, limits.sweeps
+        for _ in range(limits.sweeps if saves else 0):
+            _, _, lambda_, fits = channel_terms(
+                stage, gram, best, f, limits, noise_power, served, 1
             )
+            slope = 0.5 * np.sum((gram * lambda_.T).real)
+            part = useful_part(slope, best[0, WORTH, 0].real) if fits else 1.0
+            best[f, PART, 0] = part
+        rate, gamma, lambda_, fits = channel_terms(
+            stage, gram, best, f, limits, noise_power, served, 0 if saves else limits.sweeps
+        )
         if fit and not fits:
             total, fit = 0.0, False
             gradient[:] = 0.0
             bend[:] = 0.0
+        used += best[f, PART, 0].real
         if fits and not fit:
             continue
         total += rate
@@ -101,7 +107,39 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served):
             own = np.sum(loss.real * fields.real + loss.imag * fields.imag, axis=1)
             gradient -= (slopes.conj() * weights).real * own
             bend += own
-    return total, gradient, best, bend
+    rates = np.sum(best[:, RATES].real, axis=0)
+    value, factor = finish_value(limits, total, used, rates, len(channel))
+    best[0, WORTH, 0] = total / (used + limits.overhead)
+    if not fit:
+        return total, gradient, best, bend
+    return value, factor * gradient, best, factor * bend
+
+
+def channel_terms(stage, gram, psi, f, limits, noise_power, served, sweeps):
+    """What channel f gives to the objective at its row of ``psi``, which follows in place.
+
+    Returns it, Gamma and Lambda of its gradient, and whether its minimum rates fit.
+    """
+    users = len(gram)
+    noise = noise_power
+    if limits.objective == ENERGY_EFFICIENCY:
+        noise = noise_power / psi[f, PART, 0].real
+    if stage == 0:
+        rate, gamma, lambda_, found, fits = zf_terms(gram, limits, noise, served)
+        psi[f, :users] = found
+        return rate, gamma, lambda_, fits
+    if limits.dual:
+        others = np.sum(psi[:, RATES].real, axis=0) - psi[f, RATES].real
+        rate, gamma, share, rates, fits = dual_terms(
+            gram, psi[f, SHARE].real.copy(), others, limits, noise, sweeps
+        )
+        psi[f, SHARE], psi[f, RATES] = share, rates
+        return rate, gamma, gamma, fits
+    rate, gamma, lambda_, found = general_terms(
+        gram, np.ascontiguousarray(psi[f, :users]), limits.power, noise, limits.weights, sweeps
+    )
+    psi[f, :users] = found
+    return rate, gamma, lambda_, True
 
 
 def find_scale(bend):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .inner_floors import find_dual
+from .inner_floors import SETTLING, find_dual, pull_beams
 from .inner_zf import fill
+from .objective import MAX_MIN
 from .problem import LN2
 
 #: Gap of rates that count as balanced; longest step of log lambda.
@@ -85,8 +86,8 @@ def balance(gram, share, noise_power, weights, floors, sweeps, shared, power):
     """The dual uplink after sweeps of Newton's method over the shares.
 
     The rates go to max(alpha_k t, f_k) at this power if ``shared``, or to f_k at the least power up
-    to it.  Returns the shares, half T and T_kk as `find_dual`, beta, the rates, t (0, or minus
-    the excess of the floors), and the largest gap that is left.
+    to it.  Returns the shares, half T and T_kk as `find_dual`, beta, the rates, their goals, t (0,
+    or minus the excess of the floors), and the largest gap that is left.
     """
     sweep = 0
     while True:
@@ -96,5 +97,42 @@ def balance(gram, share, noise_power, weights, floors, sweeps, shared, power):
         step, gap = find_step(rates, goals, share, system)
         sweep += 1
         if sweep >= sweeps or not gap > BALANCED:
-            return share, directions, diagonal, beta, rates, level, gap
+            return share, directions, diagonal, beta, rates, goals, level, gap
         share = take_step(share, step, shared or level < 0.0, power)
+
+
+def balanced_terms(gram, share, limits, noise_power, sweeps):
+    """As `floored_terms`, of the balanced rates: t, or the least power.
+
+    The slope of either in a rate is its worth: what the dual uplink pays for a bit.
+    """
+    shared = limits.objective == MAX_MIN
+    share, directions, diagonal, beta, rates, goals, level, _ = balance(
+        gram,
+        share,
+        noise_power / limits.power,
+        limits.weights,
+        limits.min_rate,
+        sweeps,
+        shared,
+        1.0,
+    )
+    worth, fits = LN2 * beta, level >= 0.0
+    if not fits:
+        value, by = -np.log2(-level), 1.0 / (LN2 * np.sum(worth * rates))
+    elif shared:
+        above = goals > limits.min_rate
+        value, by = level, 1.0 / np.sum(limits.weights * worth * above)
+    else:
+        value, by = np.sum(share) + np.sum(worth * (goals - rates)), 1.0
+    return value, pull_beams(directions, diagonal, by * worth), share, rates, fits
+
+
+def initialize_balanced(gram, limits, noise_power):
+    """Shares of balanced rates, from what users would need alone."""
+    shared, ratio = limits.objective == MAX_MIN, noise_power / limits.power
+    target = np.expm1(LN2 * limits.min_rate)
+    share, _ = start_shares(gram, ratio, limits.weights, target, shared)
+    if np.sum(share) > 1.0:
+        share = share / np.sum(share)
+    return balance(gram, share, ratio, limits.weights, limits.min_rate, SETTLING, shared, 1.0)[0]

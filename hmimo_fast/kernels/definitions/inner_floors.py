@@ -7,6 +7,7 @@ import numpy as np
 from .algebra import EPSILON
 from .inner_general import power_by
 from .inner_zf import fill
+from .objective import GEOMETRIC_MEAN, find_slopes
 from .problem import LN2
 from .rates import find_links, rate_of
 
@@ -56,43 +57,44 @@ def leave_uplink(directions, diagonal, beta):
     return directions * np.sqrt(beta / diagonal)
 
 
-def floored_terms(gram, share, power, noise_power, weights, min_rate, sweeps):
+def floored_terms(gram, share, others, limits, noise_power, sweeps):
     """As `zf_terms`, for general V, after ``sweeps`` of a fixed point over the dual shares.
 
     lambda_k <- max(mu alpha_k lambda_k / beta_k, least_k), sum lambda_k = 1: a WMMSE update in
     the dual uplink where the first is larger, a user held at its minimum rate where the second
     is.  Where the sum of least_k is above 1, lambda <- least / sum, which balances SINR over
-    target.  A fixed point meets the minimum rates and is stationary (derived here).
+    target.  A fixed point meets the minimum rates and is stationary (derived here).  alpha are the
+    slopes of the objective in the rates, in which users have ``others`` in other channels.
     """
-    target = np.expm1(LN2 * min_rate)
+    target = np.expm1(LN2 * limits.min_rate)
     ones = np.ones_like(share)
     filled = share
     for _ in range(max(sweeps, 1)):
         share = np.maximum(filled, LEAST_SHARE)
         share = share / np.sum(share)
-        directions, diagonal, ratio, beta, _ = find_dual(gram, share, noise_power / power)
+        directions, diagonal, ratio, beta, _ = find_dual(gram, share, noise_power / limits.power)
         least = least_shares(share, ratio, target)
-        filled, level = fill(ones, 1.0, 0.0, weights * share / beta, least)
+        rates = np.log1p(ratio) / LN2
+        slopes = find_slopes(limits, rates + others)
+        filled, level = fill(ones, 1.0, 0.0, slopes * share / beta, least)
         if level == -np.inf:  # a zero channel
             break
-    rates = np.log1p(ratio) / LN2
-    pull = weights
-    rate = np.sum(weights * rates)
+    pull = slopes
+    rate = 0.0 if limits.objective == GEOMETRIC_MEAN else np.sum(slopes * rates)
     if level > 0.0:  # users at their minimum pull with their multipliers
         pull = beta * filled / (share * level)
-        rate += np.sum((pull - weights) * (rates - min_rate))
+        rate += np.sum((pull - slopes) * (rates - limits.min_rate))
     elif level < 0.0:
         pull = beta / np.sum(beta * ratio / (1.0 + ratio))
         rate = -np.log2(-level)
+    gamma = pull_beams(directions, diagonal, pull)
+    return rate, gamma, share, rates, level >= 0.0
+
+
+def pull_beams(directions, diagonal, pull):
+    """Gamma (and Lambda) of the gradient of sum_k pull_k R_k at these shares."""
     psi = directions * np.sqrt(pull / diagonal)
-    gamma = (2.0 / LN2) * psi @ np.ascontiguousarray(psi.conj().T)
-    return rate, gamma, gamma, share, level >= 0.0
-
-
-def initialize_floored(gram, power, noise_power, weights, min_rate):
-    """Shares after sweeps that suffice, from equal ones."""
-    share = np.full(len(gram), 1.0 / len(gram))
-    return floored_terms(gram, share, power, noise_power, weights, min_rate, SETTLING)[3]
+    return (2.0 / LN2) * psi @ np.ascontiguousarray(psi.conj().T)
 
 
 def meet_floors(gram, share, power, noise_power, weights, min_rate):
@@ -131,25 +133,3 @@ def meet_floors(gram, share, power, noise_power, weights, min_rate):
         if target[k] > 0.0:
             worst = min(worst, np.log2(ratio[k] / target[k]))
     return psi, worst, False
-
-
-def leave_dual(gram, shares, power, noise_power, weights, min_rate):
-    """`meet_floors` in every channel, from the first rows of ``shares``; the rate in all."""
-    psi = np.empty_like(shares)
-    total, fit = 0.0, True
-    for f in range(len(gram)):
-        share = floored_terms(
-            gram[f],
-            shares[f, 0].real.copy(),
-            power,
-            noise_power,
-            weights,
-            min_rate,
-            SETTLING,
-        )[3]
-        psi[f], rate, fits = meet_floors(gram[f], share, power, noise_power, weights, min_rate)
-        if fit and not fits:
-            total, fit = 0.0, False
-        if fit or not fits:
-            total += rate
-    return psi, total

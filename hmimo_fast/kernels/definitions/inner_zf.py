@@ -5,8 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from .algebra import SINGULAR, pseudo_invert
+from .objective import MIN_POWER, leaves_out
 from .problem import LN2
 from .rates import rate_of
+
+
+#: Times an SINR, what nobody reaches.
+OUT_OF_REACH = 1e30
 
 
 def fill(cost, power, noise_power, weights, floor):
@@ -53,8 +58,12 @@ def zf_terms(gram, limits, noise_power, served):
     if rank < len(gram):
         return -np.inf, gram, gram, gram * 0.0, False
     cost = np.diag(inverse).real.copy()
-    floor = np.expm1(LN2 * min_rate) * noise_power
-    received, level = fill(cost, power, noise_power, weights, floor)
+    target = np.expm1(LN2 * min_rate)
+    if not leaves_out(limits):  # far too high, so that the SINR of all are balanced
+        if limits.objective != MIN_POWER:
+            target = np.ones_like(target)
+        target = OUT_OF_REACH * served * target
+    received, level = fill(cost, power, noise_power, weights, target * noise_power)
     fits = level >= 0.0
     rate = rate_of(received / noise_power, weights) if fits else -np.log2(-level)
     gamma = inverse * 0.0

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .algebra import double, norm2, scale_to_power
-from .ascent import ascend, evaluate, grams, whiten
+from .ascent import FOLLOWING, PART, RATES, SHARE, ascend, evaluate, grams, whiten
 from .element import AMPLITUDE, GIVEN, Elements, is_complex, matched, state_of, weigh
-from .inner_floors import initialize_floored, leave_dual
+from .inner_dual import initialize_dual, leave_dual
 from .inner_general import initialize_general, power_by, wmmse_sweep, wmmse_update
+from .objective import ENERGY_EFFICIENCY, GEOMETRIC_MEAN, MAX_MIN, MIN_POWER, SUM_RATE
 from .passes import effective_channel, pull_back
 from .problem import LN2, Limits, is_finite, room, unit_weights, unsolved
 from .rates import find_links, power_of, rate_adjoint, rate_of
@@ -24,9 +25,10 @@ def beams_at(channel, phase, weights, psi, limits):
     total = 0.0
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
-        beams = whiten(channel[f], weights, waves, limits.radiated)[1] @ psi[f]
+        own = np.ascontiguousarray(psi[f, : channel.shape[1]])
+        beams = whiten(channel[f], weights, waves, limits.radiated)[1] @ own
         spent = power_of(waves, weights, beams, limits.radiated)
-        digital[f] = scale_to_power(beams, spent, limits.power)
+        digital[f] = scale_to_power(beams, spent, limits.power * psi[f, PART, 0].real)
         received = effective_channel(channel[f], weights, waves) @ digital[f]
         total += rate_of(find_links(received, limits.noise_power)[2], limits.weights)
     return digital, total
@@ -37,18 +39,51 @@ def general_stage(
 ):
     """`ascend` with general V, entered from what is the better start of its beams."""
     gram = grams(channel, phase, weigh(limits.elements, state)[0], limits.radiated)
-    start = np.zeros_like(psi)
+    start, users = psi.copy(), channel.shape[1]
     for f in range(len(channel)):
-        if limits.floored:
-            start[f, 0] = initialize_floored(
-                gram[f], limits.power, noise_power, limits.weights, limits.min_rate
-            )
+        noise = noise_power
+        if limits.objective == ENERGY_EFFICIENCY:
+            noise = noise_power / psi[f, PART, 0].real
+        if limits.dual:
+            start[f, SHARE] = initialize_dual(gram[f], limits, noise)
         else:
-            start[f] = initialize_general(gram[f], psi[f], limits, noise_power, served)
+            own = np.ascontiguousarray(psi[f, :users])
+            start[f, :users] = initialize_general(gram[f], own, limits, noise, served)
     return ascend(
         1, channel, phase, state, start, limits, noise_power, served, budget, tolerance,
         history,
     )  # fmt: skip
+
+
+def leave_duals(gram, psi, limits):
+    """`leave_dual` in every channel; what all give together, of those that fall short if any do."""
+    total, fit, users = 0.0, True, gram.shape[1]
+    left = psi.copy()
+    for f in range(len(gram)):
+        noise = limits.noise_power
+        if limits.objective == ENERGY_EFFICIENCY:
+            noise = noise / psi[f, PART, 0].real
+        others = np.sum(psi[:, RATES].real, axis=0) - psi[f, RATES].real
+        found, rate, fits, part = leave_dual(
+            gram[f], psi[f, SHARE].real.copy(), others, limits, noise
+        )
+        left[f, :users] = found
+        if limits.objective == MIN_POWER:
+            left[f, PART, 0] = part
+        if fit and not fits:
+            total, fit = 0.0, False
+        if fit or not fits:
+            total += rate
+    return left, total
+
+
+def served(chosen, limits):
+    """1 for the users of a set who are wanted at all."""
+    if limits.objective == MIN_POWER:
+        chosen = chosen & (limits.min_rate > 0.0)
+    elif limits.objective == MAX_MIN:
+        chosen = chosen & ((limits.weights > 0.0) | (limits.min_rate > 0.0))
+    return chosen.astype(np.float64)
 
 
 def prelude_noise(limits, forced, served, channels):
@@ -71,7 +106,9 @@ def run_candidate(channel, phase, start, limits, served, zf_iterations, prelude,
     higher noise; its rate is that at the problem's.
     """
     history = room(zf_iterations)
-    m, psi = start, np.zeros((len(channel), channel.shape[1], channel.shape[1]), np.complex128)
+    users = channel.shape[1]
+    m, psi = start, np.zeros((len(channel), users + FOLLOWING, users), np.complex128)
+    psi[:, PART, 0] = 1.0
     if zf_iterations > 0:
         m = fit(channel, phase, start, find_metrics(channel, served), limits.elements)
     rate, made, converged = -np.inf, 0, False
@@ -104,6 +141,7 @@ def variable_projection(
     weights,
     min_rate,
     movable,
+    overhead,
     radiated,
     zf_iterations,
     iterations,
@@ -112,6 +150,7 @@ def variable_projection(
     sweeps,
     tolerance,
     element,
+    objective,
 ):
     """ZF variable projection, then general variable projection, from a start m.
 
@@ -137,18 +176,22 @@ def variable_projection(
     start = state_of(kind, amplitudes)
     unit, heaviest = unit_weights(weights)
     floored = bool(np.any(min_rate > 0.0))
-    limits = Limits(power, noise_power, unit, min_rate, floored, radiated, sweeps, elements)
+    dual = floored or objective not in (SUM_RATE, ENERGY_EFFICIENCY)
+    limits = Limits(
+        power, noise_power, unit, min_rate, floored, radiated, sweeps, elements, objective, overhead,
+        dual,
+    )  # fmt: skip
     users = channel.shape[1]
     most = min(users, 2 * phase.shape[2] + 1)  # of the candidates: one for all, then one user less
     counts = [users] + [most - c for c in range(1, most)]
     places = np.zeros(users, np.int64)
-    if not floored:
+    if not dual:
         places = order_users(wide, waves, unit, radiated, kind)
-    prelude = 0 if floored or zf_iterations == 0 else iterations // PRELUDE
+    prelude = 0 if dual or zf_iterations == 0 else iterations // PRELUDE
     count = min(candidates, most) if prelude > 0 else 1
     ends = [
         run_candidate(
-            wide, waves, start, limits, (places < counts[c]).astype(np.float64), zf_iterations,
+            wide, waves, start, limits, served(places < counts[c], limits), zf_iterations,
             prelude, tolerance,
         )
         for c in range(count)
@@ -166,13 +209,13 @@ def variable_projection(
         history[: min(len(forced_history), len(history))] = forced_history[: len(history)]
         if iterations > 0 or forced_rate == -np.inf:
             m, psi, rate, more, stopped = general_stage(
-                wide, waves, m, psi, limits, noise_power, (places < counts[c]).astype(np.float64),
+                wide, waves, m, psi, limits, noise_power, served(places < counts[c], limits),
                 iterations - prelude, tolerance, history[steps:],
             )  # fmt: skip
             steps += more
-            if floored:
+            if dual:
                 gram = grams(wide, waves, weigh(elements, m)[0], radiated)
-                psi, rate = leave_dual(gram, psi, power, noise_power, unit, min_rate)
+                psi, rate = leave_duals(gram, psi, limits)
             if forced_rate > rate:
                 m, psi, rate = forced, forced_psi, forced_rate
         if turn == 0 or rate > best_rate:
@@ -183,7 +226,12 @@ def variable_projection(
     digital, rate = beams_at(wide, waves, found, best_psi, limits)
     if floored and best_rate < 0.0:
         rate = best_rate
-    history = np.where(history > 0.0, heaviest * history, history)
+    of_weights = heaviest
+    if objective == MAX_MIN:
+        of_weights = 1.0 / heaviest
+    elif objective in (GEOMETRIC_MEAN, MIN_POWER):
+        of_weights = 1.0
+    history = np.where(history > 0.0, of_weights * history, history)
     rate = heaviest * rate if rate > 0.0 else rate
     return matched(found, amplitudes), digital, rate, made, converged, history
 
@@ -199,7 +247,8 @@ def best_beams(
     """
     _, digital, rate, _, _, _ = variable_projection(
         channel, amplitudes, phase, power, noise_power, weights, min_rate,
-        np.ones(len(amplitudes)), radiated, 0, int(general), 1, 1, sweeps, np.inf, AMPLITUDE,
+        np.ones(len(amplitudes)), 0.0, radiated, 0, int(general), 1, 1, sweeps, np.inf, AMPLITUDE,
+        SUM_RATE,
     )  # fmt: skip
     return digital, rate
 

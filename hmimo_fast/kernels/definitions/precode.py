@@ -65,7 +65,7 @@ def balanced_precoder(effective_channel, power, noise_power, weights, min_rate, 
     target = np.expm1(LN2 * min_rate)
     share, alone = start_shares(gram, ratio, unit, target, shared)
     most = 1.0 if shared else MOST_POWER * alone
-    share, directions, diagonal, beta, rates, level, gap = balance(
+    share, directions, diagonal, beta, rates, _, level, gap = balance(
         gram, share, ratio, unit, min_rate, BALANCING, shared, most
     )
     met, lowest = level >= 0.0 and gap < MET, np.inf

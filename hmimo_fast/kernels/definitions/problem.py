@@ -24,6 +24,9 @@ class Limits(NamedTuple):
     radiated: bool
     sweeps: int
     elements: Elements
+    objective: int
+    overhead: float  # what consumes power besides the beams, over the power
+    dual: bool  # whether general beams are those of the dual uplink
 
 
 def unit_weights(weights):
