@@ -9,7 +9,6 @@ from .objective import MIN_POWER, leaves_out
 from .problem import LN2
 from .rates import rate_of
 
-
 #: Times an SINR, what nobody reaches.
 OUT_OF_REACH = 1e30
 
