@@ -5,6 +5,7 @@ Here ends what a caller may do wrong: from here on arrays fit each other and hol
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, wraps
@@ -17,6 +18,7 @@ from numpy.typing import ArrayLike
 from .elements import Elements, elements_of, start_of
 from .kernels.edge import as_array, is_radiated, run
 from .kernels.operators import ARGUMENTS, OPERATORS, integer
+from .objective import OBJECTIVES, Objective, consumption
 
 Given = ParamSpec("Given")
 Returned = TypeVar("Returned")
@@ -35,7 +37,17 @@ def quiet(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
 
 #: Fields of a problem that begin with the dimension of its items.
 _OF_ITEMS = (
-    *("channel", "power", "noise_power", "weights", "heaviest", "min_rate", "start", "stuck"),
+    *(
+        "channel",
+        "power",
+        "noise_power",
+        "weights",
+        "heaviest",
+        "min_rate",
+        "start",
+        "stuck",
+        "idle",
+    ),
 )
 
 
@@ -64,7 +76,9 @@ class Problem:
     hardware: Elements = _AMPLITUDES  # what the elements can do
     stuck: np.ndarray | None = None  # (1 or B, N), amplitudes that stay, NaN for those that move
     ends: int = 0  # of the N elements the last, which are those of a direct channel
-    overhead: np.ndarray | None = None  # (B,), what else consumes power, over the power
+    objective: str = "sum_rate"  # what is maximised
+    idle: np.ndarray | None = None  # (B,), power consumed besides the beams', over the power
+    efficiency: float = 1.0  # of the amplifiers
     threads: int | None = None
 
     @classmethod
@@ -83,6 +97,10 @@ class Problem:
         levels: int | ArrayLike | None = None,
         direct: ArrayLike | None = None,
         broken: ArrayLike | None = None,
+        objective: str = "sum_rate",
+        circuit_power: float | None = None,
+        element_power: float | None = None,
+        amplifier_efficiency: float | None = None,
         user_noise: ArrayLike | None = None,
         shared: bool = False,
         threads: int | None = None,
@@ -90,6 +108,9 @@ class Problem:
     ) -> Problem:
         """The problem of arguments as `hmimo_fast.solve` has them, all of them checked."""
         radiated = is_radiated(constraint)
+        if objective not in OBJECTIVES:
+            expected = ", ".join(map(repr, OBJECTIVES))
+            raise ValueError(f"objective: expected one of {expected}, got {objective!r}")
         waves = _phase(phase)
         several = shared or waves.ndim == 3
         h = _channel(channel, waves, several, check_finite)
@@ -117,6 +138,15 @@ class Problem:
             moving = np.full(size - ends, np.nan) if broken is None else broken
             stuck = _stuck(moving, size - ends, hardware.turned)
             arrays["stuck"] = _padded(stuck, ends, 1.0), 1
+        if (
+            objective == "min_power"
+            and not np.any(arrays.get("min_rate", (0.0,))[0], axis=-1).all()
+        ):
+            raise ValueError("min_rate: expected one above 0 of every item for 'min_power'")
+        idle, efficiency = consumption(
+            objective, waves.shape[-1], size - ends, circuit_power, element_power,
+            amplifier_efficiency,
+        )  # fmt: skip
         batch: tuple[int, ...] = ()
         for argument, (array, core) in arrays.items():
             batch = _broadcast(argument, batch, array.shape[: array.ndim - core])
@@ -136,8 +166,16 @@ class Problem:
             several=several,
             hardware=hardware,
             ends=ends,
+            objective=objective,
+            idle=idle / flat["power"] if idle else None,
+            efficiency=efficiency,
             threads=None if threads is None else integer("threads", threads, 1),
         )
+
+    @property
+    def aim(self) -> Objective:
+        """The objective's record."""
+        return OBJECTIVES[self.objective]
 
     @property
     def size(self) -> int:
@@ -186,12 +224,27 @@ class Problem:
             "weights": self.weights,
             "min_rate": self.min_rate,
             "movable": self.movable,
-            "overhead": self.overhead,
+            "overhead": self.idle,
         }
         if "element" in OPERATORS[operator].options:
             options = {"element": self.hardware.kind} | options
+        if "objective" in OPERATORS[operator].options:
+            options = {"objective": self.aim.code} | options
         operands = [inputs[name] for name in OPERATORS[operator].inputs]
         return run(operator, operands, {"radiated": self.radiated, **options}, threads=self.threads)
+
+    def beams(self, amplitudes: np.ndarray, sweeps: int) -> tuple[np.ndarray, np.ndarray]:
+        """The best general beams (B, F, L, K) at amplitudes (1 or B, N), and a score of them (B,).
+
+        The sum rate, or what the objective is inside the loops; the higher the better.
+        """
+        if self.objective == "sum_rate":
+            return self.run("best_beams", amplitudes, sweeps=sweeps)
+        stay = {"zf_iterations": 0, "iterations": 1, "tolerance": sys.float_info.max, "element": 0}
+        _, digital, _, _, _, history = self.run(
+            "variable_projection", amplitudes, sweeps=sweeps, **stay
+        )
+        return digital, history[:, 0]
 
     def take(self, rows: np.ndarray) -> Problem:
         """Some of the items."""

@@ -50,7 +50,9 @@ class Schedule:
         Weighted sum rate in bit/s/Hz.
     feasible : (...) bool
         Whether somebody is served, and so every one of them at least at its minimum rate.
-    search, method, accept, constraint : str
+    power_used : (...) float64
+        Power of the beams, linear; (..., F) with one m for F channels.
+    search, method, accept, constraint, objective : str
         As asked for.
     """
 
@@ -60,10 +62,12 @@ class Schedule:
     rates: np.ndarray
     sum_rate: np.ndarray
     feasible: np.ndarray
+    power_used: np.ndarray
     search: str
     method: str
     accept: str
     constraint: str
+    objective: str
 
 
 @quiet
@@ -87,6 +91,10 @@ def schedule(
     levels: int | ArrayLike | None = None,
     direct: ArrayLike | None = None,
     broken: ArrayLike | None = None,
+    objective: str = "sum_rate",
+    circuit_power: float | None = None,
+    element_power: float | None = None,
+    amplifier_efficiency: float | None = None,
     shared: bool = False,
     rescue: bool | None = None,
     progress: Progress | None = None,
@@ -140,6 +148,12 @@ def schedule(
         Seed of the random starting amplitudes; those of an item depend only on its index.
     threads : int, optional
         Most threads to use.
+    objective : str
+        What tells which users to serve: ``"sum_rate"`` or ``"energy_efficiency"``.  Under
+        ``"max_min"`` and ``"geometric_mean"`` as many as meet their minimum rates, and among as
+        many the set that has the highest of it.
+    circuit_power, element_power, amplifier_efficiency : float, optional
+        Of ``energy_efficiency``, as in `solve`.
     user_noise : (..., K) real, optional
         Noise power of each user, for receivers with different noise figures, in place of
         ``noise_power``.
@@ -206,9 +220,13 @@ def schedule(
     problem = Problem.of(
         channel, phase, power, noise_power, constraint=constraint, weights=weights,
         min_rate=min_rate, start=start, elements=elements, levels=levels, direct=direct,
-        broken=broken, user_noise=user_noise, shared=shared, threads=threads,
+        broken=broken, objective=objective,
+        circuit_power=circuit_power, element_power=element_power,
+        amplifier_efficiency=amplifier_efficiency, user_noise=user_noise, shared=shared, threads=threads,
         check_finite=check_finite,
     )  # fmt: skip
+    if objective == "min_power":
+        raise ValueError("objective: expected one that tells users apart, got 'min_power'")
     rescue = how.rescued if rescue is None else rescue
     task = Task(
         problem,
@@ -223,20 +241,22 @@ def schedule(
     )
     how.check(problem, task.most)
     best = SEARCHES[search](task)
-    feasible = best.sum_rate > -np.inf
-    score = problem.heaviest * np.where(feasible, best.sum_rate, 0.0)
+    feasible = best.score > -np.inf
+    sum_rate = problem.heaviest * np.where(feasible, best.sum_rate, 0.0)
     nan = best.rates.dtype.type(np.nan)
     return Schedule(
         served=problem.shaped(best.served),
         amplitudes=problem.shaped_amplitudes(best.amplitudes),
         digital=problem.shaped_channels(best.digital),
         rates=problem.shaped_channels(np.where(problem.finite[:, None, None], best.rates, nan)),
-        sum_rate=problem.shaped(np.where(problem.finite, score, np.nan)),
+        sum_rate=problem.shaped(np.where(problem.finite, sum_rate, np.nan)),
         feasible=problem.shaped(feasible),
+        power_used=problem.shaped_channels(np.where(feasible[:, None], best.power_used, 0.0)),
         search=search,
         method=method,
         accept=accept,
         constraint=constraint,
+        objective=objective,
     )
 
 

@@ -28,6 +28,8 @@ _VALUES, _SETS, _ITEMS = 2**20, 4096, 1024
 #: Most rounds of moves in a local search, where a handful is what they take, and most moves that
 #: are solved in a round: all there are up to K = 8.
 _ROUNDS, _MOVES = 100, 32
+#: What serving a user more is worth where nobody may be left out, far over any rate.
+_SERVED = 1e6
 #: Most sets of an exhaustive search that are all solved without asking which can win.
 _UNPRUNED = 256
 
@@ -60,8 +62,8 @@ class Task:
 class Choice(Found):
     """A user set of every item and what it reaches, over all users: zero for the unserved.
 
-    Feasible sets have every minimum rate on the mean of their channels, all others a ``sum_rate``
-    of -inf.
+    Feasible sets have every minimum rate on the mean of their channels, all others a ``score`` of
+    -inf.
     """
 
     served: np.ndarray  # (B, K)
@@ -78,7 +80,10 @@ def _nobody(task: Task) -> Choice:
         digital=np.zeros((items, channels, chains, users), p.channel.dtype),
         sinr=np.zeros((items, channels, users), real),
         rates=np.zeros((items, channels, users), real),
-        sum_rate=np.full(items, -np.inf),
+        sum_rate=np.zeros(items),
+        power_used=np.zeros((items, channels)),
+        value=np.zeros(items),
+        score=np.full(items, -np.inf),
         feasible=np.zeros(items, bool),
         iterations=np.zeros(items, int),
         converged=np.zeros(items, bool),
@@ -145,13 +150,13 @@ def _unbeaten(task: Task, items: np.ndarray, sets: np.ndarray) -> list[np.ndarra
     Of 2509 sets (K = 12, L = 6) it saves 2 to 30 % of the time on 64 elements, and on all of
     Munich's 1024 half of it or more; of a few hundred it saves nothing.
     """
-    if len(sets) <= _UNPRUNED:
+    if len(sets) <= _UNPRUNED or task.problem.objective != "sum_rate":
         return [sets] * len(items)
     alone = _alone(task, items)
     few = [promising(one, sets, _MOVES) for one in alone]
     reached = np.full(task.problem.size, -np.inf)
     for part, choice in _tried(task, np.repeat(items, len(few[0])), np.concatenate(few)):
-        np.maximum.at(reached, part, choice.sum_rate)
+        np.maximum.at(reached, part, choice.score)
     fully_digital = task.method.fully_digital
     bounds = [bound(one, sets, fully_digital) for one in alone]
     return [sets[most >= reached[item]] for item, most in zip(items, bounds, strict=True)]
@@ -171,7 +176,7 @@ def _local(task: Task) -> Choice:
     flips = np.concatenate([one, one[i] ^ one[j]])
     items = np.flatnonzero(problem.finite)
     for _ in range(_ROUNDS):
-        before = best.sum_rate[items]
+        before = best.score[items]
         for first in range(0, len(items), _ITEMS):
             block = items[first : first + _ITEMS]
             moves = [
@@ -181,7 +186,7 @@ def _local(task: Task) -> Choice:
             repeated = np.repeat(block, [len(m) for m in moves])
             for part, choice in _tried(task, repeated, np.concatenate(moves)):
                 _adopt(best, part, choice, rising=True)
-        items = items[best.sum_rate[items] > before]
+        items = items[best.score[items] > before]
         task.report(total - len(items), total)
         if not len(items):
             break
@@ -238,16 +243,17 @@ def _solved(task: Task, items: np.ndarray, served: np.ndarray) -> Choice:
     arrays = dict(vars(found))
     for name in ("digital", "sinr", "rates"):
         arrays[name] = spread(arrays[name])
-    arrays["sum_rate"] = np.where(met, found.sum_rate, -np.inf)
+    served_first = 0.0 if problem.aim.leaves_out else _SERVED * users.shape[1]
+    arrays["score"] = np.where(met, found.score + served_first, -np.inf)
     arrays["history"] = found.history[:, :0]
     return Choice(**arrays | {"feasible": met, "served": served})
 
 
 def _adopt(best: Choice, items: np.ndarray, choice: Choice, rising: bool) -> None:
     """Write each item's best set over what it has, if that is feasible and, maybe, higher."""
-    score = choice.sum_rate
+    score = choice.score
     order = np.lexsort((-score, items))  # stable: the first of equals wins
     winners, first = np.unique(items[order], return_index=True)
     rows = order[first]
-    wins = score[rows] > (best.sum_rate[winners] if rising else -np.inf)
+    wins = score[rows] > (best.score[winners] if rising else -np.inf)
     best.put(winners[wins], choice.take(rows[wins]))

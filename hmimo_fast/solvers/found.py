@@ -31,9 +31,23 @@ class Run(NamedTuple):
 def run_loop(operator: str, problem: Problem, start: np.ndarray, **options: Any) -> Run:
     """A fused loop of the table of operators from one start, with its own options."""
     amplitudes, digital, _, made, converged, history = problem.run(operator, start, **options)
-    heaviest = problem.heaviest[:, None]
-    history = np.where(history > 0.0, heaviest * history, history)  # below, rates that are missing
+    history = _in_units(problem, history)
     return Run(amplitudes, digital, made, converged, history)
+
+
+def _in_units(problem: Problem, history: np.ndarray) -> np.ndarray:
+    """Objectives of unit weights, and of a power of one, as the caller has them."""
+    by = problem.heaviest[:, None]
+    if problem.objective == "max_min":
+        by = 1.0 / np.where(by > 0.0, by, 1.0)
+    elif problem.idle is not None:
+        by = by * problem.efficiency / (problem.power * (1.0 + problem.idle))[:, None]
+    elif problem.objective != "sum_rate":
+        by = np.ones_like(by)
+    history = np.where(history > 0.0, by * history, history)  # below, rates that are missing
+    if problem.objective == "min_power":
+        history = np.where(history >= 0.0, problem.power[:, None] * 2.0**-history, np.nan)
+    return history
 
 
 @dataclass
@@ -45,6 +59,9 @@ class Found:
     sinr: np.ndarray  # (B, F, K)
     rates: np.ndarray  # (B, F, K), unweighted
     sum_rate: np.ndarray  # (B,), weighted
+    power_used: np.ndarray  # (B, F)
+    value: np.ndarray  # (B,), of the objective
+    score: np.ndarray  # (B,), the same, the higher the better
     feasible: np.ndarray  # (B,), whether all users have the minimum rates of the problem
     iterations: np.ndarray  # (B,)
     converged: np.ndarray  # (B,)
@@ -54,19 +71,25 @@ class Found:
     def of(cls, problem: Problem, run: Run) -> Found:
         """A run at its power and with its rates."""
         digital = run.digital
-        if problem.radiated and not run.fully_digital:
+        if problem.radiated and not run.fully_digital and not problem.aim.saves:
             digital = rounded(problem, run.amplitudes, digital)
         ratio = _sinr(problem, run, digital).astype(digital.real.dtype)
         rates = np.log1p(ratio) / np.log(2.0).astype(ratio.dtype)
         finite = np.isfinite(ratio).all(axis=(-2, -1))
         enough = rates >= problem.floors[:, None] - SLACK[rates.dtype.char]
         unit = np.sum(problem.weights[:, None] * rates, axis=(-2, -1), dtype=float)
+        power_used = _power_used(problem, run, digital)
+        total = rates.sum(axis=-2, dtype=float)
+        value = problem.aim.value(problem, total, power_used.sum(axis=-1))
         return cls(
             amplitudes=run.amplitudes,
             digital=digital,
             sinr=ratio,
             rates=rates,
             sum_rate=problem.heaviest * unit,
+            power_used=power_used,
+            value=value,
+            score=-value if problem.aim.lowest else value,
             feasible=finite & enough.all(axis=(-2, -1)),
             iterations=run.iterations,
             converged=run.converged & finite,
@@ -86,8 +109,8 @@ class Found:
             array[rows] = getattr(other, name)
 
     def beats(self, other: Found) -> np.ndarray:
-        """Where this is better (B,): feasible first, then of the higher rate."""
-        higher = self.sum_rate > other.sum_rate
+        """Where this is better (B,): feasible first, then of the higher score."""
+        higher = self.score > other.score
         return np.where(self.feasible == other.feasible, higher, self.feasible)
 
     def better(self: Kept, other: Kept, where: np.ndarray | None = None) -> Kept:
@@ -101,6 +124,17 @@ class Found:
 def _widened(history: np.ndarray, width: int) -> np.ndarray:
     missing = width - history.shape[1]
     return np.pad(history, ((0, 0), (0, missing)), constant_values=np.nan) if missing else history
+
+
+def _power_used(problem: Problem, run: Run, digital: np.ndarray) -> np.ndarray:
+    """Power (B, F) of the beams as they are returned: all of it, or what the objective leaves."""
+    if not problem.aim.saves:
+        some = np.any(digital, axis=(-2, -1))
+        return np.where(some, problem.power[:, None], 0.0)
+    beams = digital.astype(complex)
+    if problem.radiated and not run.fully_digital:
+        beams = run.amplitudes[:, None, :, None] * (problem.phase @ beams)
+    return np.asarray(np.sum(np.abs(beams) ** 2, axis=(-2, -1)))
 
 
 def _sinr(problem: Problem, run: Run, digital: np.ndarray) -> np.ndarray:
@@ -153,6 +187,13 @@ class Solution:
         there was none and for those that ``joint`` makes at a higher noise.
     method, constraint : str
         As asked for.
+    objective : str
+        As asked for.
+    value : (...) float64
+        The objective's value: bit/s/Hz, bit per joule and hertz (``energy_efficiency``), or the
+        power (``min_power``).
+    power_used : (...) float64
+        Power of the beams, linear; (..., F) with one m for F channels.
     common_rate : (...) float64, or None without ``min_rate``
         Largest minimum rate in bit/s/Hz found that all users can have at once, in every channel:
         one that is asked of all is feasible up to here.  A lower bound on what is possible, since
@@ -170,6 +211,9 @@ class Solution:
     history: np.ndarray
     method: str
     constraint: str
+    objective: str
+    value: np.ndarray
+    power_used: np.ndarray
     common_rate: np.ndarray | None = None
 
 
@@ -181,13 +225,17 @@ def solution(
 ) -> Solution:
     """What the caller sees of it, in the shape of the caller's batch."""
     longest = int(found.iterations.max(initial=0)) + 1
-    shaped = {name: problem.shaped(array) for name, array in vars(found).items()}
+    shaped = {n: problem.shaped(array) for n, array in vars(found).items() if n != "score"}
     return Solution(
         **shaped
-        | {n: problem.shaped_channels(vars(found)[n]) for n in ("digital", "sinr", "rates")}
+        | {
+            n: problem.shaped_channels(vars(found)[n])
+            for n in ("digital", "sinr", "rates", "power_used")
+        }
         | {"amplitudes": problem.shaped_amplitudes(found.amplitudes)}
         | {"history": problem.shaped(np.ascontiguousarray(found.history[:, :longest]))},
         method=method,
         constraint=problem.constraint,
+        objective=problem.objective,
         common_rate=None if common_rate is None else problem.shaped(common_rate),
     )

@@ -38,7 +38,7 @@ def quantized(problem: Problem, run: Run) -> Run:
         other, rate = _refined(problem, states, second)
         chosen = np.where((rate > reached)[:, None], other, chosen)
     amplitudes = problem.placed(states[chosen])
-    digital, rate = problem.run("best_beams", amplitudes, sweeps=_LAST_SWEEPS)
+    digital, rate = problem.beams(amplitudes, _LAST_SWEEPS)
     amplitudes = np.where(np.isnan(rate)[:, None], np.nan, amplitudes)
     return run._replace(amplitudes=amplitudes.astype(run.amplitudes.dtype), digital=digital)
 
@@ -60,7 +60,7 @@ def _trials(states: np.ndarray, amplitudes: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _rate(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    return problem.run("best_beams", problem.placed(states[chosen]), sweeps=_SWEEPS)[1]
+    return problem.beams(problem.placed(states[chosen]), _SWEEPS)[1]
 
 
 def _rounded(

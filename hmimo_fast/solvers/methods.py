@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.operators import OPERATORS, Option
+from ..objective import OBJECTIVES
 from ..problem import Problem, taken
 from .alternating import alternating, random
 from .found import Found, Run
@@ -42,6 +43,7 @@ class Method:
     anew: bool = False
     fallback: Callable[..., Run] | None = None  # for no more users than feeds
     general: bool = False
+    objectives: tuple[str, ...] = ("sum_rate",)
     rescued: bool = False  # tried under minimum rates in schedules too, unless told otherwise
 
     @property
@@ -51,6 +53,12 @@ class Method:
 
     def check(self, problem: Problem, users: int) -> None:
         """Raise if the method has no solution of such a problem for so many users."""
+        if problem.objective not in self.objectives:
+            able = [name for name in METHODS if problem.objective in METHODS[name].objectives]
+            raise ValueError(
+                f"objective: expected one of the method's ({', '.join(self.objectives)}), got "
+                f"{problem.objective!r}, which {', '.join(able)} has"
+            )
         states = problem.hardware.states is not None
         if self.fully_digital and states:
             raise ValueError("levels: expected a method with amplitudes, got 'fully_digital'")
@@ -80,7 +88,8 @@ class Method:
         if self.anew:
             yield self.run(problem, start, **options)
             yield self.run(problem, found.amplitudes, **options)
-            if self.fallback is not None and problem.users <= problem.feeds:
+            balanced = problem.objective == "sum_rate"
+            if self.fallback is not None and balanced and problem.users <= problem.feeds:
                 yield self.fallback(problem, start, **options)
             return
         if self.fully_digital:  # a surface whose feeds are its elements
@@ -92,7 +101,7 @@ class Method:
 
 
 #: Options that follow from the problem.
-_PROBLEMS = ("radiated", "element")
+_PROBLEMS = ("radiated", "element", "objective")
 
 
 def _of(operator: str, *names: str) -> dict[str, Option]:
@@ -106,7 +115,8 @@ _SWEEPS = _of("coordinate_descent", "iterations", "tolerance")
 METHODS = {
     "joint": Method(
         joint, "amplitudes with the optimal beams following (ours)", _of("variable_projection"),
-        anew=True, fallback=zero_forcing_stage, rescued=True,
+        anew=True, fallback=zero_forcing_stage, objectives=tuple(OBJECTIVES),
+        rescued=True,
     ),
     "zf": Method(
         zf, "the zero-forcing stage of joint alone",
@@ -173,4 +183,10 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
 def balancing(problem: Problem) -> Problem:
     """The problem of the highest lowest rate over users and channels."""
     asked = np.full((1, problem.users), _UNREACHABLE)
-    return replace(problem, min_rate=asked, weights=np.ones((1, problem.users)))
+    return replace(
+        problem,
+        min_rate=asked,
+        weights=np.ones((1, problem.users)),
+        objective="sum_rate",
+        idle=None,
+    )
