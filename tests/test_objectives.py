@@ -54,7 +54,8 @@ def value_of(name: str, solution: Any, weights: Any = 1.0) -> np.ndarray:
 # ------------------------------------------------------------------ the loops
 
 
-@pytest.mark.parametrize("floor", [None, 0.3, 4.0])
+@np.errstate(all="ignore")
+@pytest.mark.parametrize("floor", [None, 0.3, 9.0])
 @pytest.mark.parametrize("radiated", [False, True])
 @pytest.mark.parametrize("name", CODES)
 def test_the_gradient_is_that_of_the_value(name: str, radiated: bool, floor: float | None) -> None:
@@ -87,7 +88,7 @@ def test_the_gradient_is_that_of_the_value(name: str, radiated: bool, floor: flo
 
     for _ in range(8):
         value, gradient, psi, _ = evaluate(m)
-    assert (value >= 0.0) == (floor != 4.0)
+    assert (value >= 0.0) == (floor != 9.0)
     along, step = rng.normal(size=elements), 1e-4
     slope = (evaluate(m + step * along)[0] - evaluate(m - step * along)[0]) / (2 * step)
     assert slope == pytest.approx(gradient @ along, rel=2e-3, abs=1e-5)
