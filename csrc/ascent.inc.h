@@ -191,10 +191,13 @@ static void find_others(const problem *p, dual_uplink *d, idx f, const num *rate
 /* Settled shares of a start. */
 static void initialize_dual(problem *p, ascent *s, idx f, inner at) {
     num *share = at.share + f * p->K;
+    const num noise = p->noise;
+    p->noise = noise_for(p, noise, at, f);
     if (balances(p))
         initialize_balanced(p, &s->dual, p->gram, share);
     else
         initialize_floored(p, &s->dual, p->gram, share);
+    p->noise = noise;
 }
 
 /* What channel f gives to the objective at beams in place, with C, the price and, in the general
@@ -231,7 +234,8 @@ static void find_part(problem *p, ascent *s, int stage, idx f, inner at) {
     cpx *beams;
     num price;
     mask fits;
-    channel_terms(p, s, stage, f, 1, at, &beams, &price, &fits);
+    /* the dual uplink moves its shares between sweeps */
+    channel_terms(p, s, stage, f, p->dual ? 2 : 1, at, &beams, &price, &fits);
     multiply(K, K, K, p->gram, beams, p->received);
     const num slope = (real)0.5 * price * inner_product(K * K, beams, p->received);
     at.part[f] = pick(fits, useful_part(slope, *at.worth), NUM(1));

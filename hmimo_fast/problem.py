@@ -167,7 +167,7 @@ class Problem:
             hardware=hardware,
             ends=ends,
             objective=objective,
-            idle=idle / flat["power"] if idle else None,
+            idle=np.full(batch, idle / power).reshape(-1) if idle else None,
             efficiency=efficiency,
             threads=None if threads is None else integer("threads", threads, 1),
         )

@@ -166,10 +166,11 @@ def chosen(name: str, options: Mapping[str, Any]) -> tuple[Method, dict[str, Any
 
 def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[str, Any]) -> Found:
     """One run from one start, and where it misses a minimum rate of the problem, one under them."""
-    free = problem if problem.min_rate is None else replace(problem, min_rate=None)
+    bound = problem.min_rate is None or problem.objective == "min_power"  # which is under them
+    free = problem if bound else replace(problem, min_rate=None)
     best = Found.of(problem, quantized(free, method.run(free, start, **options)))
     rows = np.flatnonzero(~best.feasible & np.isfinite(best.sum_rate))
-    if problem.min_rate is None or not len(rows):
+    if bound or not len(rows):
         return best
     part, missed, starts = problem.take(rows), best.take(rows), taken(start, rows)
     better = missed

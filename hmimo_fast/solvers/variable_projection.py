@@ -15,7 +15,7 @@ from .found import Run, run_loop
 _STAGES = {False: (6, 36), True: (5, 38)}
 _TURNED_STAGES = {False: (12, 22), True: (5, 38)}
 #: Of objectives that leave nobody out, and so have one candidate.
-_ONE_CANDIDATE = {False: (6, 60), True: (10, 80)}
+_ONE_CANDIDATE = (10, 80)
 
 
 def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
@@ -46,6 +46,5 @@ def zero_forcing_stage(problem: Problem, start: np.ndarray, **options: Any) -> R
 
 def _stages(problem: Problem) -> dict[str, int]:
     stages = _TURNED_STAGES if problem.hardware.turned else _STAGES
-    if not problem.aim.leaves_out:
-        stages = _ONE_CANDIDATE
-    return dict(zip(("zf_iterations", "iterations"), stages[problem.radiated], strict=True))
+    chosen = stages[problem.radiated] if problem.aim.leaves_out else _ONE_CANDIDATE
+    return dict(zip(("zf_iterations", "iterations"), chosen, strict=True))

@@ -81,9 +81,10 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served):
         whitened, beams = whiten(channel[f], weights, waves, limits.radiated)
         adjoint = np.ascontiguousarray(whitened.conj().T)
         gram = adjoint @ whitened
+        once = 2 if limits.dual else 1  # the dual uplink moves its shares between sweeps
         for _ in range(limits.sweeps if saves else 0):
             _, _, lambda_, fits = channel_terms(
-                stage, gram, best, f, limits, noise_power, served, 1
+                stage, gram, best, f, limits, noise_power, served, once
             )
             slope = 0.5 * np.sum((gram * lambda_.T).real)
             part = useful_part(slope, best[0, WORTH, 0].real) if fits else 1.0
