@@ -171,6 +171,13 @@ def add_elements(group: Any) -> None:
              "(lorentzian), or turns it (default: amplitude)")  # fmt: skip
 
 
+def add_objective(group: Any, names: tuple[str, ...]) -> None:
+    """What is maximised."""
+    group.add_argument("--objective", choices=names, default="sum_rate",
+        help="what is maximised, by a method that has it; others than sum_rate are joint's "
+             "(default: sum_rate)")  # fmt: skip
+
+
 def settings(options: argparse.Namespace, scene: Scene, surface: Surface) -> dict[str, Any]:
     """What a result was computed under: plain numbers and strings."""
     return {
@@ -186,6 +193,7 @@ def settings(options: argparse.Namespace, scene: Scene, surface: Surface) -> dic
         "min_rate": options.min_rate,
         "seed": options.seed,
         "elements": options.elements,
+        "objective": options.objective,
         "backend": get_backend(),
         "version": version_of("hmimo_fast"),
     }

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..channels import Scene
 from ..files import write_arrays
+from ..objective import OBJECTIVES
 from ..scheduling import schedule
 from ..scheduling.searches import SEARCHES
 from ..solvers import solve
@@ -97,6 +98,7 @@ def add(commands: Commands) -> None:
         help="keep a user when all served have the minimum rate, or only when the sum rate "
              "rises too (default: qos, as published)")  # fmt: skip
     conditions.add_elements(group)
+    conditions.add_objective(group, tuple(name for name in OBJECTIVES if name != "min_power"))
     conditions.add_threads(group)
     add_output(command, "schedule")
     command.set_defaults(run=run)
@@ -129,7 +131,7 @@ def _compare(
 ) -> Comparison:
     common = conditions.limits(options)
     searching = {"search": options.search, "accept": options.accept}
-    elements = {"elements": options.elements}
+    elements = {"elements": options.elements, "objective": options.objective}
     runs = []
     for method in options.methods:
         label = f"{method} + {options.search}" + " (as published)" * (method == _PUBLISHED)

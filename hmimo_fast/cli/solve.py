@@ -12,6 +12,7 @@ import numpy as np
 from ..channels import Scene
 from ..elements import even_states
 from ..files import Arrays, write_arrays
+from ..objective import OBJECTIVES
 from ..scheduling import Schedule
 from ..solvers import METHODS, Solution, solve
 from ..streams import say
@@ -104,6 +105,7 @@ def add(commands: Commands) -> None:
         help="bits of an element, for even amplitudes (1 is on or off) or even angles "
              "(default: continuous)")  # fmt: skip
     conditions.add_elements(group)
+    conditions.add_objective(group, tuple(OBJECTIVES))
     group.add_argument("--starts", type=integer(1, 10_000), default=1, metavar="S",
         help="runs from so many starts, the best of which is kept (default: 1)")  # fmt: skip
     group.add_argument("--shared", action="store_true",
@@ -166,7 +168,13 @@ def _solve_all(
     for method in (*options.methods, YARDSTICK):
         progress = begin(method)
         how: dict[str, Any] = (
-            {} if method == YARDSTICK else {"starts": options.starts, "elements": elements}
+            {}
+            if method == YARDSTICK
+            else {
+                "starts": options.starts,
+                "elements": elements,
+                "objective": options.objective,
+            }
         )
         how |= conditions.limits(options) | {"phase": surface.phase, "method": method}
         how["shared"] = options.shared
@@ -221,10 +229,12 @@ def _comparison(
             found.rates,
             found.sum_rate,
             found.feasible,
+            found.power_used,
             search="",
             method=run.method,
             accept="",
             constraint=found.constraint,
+            objective=found.objective,
         )
         drawn.append(Run(run.method, run.method, served, run.seconds, run.seconds))
     return Comparison(

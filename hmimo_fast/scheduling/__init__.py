@@ -220,10 +220,9 @@ def schedule(
     problem = Problem.of(
         channel, phase, power, noise_power, constraint=constraint, weights=weights,
         min_rate=min_rate, start=start, elements=elements, levels=levels, direct=direct,
-        broken=broken, objective=objective,
-        circuit_power=circuit_power, element_power=element_power,
-        amplifier_efficiency=amplifier_efficiency, user_noise=user_noise, shared=shared, threads=threads,
-        check_finite=check_finite,
+        broken=broken, objective=objective, circuit_power=circuit_power,
+        element_power=element_power, amplifier_efficiency=amplifier_efficiency,
+        user_noise=user_noise, shared=shared, threads=threads, check_finite=check_finite,
     )  # fmt: skip
     if objective == "min_power":
         raise ValueError("objective: expected one that tells users apart, got 'min_power'")

@@ -126,10 +126,10 @@ def solve(
         Rates are summed over F channels; ``max_min`` balances them in each.  Only ``sum_rate`` and
         ``energy_efficiency`` leave users out.
     circuit_power, element_power, amplifier_efficiency : float, optional
-        Of ``energy_efficiency``, R / (p / efficiency + circuit_power + N element_power), in the unit
-        of ``power``.  By default in watts: 0.24 per feed and 0.2 for the baseband (Mendez-Rial et
-        al., IEEE Access 4, 2016), 0.0015 per element and an efficiency of 1 / 1.2 (Huang et al.,
-        IEEE Trans. Wireless Commun. 18, 2019).
+        Of ``energy_efficiency``, R / (p / efficiency + circuit_power + N element_power), in the
+        unit of ``power``.  By default in watts: 0.24 per feed and 0.2 for the baseband
+        (Mendez-Rial et al., IEEE Access 4, 2016), 0.0015 per element and an efficiency of 1 / 1.2
+        (Huang et al., IEEE Trans. Wireless Commun. 18, 2019).
     callback : callable, optional
         Called as ``callback(done, starts, best_so_far)`` after every start.  Within a start
         the loops do not return to Python; ``history`` has the rates of the iterates.
@@ -172,10 +172,9 @@ def solve(
     problem = Problem.of(
         channel, phase, power, noise_power, constraint=constraint, weights=weights,
         min_rate=min_rate, start=start, elements=elements, levels=levels, direct=direct,
-        broken=broken, objective=objective,
-        circuit_power=circuit_power, element_power=element_power,
-        amplifier_efficiency=amplifier_efficiency, user_noise=user_noise, shared=shared, threads=threads,
-        check_finite=check_finite,
+        broken=broken, objective=objective, circuit_power=circuit_power,
+        element_power=element_power, amplifier_efficiency=amplifier_efficiency,
+        user_noise=user_noise, shared=shared, threads=threads, check_finite=check_finite,
     )  # fmt: skip
     how.check(problem, problem.users)
     if callback is not None and not callable(callback):

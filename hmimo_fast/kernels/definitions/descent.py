@@ -10,6 +10,7 @@ from .element import AMPLITUDE, Elements, least_weight, matched
 from .inner_general import match, power_by, wmmse_update
 from .inner_zf import zf_terms
 from .joint import beams_at
+from .objective import SUM_RATE
 from .problem import Limits, is_finite, room, unit_weights, unsolved
 from .rates import find_links, rate_of
 
@@ -88,7 +89,9 @@ def coordinate_descent(
     elements = Elements(element, current, movable.astype(np.float64))
     unit, heaviest = unit_weights(weights)
     everybody = np.ones_like(unit)
-    limits = Limits(power, noise_power, unit, 0.0 * unit, False, radiated, 0, elements)
+    limits = Limits(
+        power, noise_power, unit, 0.0 * unit, False, radiated, 0, elements, SUM_RATE, 0.0, False
+    )
     ratio = noise_power / power
     psi = grams(wide, waves, current, radiated)
     received, spent = np.zeros_like(psi), np.zeros(len(psi))

@@ -178,8 +178,8 @@ def variable_projection(
     floored = bool(np.any(min_rate > 0.0))
     dual = floored or objective not in (SUM_RATE, ENERGY_EFFICIENCY)
     limits = Limits(
-        power, noise_power, unit, min_rate, floored, radiated, sweeps, elements, objective, overhead,
-        dual,
+        power, noise_power, unit, min_rate, floored, radiated, sweeps, elements, objective,
+        overhead, dual,
     )  # fmt: skip
     users = channel.shape[1]
     most = min(users, 2 * phase.shape[2] + 1)  # of the candidates: one for all, then one user less
