@@ -431,6 +431,7 @@ OPERATOR(variable_projection) {
     int told = 0, loaded = 0;
     for (p->floored = 0; p->floored < 2 && !told; p->floored++)
         for (idx next = 0; !told && fill_lanes(p, &next);) {
+            p->dual = p->floored || !leaves_out(p);
             const mask good = load_problem(p, in, &loaded, c.start);
             const int screening = LANES > 1 && lanes == CANDIDATES;
             if (!screening)

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 import hmimo_fast as hf
 from hmimo_fast import kernels
 from hmimo_fast.kernels import edge
-from hmimo_fast.kernels.definitions.ascent import evaluate
+from hmimo_fast.kernels.definitions.ascent import FOLLOWING, SHARE, evaluate
 from hmimo_fast.kernels.definitions.element import AMPLITUDE, Elements
 from hmimo_fast.kernels.definitions.problem import Limits
 
@@ -215,13 +215,13 @@ def test_gradients_under_floors(stage: int, floor: float, radiated: bool) -> Non
     rng = np.random.default_rng(1)
     amplitudes, weights = rng.uniform(0.3, 0.9, 8), rng.uniform(0.5, 1.5, 3)
     floors = floor * np.array([1.0, 0.0, 1.5])
-    psi = np.zeros((2, 3, 3), complex)
-    psi[:, 0] = 1.0 / 3.0
+    psi = np.zeros((2, 3 + FOLLOWING, 3), complex)
+    psi[:, SHARE] = 1.0 / 3.0
     noise = 20.0 if floor > 1.0 else 0.05
 
     def evaluated(m: np.ndarray) -> Any:
         elements = Elements(AMPLITUDE, m.astype(complex), np.ones(8))
-        limits = Limits(1.0, noise, weights, floors, True, radiated, 400, elements)
+        limits = Limits(1.0, noise, weights, floors, True, radiated, 400, elements, 0, 0.0, True)
         return evaluate(stage, channel, phase, m, psi, limits, noise, np.ones(3))
 
     value, gradient, *_ = evaluated(amplitudes)
