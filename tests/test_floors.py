@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 import hmimo_fast as hf
 from hmimo_fast import kernels
 from hmimo_fast.kernels import edge
-from hmimo_fast.kernels.definitions.ascent import FOLLOWING, SHARE, evaluate
+from hmimo_fast.kernels.definitions.ascent import FOLLOWING, PART, SHARE, evaluate
 from hmimo_fast.kernels.definitions.element import AMPLITUDE, Elements
 from hmimo_fast.kernels.definitions.problem import Limits
 
@@ -216,7 +216,7 @@ def test_gradients_under_floors(stage: int, floor: float, radiated: bool) -> Non
     amplitudes, weights = rng.uniform(0.3, 0.9, 8), rng.uniform(0.5, 1.5, 3)
     floors = floor * np.array([1.0, 0.0, 1.5])
     psi = np.zeros((2, 3 + FOLLOWING, 3), complex)
-    psi[:, SHARE] = 1.0 / 3.0
+    psi[:, SHARE], psi[:, PART] = 1.0 / 3.0, 1.0
     noise = 20.0 if floor > 1.0 else 0.05
 
     def evaluated(m: np.ndarray) -> Any:
