@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import naive
@@ -180,7 +181,7 @@ def test_power_and_noise_broadcast_over_the_batch(method: str) -> None:
 
 def _at(solution: hf.Solution, at: tuple[int, ...]) -> hf.Solution:
     arrays = {name: np.asarray(getattr(solution, name))[at][None] for name in ARRAYS}
-    return hf.Solution(**arrays, method=solution.method, constraint=solution.constraint)
+    return replace(solution, **arrays)
 
 
 @methods
