@@ -14,7 +14,17 @@ FILES = sorted([*ROOT.rglob("*.py"), *ROOT.rglob("*.pyx")])
 #: Modules and folders of the package, each of which imports from those before it alone.
 LAYERS = (
     *("arguments", "geometry", "streams", "writing", "files", "plot", "surface", "channels"),
-    *("kernels", "elements", "problem", "nn", "solvers", "scheduling", "fairness", "hmimo_fast"),
+    *(
+        "kernels",
+        "elements",
+        "objective",
+        "problem",
+        "nn",
+        "solvers",
+        "scheduling",
+        "fairness",
+        "hmimo_fast",
+    ),
     *("benchmark", "sionna", "studies", "cli", "__main__"),
 )
 

@@ -139,5 +139,5 @@ def coordinate_descent(
             for f in range(len(psi)):
                 size = fields[f].real ** 2 + fields[f].imag ** 2
                 spent[f] = np.sum(np.abs(current) ** 2 * np.sum(size, axis=1))
-    digital, rate = beams_at(wide, waves, best, best_psi, limits)
+    digital, rate = beams_at(wide, waves, best, best_psi, limits, np.ones(len(psi)))
     return matched(best, amplitudes), digital, heaviest * rate, made, converged, heaviest * history

@@ -19,8 +19,8 @@ from .start import find_metrics, fit, order_users
 PRELUDE = 3
 
 
-def beams_at(channel, phase, weights, psi, limits):
-    """V = Y Psi in every channel, (F, L, K), scaled to the power that it radiates, and its rate."""
+def beams_at(channel, phase, weights, psi, limits, parts):
+    """V = Y Psi in every channel, (F, L, K), scaled to its part of the power, and its rate."""
     digital = np.empty((len(channel), phase.shape[2], channel.shape[1]), np.complex128)
     total = 0.0
     for f in range(len(channel)):
@@ -28,7 +28,7 @@ def beams_at(channel, phase, weights, psi, limits):
         own = np.ascontiguousarray(psi[f, : channel.shape[1]])
         beams = whiten(channel[f], weights, waves, limits.radiated)[1] @ own
         spent = power_of(waves, weights, beams, limits.radiated)
-        digital[f] = scale_to_power(beams, spent, limits.power * psi[f, PART, 0].real)
+        digital[f] = scale_to_power(beams, spent, limits.power * parts[f])
         received = effective_channel(channel[f], weights, waves) @ digital[f]
         total += rate_of(find_links(received, limits.noise_power)[2], limits.weights)
     return digital, total
@@ -223,7 +223,7 @@ def variable_projection(
     if kind == AMPLITUDE:
         best = best / max(np.max(best), 1.0)
     found = weigh(elements, best)[0]
-    digital, rate = beams_at(wide, waves, found, best_psi, limits)
+    digital, rate = beams_at(wide, waves, found, best_psi, limits, best_psi[:, PART, 0].real)
     if floored and best_rate < 0.0:
         rate = best_rate
     of_weights = heaviest
