@@ -10,12 +10,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import BACKENDS
 
 import hmimo_fast as hf
 from hmimo_fast.cli import main
 from hmimo_fast.studies import curves
 
 
+@pytest.mark.parametrize(
+    "compiled",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name == "numba" else [])
+        for name in BACKENDS
+        if name != "numpy"
+    ],
+    indirect=True,
+)
 def test_the_table_is_reproduced(compiled: str) -> None:
     with hf.backend(compiled):
         assert curves.difference(curves.compute(), curves.committed()) <= curves.TOLERANCE
