@@ -1,6 +1,7 @@
 """Objectives at their own and at each other's: rates, time, powers, on seeded sparse draws.
 
-``python bench/objectives.py`` prints the tables of docs/objectives.md, some two minutes.
+``python bench/objectives.py`` prints the tables of docs/objectives.md within a minute;
+``--figure FILE`` draws its figure instead.
 """
 
 from __future__ import annotations
@@ -79,12 +80,35 @@ def least_power(channel: np.ndarray, at: dict[str, Any]) -> str:
     return f"{mine.power_used.mean():.4f} | {np.mean(10.0**high):.4f} | {saved:5.1%} | {took:4.0f}"
 
 
+def draw(channel: np.ndarray, path: str) -> None:
+    """Mean rates of the users of each draw, from the weakest."""
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 2, figsize=(8.0, 3.2), sharex=True, layout="constrained")
+    for axes, constraint in zip(panels, ("radiated", "digital"), strict=True):
+        for objective in FAIR:
+            found = hf.solve(
+                channel, SURFACE.phase, 1.0, 0.1, constraint=constraint, objective=objective
+            )
+            rates = np.sort(found.rates, axis=-1).mean(axis=0)
+            axes.plot(range(1, USERS + 1), rates, "o-", label=objective.replace("_", " "))
+        axes.set(title=f"{constraint} power", xlabel="user, from the weakest")
+        axes.set_ylim(0.0)
+    panels[0].set_ylabel("rate, bit/s/Hz")
+    panels[0].legend()
+    figure.savefig(path, dpi=130)
+
+
 def main() -> None:
-    """Print the tables."""
+    """Print the tables, or draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=200)
-    draws = parser.parse_args().draws
-    channel = hf.channels.sparse_mmwave(SURFACE, users=USERS, size=draws, seed=2026)
+    parser.add_argument("--figure", metavar="FILE")
+    options = parser.parse_args()
+    channel = hf.channels.sparse_mmwave(SURFACE, users=USERS, size=options.draws, seed=2026)
+    if options.figure:
+        draw(channel, options.figure)
+        return
     cells = [(c, snr) for c in ("radiated", "digital") for snr in (0, 10, 20)]
     for title, measure in (
         ("sum, geometric mean, lowest, us: sum_rate | max_min | geometric_mean | common", fairness),

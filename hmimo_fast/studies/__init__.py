@@ -9,9 +9,7 @@ from .runner import run
 from .trained import train
 
 #: Studies by id.
-STUDIES = {
-    study.id: study for study in (*paper_b.STUDIES, *paper_a.STUDIES, *hardware.STUDIES)
-}
+STUDIES = {study.id: study for study in (*paper_b.STUDIES, *paper_a.STUDIES, *hardware.STUDIES)}
 
 __all__ = [
     "STUDIES",
