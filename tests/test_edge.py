@@ -22,7 +22,7 @@ from hmimo_fast.kernels.threads import PACK, run_slices
 
 KERNELS = {name: list(op.inputs) for name, op in OPERATORS.items() if hasattr(kernels, name)}
 CORES = {name: core for kernel in KERNELS for name, core in OPERATORS[kernel].inputs.items()}
-COMPLEX = {name for name, argument in ARGUMENTS.items() if argument.kind in "cq"}
+COMPLEX = {name for name, argument in ARGUMENTS.items() if argument.kind == "c"}
 LIMITS = {
     "amplitudes": ([-0.1, 1.1, -np.inf, np.inf], "in [0, 1]"),
     "power": ([-1.0, 0.0, np.nan, np.inf], "positive and finite"),
