@@ -7,6 +7,9 @@ typedef struct {
     vec *m, *trial, *gradient, *trial_gradient, *best;
     cpx *beams, *forced, *best_beams; /* F x L x K */
     cpx *psi;
+    num rate, served, best_rate; /* now, after the last zero forcing, and the best */
+    num length, steps, made;     /* of a step; since the last zero forcing; in all */
+    mask converged;
     num *trace;
     idx traced;
     mask singular; /* lanes whose zero forcing met a singular X */
@@ -88,75 +91,77 @@ typedef struct {
     idx inner, iterations;
 } alternating_rule;
 
-/* Runs the loop in all lanes; each counts its own steps. */
-static int alternate(problem *p, alternation *s, alternating_rule r, num *best_rate, num *made,
-                     mask *converged) {
+/* Starts the loop in the lanes of `which`: zero forcing at their amplitudes. */
+static void begin(problem *p, alternation *s, alternating_rule r, mask which) {
+    const idx n = p->n, beam_nums = 2 * p->F * p->L * p->K;
+    s->singular &= not(which);
+    force(p, s, which);
+    const num reached = evaluate_fixed(p, s, s->m, s->trial_gradient);
+    pick_elements(n, which, s->trial_gradient, s->gradient);
+    pick_elements(n, which, s->m, s->best);
+    pick_nums(beam_nums, which, (const num *)s->beams, (num *)s->best_beams);
+    s->rate = pick(which, reached, s->rate);
+    s->served = pick(which, reached, s->served);
+    s->best_rate = pick(which, reached, s->best_rate);
+    s->length = pick(which, r.step, s->length);
+    s->steps = pick(which, NUM(0), s->steps);
+    s->made = pick(which, NUM(0), s->made);
+    s->converged &= not(which);
+    for (idx lane = 0; lane < LANES && s->traced; lane++)
+        if (holds(which, lane))
+            set(&s->trace[0], lane, get(reached, lane));
+}
+
+/* One gradient step in the lanes of `open`, and zero forcing in those where it is due. */
+static void advance(problem *p, alternation *s, alternating_rule r, mask open) {
     const idx n = p->n, beam_nums = 2 * p->F * p->L * p->K;
     const vec step = spread(r.step);
-    s->singular = every(0);
-    force(p, s, every(1));
-    num rate = evaluate_fixed(p, s, s->m, s->gradient), served = rate, steps = NUM(0);
-    num length = r.step;
-    *best_rate = rate;
-    *made = NUM(0);
-    *converged = every(0);
-    for (idx lane = 0; lane < LANES && s->traced; lane++)
-        set(&s->trace[0], lane, get(rate, lane));
-    memcpy(s->best, s->m, (size_t)n * sizeof(vec));
-    pick_nums(beam_nums, every(1), (const num *)s->beams, (num *)s->best_beams);
-    for (;;) {
-        const mask open = (*made < (real)r.iterations) & not(*converged);
-        if (!any(open))
-            return 0;
-        if (stopped(p->shape))
-            return 1;
-        const num previous = rate;
-        if (r.backtracking) {
-            rate = backtrack(p, s, open, rate, &length);
-        } else {
-            const lanes here = spread_mask(open);
-            for (idx i = 0; i < n; i++)
-                s->m[i] = choose(here, inside(p, s->m[i] + step * s->gradient[i]), s->m[i]);
-        }
-        *made += pick(open, NUM(1), NUM(0));
-        steps += 1;
-        /* Whether zero forcing is due: after so many steps, or where the rate has settled. */
-        mask due = open & ((steps == (real)r.inner) | (*made >= (real)r.iterations));
-        if (!all(due | not(open))) {
-            if (!r.backtracking) {
-                const num reached = evaluate_fixed(p, s, s->m, s->trial_gradient);
-                pick_elements(n, open, s->trial_gradient, s->gradient);
-                rate = pick(open, reached, rate);
-            }
-            const num change = rate - previous;
-            const mask settled = (change < r.tolerance) & (change > -r.tolerance);
-            due |= open & every(r.inner == 0) & (settled | (steps >= (real)MOST_STEPS));
-        }
-        for (idx lane = 0; lane < LANES; lane++) {
-            const idx i = (idx)get(*made, lane);
-            if (holds(open, lane) && i < s->traced)
-                set(&s->trace[i], lane, (real)NAN);
-        }
-        if (!any(due))
-            continue;
-        force(p, s, due);
-        const num reached = evaluate_fixed(p, s, s->m, s->trial_gradient);
-        pick_elements(n, due, s->trial_gradient, s->gradient);
-        rate = pick(due, reached, rate);
-        steps = pick(due, NUM(0), steps);
-        for (idx lane = 0; lane < LANES; lane++) {
-            const idx i = (idx)get(*made, lane);
-            if (holds(due, lane) && i < s->traced)
-                set(&s->trace[i], lane, get(rate, lane));
-        }
-        const mask better = due & (rate > *best_rate);
-        *best_rate = pick(better, rate, *best_rate);
-        pick_elements(n, better, s->m, s->best);
-        pick_nums(beam_nums, better, (const num *)s->beams, (num *)s->best_beams);
-        const num change = rate - served;
-        *converged |= due & (change < r.tolerance) & (change > -r.tolerance);
-        served = pick(due, rate, served);
+    const num previous = s->rate;
+    if (r.backtracking) {
+        s->rate = backtrack(p, s, open, s->rate, &s->length);
+    } else {
+        const lanes here = spread_mask(open);
+        for (idx i = 0; i < n; i++)
+            s->m[i] = choose(here, inside(p, s->m[i] + step * s->gradient[i]), s->m[i]);
     }
+    s->made += pick(open, NUM(1), NUM(0));
+    s->steps += 1;
+    /* Whether zero forcing is due: after so many steps, or where the rate has settled. */
+    mask due = open & ((s->steps == (real)r.inner) | (s->made >= (real)r.iterations));
+    if (!all(due | not(open))) {
+        if (!r.backtracking) {
+            const num reached = evaluate_fixed(p, s, s->m, s->trial_gradient);
+            pick_elements(n, open, s->trial_gradient, s->gradient);
+            s->rate = pick(open, reached, s->rate);
+        }
+        const num change = s->rate - previous;
+        const mask settled = (change < r.tolerance) & (change > -r.tolerance);
+        due |= open & every(r.inner == 0) & (settled | (s->steps >= (real)MOST_STEPS));
+    }
+    for (idx lane = 0; lane < LANES; lane++) {
+        const idx i = (idx)get(s->made, lane);
+        if (holds(open, lane) && i < s->traced)
+            set(&s->trace[i], lane, (real)NAN);
+    }
+    if (!any(due))
+        return;
+    force(p, s, due);
+    const num reached = evaluate_fixed(p, s, s->m, s->trial_gradient);
+    pick_elements(n, due, s->trial_gradient, s->gradient);
+    s->rate = pick(due, reached, s->rate);
+    s->steps = pick(due, NUM(0), s->steps);
+    for (idx lane = 0; lane < LANES; lane++) {
+        const idx i = (idx)get(s->made, lane);
+        if (holds(due, lane) && i < s->traced)
+            set(&s->trace[i], lane, get(s->rate, lane));
+    }
+    const mask better = due & (s->rate > s->best_rate);
+    s->best_rate = pick(better, s->rate, s->best_rate);
+    pick_elements(n, better, s->m, s->best);
+    pick_nums(beam_nums, better, (const num *)s->beams, (num *)s->best_beams);
+    const num change = s->rate - s->served;
+    s->converged |= due & (change < r.tolerance) & (change > -r.tolerance);
+    s->served = pick(due, s->rate, s->served);
 }
 
 /* Writes what a loop of [A] or [B] found: the best amplitudes with their beams. */
@@ -172,6 +177,46 @@ static void store_loop(problem *p, const vec *m, cpx *beams, num made, mask conv
     }
     write_amplitudes(p, m, out[TO_AMPLITUDES]);
     write_ends(p, over_channels(p, sum) * p->weight_size, made, converged, trace, traced, out);
+}
+
+/* Writes the lanes of `which`, whose loops have ended. */
+static void store_ended(problem *p, alternation *s, mask which, void *const *out) {
+    int used[W];
+    memcpy(used, p->used, sizeof used);
+    for (idx lane = 0; lane < LANES; lane++)
+        p->used[lane] = used[lane] && holds(which, lane);
+    leave_lanes(p, s->singular);
+    memcpy(s->forced, s->best_beams, (size_t)(p->F * p->L * p->K) * sizeof(cpx));
+    store_loop(p, s->best, s->forced, s->made, s->converged, s->trace, s->traced, out);
+    for (idx lane = 0; lane < LANES; lane++)
+        p->used[lane] = used[lane] && !holds(which, lane);
+}
+
+/* Items in all lanes, a new one in each lane whose loop has ended: how many steps they take differs
+ * widely.  Returns whether it was told to stop. */
+static int alternate(problem *p, alternation *s, alternating_rule r, const hf_operand *in, idx *next,
+                     int *loaded, void *const *out) {
+    mask fresh = every(1);
+    for (;;) {
+        leave_out(p, load_problem(p, in, loaded, s->trial), out);
+        pick_elements(p->n, fresh, s->trial, s->m);
+        begin(p, s, r, fresh);
+        for (;;) {
+            const mask open = lanes_in_use(p) & (s->made < (real)r.iterations) & not(s->converged);
+            const mask ended = lanes_in_use(p) & not(open);
+            if (any(ended)) {
+                store_ended(p, s, ended, out);
+                fresh = refill_lanes(p, next);
+                if (any(fresh))
+                    break;
+            }
+            if (!any(open))
+                return 0;
+            if (stopped(p->shape))
+                return 1;
+            advance(p, s, r, open);
+        }
+    }
 }
 
 OPERATOR(alternating) {
@@ -196,15 +241,8 @@ OPERATOR(alternating) {
             return HF_NO_MEMORY;
     }
     int told = 0, loaded = 0;
-    for (idx next = 0; !told && fill_lanes(p, &next);) {
-        num rate, made;
-        mask converged;
-        leave_out(p, load_problem(p, in, &loaded, s.m), out);
-        told = alternate(p, &s, r, &rate, &made, &converged);
-        leave_lanes(p, s.singular);
-        if (!told)
-            store_loop(p, s.best, s.best_beams, made, converged, s.trace, s.traced, out);
-    }
+    for (idx next = 0; !told && fill_lanes(p, &next);)
+        told = alternate(p, &s, r, in, &next, &loaded, out);
     release(a.memory);
     return told ? HF_STOPPED : HF_OK;
 }

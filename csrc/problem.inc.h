@@ -618,6 +618,30 @@ static int fill_lanes(problem *p, idx *next) {
     return found;
 }
 
+/* Puts the next items into lanes that are no longer used, one each.  Returns those lanes. */
+static mask refill_lanes(problem *p, idx *next) {
+    num fresh = NUM(0);
+    for (idx lane = 0; p->lanes == ITEMS && LANES > 1 && lane < LANES; lane++) {
+        if (p->used[lane])
+            continue;
+        while (*next < p->shape->batch && p->marks[*next])
+            ++*next;
+        if (*next == p->shape->batch)
+            break;
+        p->item[lane] = (*next)++;
+        p->used[lane] = 1;
+        set(&fresh, lane, 1);
+    }
+    return fresh > 0;
+}
+
+static mask lanes_in_use(const problem *p) {
+    num used = NUM(0);
+    for (idx lane = 0; lane < LANES; lane++)
+        set(&used, lane, p->lanes == CHANNELS ? p->used[0] : p->used[lane]);
+    return used > 0;
+}
+
 /* 1 for the lanes whose channel f is there, where the lanes are channels. */
 static num channel_in_use(const problem *p, idx f) {
     num yes = NUM(1);
