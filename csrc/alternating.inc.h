@@ -227,7 +227,7 @@ OPERATOR(alternating) {
                                 (idx)options[5]};
     measure(p, shape, lanes, in[PHASE].step != 0);
     p->radiated = options[0] != 0;
-    p->element = (int)options[6] ? (int)options[6] : p->element;
+    p->element = shape->turned && options[6] > 0 ? (int)options[6] : p->element;
     p->movable = in[MIN_RATE];
     p->marks = marks;
     s.traced = shape->recorded;

@@ -66,6 +66,16 @@ static void part_weights(const problem *p, cpx *q) {
         q[n] = (cpx){p->held[n].re, p->held[n].im};
 #endif
 }
+/* Moves the weights that may to their circle. */
+static void hold_circle(problem *p, int element) {
+    for (idx i = 0; i < p->n; i++) {
+        const lanes moves = p->free[i] > 0;
+        cvec q, slope;
+        weigh_state(element, state_of(element, p->held[i]), &q, &slope);
+        p->held[i] = (cvec){choose(moves, q.re, p->held[i].re), choose(moves, q.im, p->held[i].im)};
+    }
+}
+
 static void hold_weights(problem *p, const cpx *q) {
     for (idx n = 0; n < p->N; n++)
 #ifdef HF_LONE
@@ -274,7 +284,7 @@ OPERATOR(coordinate_descent) {
     arena a = {NULL, 0};
     measure(p, shape, lanes, in[PHASE].step != 0);
     p->radiated = options[0] != 0;
-    d.element = (int)options[4];
+    d.element = shape->turned ? (int)options[4] : AMPLITUDE;
     p->movable = in[MIN_RATE];
     p->marks = marks;
     d.traced = shape->recorded;
@@ -292,8 +302,10 @@ OPERATOR(coordinate_descent) {
         mask converged;
         leave_out(p, load_problem(p, in, &loaded, d.m), out);
         load_columns(p, &d);
-        if (d.element)
+        if (d.element) {
+            hold_circle(p, d.element);
             part_weights(p, d.q);
+        }
         memset(d.best, 0, (size_t)p->N * sizeof(num));
         memset(d.best_q, 0, d.element ? (size_t)p->N * sizeof(cpx) : 0);
         told = run_descent(p, &d, options[1] != 0, (idx)options[3], NUM(options[2]), &rate, &made,

@@ -409,7 +409,7 @@ OPERATOR(variable_projection) {
     p->radiated = options[0] != 0;
     p->sweeps = (idx)options[5];
     p->min_rate = in[MIN_RATE];
-    p->element = (int)options[7] ? (int)options[7] : p->element;
+    p->element = shape->turned && options[7] > 0 ? (int)options[7] : p->element;
     p->movable = in[MOVABLE];
     p->overhead_of = in[OVERHEAD];
     p->objective = (int)options[OBJECTIVE];

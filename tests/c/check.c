@@ -135,6 +135,14 @@ static hf_operand doubles(idx count, double low, double high) {
     return (hf_operand){values, 0};
 }
 
+/* Which elements move, shared by the batch: most. */
+static hf_operand flags(idx count) {
+    void *values = reals(count);
+    for (idx i = 0; i < count; i++)
+        put(values, i, uniform() < 0.8);
+    return (hf_operand){values, 0};
+}
+
 /* Turns the items of a batch of rows x columns complex matrices into what the enum says. */
 static void spoil(hf_operand operand, idx rows, idx columns) {
     for (idx b = 0; operand.step && b < shape.batch; b++) {
@@ -538,6 +546,9 @@ static void check_solved(const char *kernel, problem given, solved got, int64_t 
     }
 }
 
+/* The largest number of an objective. */
+#define OBJECTIVES 4
+
 static void check_solves(int radiated) {
     enum { FIRST = 2, SECOND = 3, STEPS = 4 };
     const idx B = shape.batch, K = shape.users, N = shape.elements, L = shape.feeds;
@@ -554,17 +565,20 @@ static void check_solves(int radiated) {
         array(B * shape.recorded, sizeof(double)),
     };
     const hf_operand floors = doubles(K, 0, variant ? 2 : 0);
-    returned(hf_variable_projection(kernels, &shape, GIVEN(given), floors, radiated, FIRST, SECOND,
-                                    2, 1 + variant % 2, 2, 1e-9, RESULTS(got)),
-             "variable_projection");
+    const hf_operand overhead = doubles(1, 1, 2), movable = flags(N);
+    for (int objective = OBJECTIVES; objective >= 0; objective--)
+        returned(hf_variable_projection(kernels, &shape, GIVEN(given), floors, movable, overhead,
+                                        radiated, FIRST, SECOND, 2, 1 + variant % 2, 2, 1e-9, 0,
+                                        objective, RESULTS(got)),
+                 "variable_projection");
     check_solved("variable_projection", given, got, FIRST + SECOND, variant);
-    returned(hf_alternating(kernels, &shape, GIVEN(given), radiated, variant == 2, 0.05, 2, 1e-9,
-                            STEPS, RESULTS(got)),
+    returned(hf_alternating(kernels, &shape, GIVEN(given), movable, radiated, variant == 2, 0.05, 2,
+                            1e-9, STEPS, 0, RESULTS(got)),
              "alternating");
     check_solved("alternating", given, got, STEPS, 0);
     const int zero_forced = K <= L && variant != 1;
-    returned(hf_coordinate_descent(kernels, &shape, GIVEN(given), radiated, zero_forced, 1e-9,
-                                   STEPS, RESULTS(got)),
+    returned(hf_coordinate_descent(kernels, &shape, GIVEN(given), movable, radiated, zero_forced,
+                                   1e-9, STEPS, 0, RESULTS(got)),
              "coordinate_descent");
     check_solved("coordinate_descent", given, got, STEPS, 0);
     for (int general = 0; general < 2; general++) {
@@ -575,11 +589,58 @@ static void check_solves(int radiated) {
     }
     const int stop = 1;
     shape.stop = &stop;
-    const int status = hf_coordinate_descent(kernels, &shape, GIVEN(given), radiated, 0, 0,
-                                             STEPS, RESULTS(got));
+    const int status = hf_coordinate_descent(kernels, &shape, GIVEN(given), movable, radiated, 0, 0,
+                                             STEPS, 0, RESULTS(got));
     expect(status == HF_STOPPED, "coordinate_descent", -1, "went on though told to stop");
     expect(live == 0, "coordinate_descent", -1, "kept memory");
     shape.stop = NULL;
+    release();
+}
+
+/* Elements on a circle: the loops keep to it. */
+static void check_circles(int radiated) {
+    enum { STEPS = 3 };
+    const double centres[] = {0, 0.5, 0}, radii[] = {0, 0.5, 1}; /* centres on the imaginary axis */
+    const idx B = shape.batch, K = shape.users, N = shape.elements, L = shape.feeds;
+    problem given = random_problem(shape.channels, shape.phases, radiated);
+    const hf_operand floors = doubles(K, 0, variant ? 2 : 0), overhead = doubles(1, 0, 0);
+    const hf_operand all = {NULL, 0};
+    shape.recorded = 1;
+    shape.turned = 1;
+    for (int element = 1; element < 3; element++) {
+        given.amplitudes = random_complex(N, 0);
+        const solved got = {
+            reals(2 * B * N),
+            reals(2 * B * shape.channels * L * K),
+            array(B, sizeof(double)),
+            array(B, sizeof(int64_t)),
+            array(B, 1),
+            array(B, sizeof(double)),
+        };
+        for (int loop = 0; loop < 3; loop++) {
+            if (loop == 0)
+                returned(hf_variable_projection(kernels, &shape, GIVEN(given), floors, all,
+                                                overhead, radiated, STEPS, STEPS, 2, 1, 2, 1e-9,
+                                                element, 0, RESULTS(got)),
+                         "variable_projection");
+            else if (loop == 1)
+                returned(hf_alternating(kernels, &shape, GIVEN(given), all, radiated, variant == 2,
+                                        0.05, 2, 1e-9, STEPS, element, RESULTS(got)),
+                         "alternating");
+            else
+                returned(hf_coordinate_descent(kernels, &shape, GIVEN(given), all, radiated, 0, 1e-9,
+                                               STEPS, element, RESULTS(got)),
+                         "coordinate_descent");
+            for (idx b = 0; b < B; b++)
+                for (idx n = b * N; n < (b + 1) * N && !is_bad(given.channel, b); n++) {
+                    const double re = at(got.amplitudes, 2 * n);
+                    const double im = at(got.amplitudes, 2 * n + 1) - centres[element];
+                    expect(fabs(hypot(re, im) - radii[element]) < 1e-6, "a loop", b,
+                           "an element off its circle");
+                }
+        }
+    }
+    shape.turned = 0;
     release();
 }
 
@@ -640,9 +701,9 @@ static const char *sizes_of(int place) {
 }
 
 static int call(int place) {
-    static const hf_operand none[8];
-    static const double ones[8] = {1, 1, 1, 1, 1, 1, 1, 1};
-    static void *const nowhere[8];
+    static const hf_operand none[9];
+    static const double ones[9] = {1, 1, 1, 1, 1, 1, 1, 1, 1};
+    static void *const nowhere[9];
     return kernels->operators[place](&shape, none, ones, nowhere);
 }
 
@@ -707,6 +768,7 @@ static void check_sizes(void) {
                 shape.phases = turn / 9 % 2 ? shape.channels : 1;
                 shape.batch = shape.whole = elements[n] > 40 || users[k] > 8 ? ZERO : ITEMS;
                 check_solves(turn / 18 % 2);
+                check_circles(turn / 18 % 2);
             }
     for (turn = 0; turn < 6; turn++) {
         variant = turn % 3;

@@ -6,7 +6,7 @@ import numpy as np
 
 from .algebra import SINGULAR, pseudo_invert
 from .ascent import grams, record, whiten
-from .element import AMPLITUDE, Elements, least_weight, matched
+from .element import AMPLITUDE, Elements, least_weight, matched, state_of, weigh
 from .inner_general import match, power_by, wmmse_update
 from .inner_zf import zf_terms
 from .joint import beams_at
@@ -87,6 +87,8 @@ def coordinate_descent(
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
     current = amplitudes.astype(np.complex128)
     elements = Elements(element, current, movable.astype(np.float64))
+    if element != AMPLITUDE:
+        current = weigh(elements, state_of(element, current))[0]
     unit, heaviest = unit_weights(weights)
     everybody = np.ones_like(unit)
     limits = Limits(
