@@ -278,11 +278,13 @@ INLINE num log_ratio(num a, num b) {
     return pick(up, size, -size);
 }
 
-/* exp(x), lane by lane. */
+/* exp(x), lane by lane, by expm1, which every glibc has under one name. */
 INLINE num exponential(num x) {
     num y = x;
-    for (idx lane = 0; lane < LANES; lane++)
-        set(&y, lane, (real)exp((double)get(x, lane)));
+    for (idx lane = 0; lane < LANES; lane++) {
+        const double power = (double)get(x, lane), size = 1 + expm1(fabs(power));
+        set(&y, lane, (real)(power < 0 ? 1 / size : size));
+    }
     return y;
 }
 

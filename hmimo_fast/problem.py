@@ -250,6 +250,8 @@ class Problem:
         """Some of the items."""
         arrays = {name: getattr(self, name) for name in _OF_ITEMS}
         own: dict[str, Any] = {n: taken(a, rows) for n, a in arrays.items() if a is not None}
+        # One for each item, also where there is but one.
+        own |= {n: arrays[n][rows] for n in ("power", "noise_power", "idle") if n in own}
         return replace(self, **own, batch=(len(rows),))
 
     def of_users(self, items: np.ndarray, users: np.ndarray) -> Problem:

@@ -127,12 +127,16 @@ def test_a_problem_is_its_items(data: st.DataObject) -> None:
 
 def found(rng: np.random.Generator, items: int, recorded: int) -> Found:
     rates = rng.integers(0, 3, (items, 1, 2)).astype(float)
+    value = rng.integers(0, 3, items).astype(float)  # not the sum rate: the score decides
     return Found(
         amplitudes=rng.uniform(size=(items, 3)),
         digital=rng.normal(size=(items, 1, 2, 2)).astype(complex),
         sinr=2.0**rates - 1.0,
         rates=rates,
         sum_rate=rates.sum(axis=(1, 2)),
+        power_used=rng.uniform(size=(items, 1)),
+        value=value,
+        score=-value,
         feasible=rng.integers(0, 2, items).astype(bool),
         iterations=rng.integers(0, recorded, items),
         converged=rng.integers(0, 2, items).astype(bool),
@@ -147,10 +151,20 @@ def test_the_better_of_two_item_by_item(seed: int, items: int, one: int, other: 
     best = a.better(b)
     assert best.history.shape == (items, max(one, other))
     for i in range(items):
-        scores = [(bool(each.feasible[i]), each.sum_rate[i]) for each in (a, b)]
+        scores = [(bool(each.feasible[i]), each.score[i]) for each in (a, b)]
         winner = b if scores[1] > scores[0] else a
         for name, array in vars(best).items():
             expected = vars(winner)[name][i]
             np.testing.assert_array_equal(array[i][: len(expected)] if name == "history" else
                                           array[i], expected)  # fmt: skip
         assert np.isnan(best.history[i, winner.history.shape[1] :]).all()
+
+
+def test_several_sets_of_one_item_are_as_many_problems() -> None:
+    """Sizes follow the sets, also where the batch is one item."""
+    channel = hf.channels.rayleigh(SURFACE, users=4, seed=1)
+    problem = Problem.of(channel, SURFACE.phase, 2.0, 0.1)
+    sets = problem.of_users(np.zeros(3, int), np.array([[0, 1], [1, 2], [0, 3]]))
+    assert sets.size == 3
+    assert sets.power.tolist() == [2.0] * 3
+    assert sets.noise_power.tolist() == [0.1] * 3
