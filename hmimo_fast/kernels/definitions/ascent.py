@@ -6,7 +6,7 @@ import numpy as np
 
 from .algebra import EPSILON, SINGULAR, double
 from .element import AMPLITUDE, weigh
-from .inner_dual import dual_terms
+from .inner_balanced import dual_terms
 from .inner_general import general_terms
 from .inner_zf import zf_terms
 from .objective import ENERGY_EFFICIENCY, finish_value, useful_part

@@ -7,7 +7,7 @@ import numpy as np
 from .algebra import double, norm2, scale_to_power
 from .ascent import FOLLOWING, PART, RATES, SHARE, ascend, evaluate, grams, whiten
 from .element import AMPLITUDE, GIVEN, Elements, is_complex, matched, state_of, weigh
-from .inner_dual import initialize_dual, leave_dual
+from .inner_balanced import initialize_dual, leave_dual
 from .inner_general import initialize_general, power_by, wmmse_sweep, wmmse_update
 from .objective import ENERGY_EFFICIENCY, GEOMETRIC_MEAN, MAX_MIN, MIN_POWER, SUM_RATE
 from .passes import effective_channel, pull_back
