@@ -35,7 +35,9 @@ def draw(name: str, core: str, single: bool = False) -> Any:
     value = rng.uniform(0.1, 0.9, shape)
     if not core:
         return float(value)
-    return value.astype(np.float32 if single and ARGUMENTS[name].kind == "r" else np.float64)
+    if name == "movable":
+        value = np.round(value)
+    return value.astype(np.float32 if single and ARGUMENTS[name].kind in "rq" else np.float64)
 
 
 def arguments_of(operator: str, single: bool = False) -> list[Any]:
