@@ -1,4 +1,4 @@
-"""Rates at their goals by Newton's method, and beams of the dual uplink (csrc/inner_balanced.inc.h)."""
+"""Rates at their goals by Newton's method; the dual uplink's beams (csrc/inner_balanced.inc.h)."""
 
 from __future__ import annotations
 
