@@ -7,7 +7,8 @@
 /* What the lanes of a pack are: problems, or the channels or candidates of one. */
 enum { ITEMS, CHANNELS, CANDIDATES };
 
-/* Inputs of the loops, in the order of the table. */
+/* Inputs of variable_projection, in the order of the table.  The other loops have none of the last
+ * ones and MOVABLE in the place of MIN_RATE. */
 enum {
     CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE, MOVABLE, OVERHEAD, SCREENED
 };
@@ -19,8 +20,8 @@ enum { SUM_RATE, GEOMETRIC_MEAN, MAX_MIN, MIN_POWER, ENERGY_EFFICIENCY };
 /* After the operators of the table: beams found in single precision, once more in double. */
 enum { HF_REFINE = HF_OPERATORS, HF_KERNELS };
 
-/* What HF_REFINE does to the beams: it scales them to the power, a WMMSE sweep, or zero forcing with water
- * filling or with equal SINR. */
+/* What refine does to the beams: it scales them to the power (KEEP), after a WMMSE sweep, or after
+ * zero forcing with water filling or with equal SINR. */
 enum { KEEP, SWEEP, WATER_FILLING, EQUAL_SINR };
 
 /* What the candidates of a problem, in the lanes of a pack, leave to the lone problem, in doubles:

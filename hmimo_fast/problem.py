@@ -37,20 +37,9 @@ def quiet(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
 
 #: Fields of a problem that begin with the dimension of its items.
 _OF_ITEMS = (
-    *(
-        "channel",
-        "power",
-        "noise_power",
-        "weights",
-        "heaviest",
-        "min_rate",
-        "start",
-        "stuck",
-        "idle",
-    ),
+    *("channel", "power", "noise_power", "weights", "heaviest"),
+    *("min_rate", "start", "stuck", "idle"),
 )
-
-
 _AMPLITUDES = Elements()
 
 

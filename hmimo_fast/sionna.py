@@ -85,7 +85,7 @@ class _SurfaceBlock(PrecodedChannel):
         Returns
         -------
         amplitudes : Tensor
-            (batch, tx, N) in the order of ``Surface``.
+            (batch, tx, N) in the order of ``Surface``; complex for other elements than amplitudes.
         g : Tensor
             (batch, tx, OFDM symbols, subcarriers, N, streams), zero at nulled subcarriers; the
             elements in the order of ``PanelArray``.
@@ -125,7 +125,8 @@ class _SurfaceBlock(PrecodedChannel):
         of_subcarrier = np.arange(len(used)) // self._block[1]
         g = beams.new_zeros(batch, transmitters, symbols, subcarriers, elements, streams)
         g[:, :, :, used] = beams[:, :, of_symbol][:, :, :, of_subcarrier]
-        amplitudes = torch.as_tensor(amplitudes[..., order], dtype=self.dtype, device=self.device)
+        kind = self.cdtype if np.iscomplexobj(amplitudes) else self.dtype
+        amplitudes = torch.as_tensor(amplitudes[..., order], dtype=kind, device=self.device)
         return amplitudes, g * root
 
     def _broadcast(self, value: Any, shape: tuple[int, ...]) -> torch.Tensor:

@@ -130,10 +130,13 @@ def test_what_is_returned_is_true(method, name, constraint, single):
     tolerance = 1e-5 if single else 1e-9
     assert found.amplitudes.dtype == channel.dtype
     assert on_circle(name, found.amplitudes, tolerance)
-    spent = radiated_power(found.amplitudes, SURFACE.phase, found.digital)
+    spent = radiated_power(
+        found.amplitudes.astype(complex), SURFACE.phase, found.digital.astype(complex)
+    )
     if constraint == "digital":
-        spent = np.sum(np.abs(found.digital) ** 2, axis=(-2, -1))
+        spent = np.sum(np.abs(found.digital.astype(complex)) ** 2, axis=(-2, -1))
     np.testing.assert_allclose(spent, 2.0, rtol=tolerance)
+    np.testing.assert_allclose(found.power_used, spent, rtol=1e-12)
     effective = (channel * found.amplitudes[:, None]) @ SURFACE.phase
     np.testing.assert_allclose(
         found.sum_rate, plain_rate(effective, found.digital, 0.1), rtol=1e-4 if single else 1e-9

@@ -55,8 +55,8 @@ def effective_channel(
     ----------
     channel : (..., K, N) complex
         Channel H as it acts, one row per user.
-    amplitudes : (..., N) real
-        Radiation amplitude m of each element, in [0, 1].
+    amplitudes : (..., N) real or complex
+        Radiation amplitude m of each element, in [0, 1], or complex weight q in the unit disc.
     phase : (..., N, L) complex
         Reference wave Phi of each feed at each element.
     out, threads
@@ -70,7 +70,8 @@ def effective_channel(
     Raises
     ------
     ValueError
-        If shapes do not fit, an amplitude is outside [0, 1], or ``out`` is of another shape.
+        If shapes do not fit, an amplitude is outside [0, 1] or the unit disc, or ``out`` is of
+        another shape.
     TypeError
         If an argument does not hold numbers.
 
@@ -101,8 +102,8 @@ def sinr(
     ----------
     channel : (..., K, N) complex
         Channel H as it acts, one row per user.
-    amplitudes : (..., N) real
-        Radiation amplitude m of each element, in [0, 1].
+    amplitudes : (..., N) real or complex
+        Radiation amplitude m of each element, in [0, 1], or complex weight q in the unit disc.
     phase : (..., N, L) complex
         Reference wave Phi of each feed at each element.
     digital : (..., L, K) complex
@@ -120,8 +121,8 @@ def sinr(
     Raises
     ------
     ValueError
-        If shapes do not fit, an amplitude is outside [0, 1], the noise power is not positive and
-        finite, or ``out`` is of another shape.
+        If shapes do not fit, an amplitude is outside [0, 1] or the unit disc, the noise power is
+        not positive and finite, or ``out`` is of another shape.
     TypeError
         If an argument does not hold numbers.
 
@@ -154,8 +155,8 @@ def sum_rate(
     ----------
     channel : (..., K, N) complex
         Channel H as it acts, one row per user.
-    amplitudes : (..., N) real
-        Radiation amplitude m of each element, in [0, 1].
+    amplitudes : (..., N) real or complex
+        Radiation amplitude m of each element, in [0, 1], or complex weight q in the unit disc.
     phase : (..., N, L) complex
         Reference wave Phi of each feed at each element.
     digital : (..., L, K) complex
@@ -175,8 +176,8 @@ def sum_rate(
     Raises
     ------
     ValueError
-        If shapes do not fit, an amplitude is outside [0, 1], the noise power is not positive and
-        finite, a weight is negative or not finite, or ``out`` is of another shape.
+        If shapes do not fit, an amplitude is outside [0, 1] or the unit disc, the noise power is
+        not positive and finite, a weight is negative or not finite, or ``out`` is of another shape.
     TypeError
         If an argument does not hold numbers.
 
@@ -222,8 +223,8 @@ def sum_rate_gradient(
     ----------
     channel : (..., K, N) complex
         Channel H as it acts, one row per user.
-    amplitudes : (..., N) real
-        Radiation amplitude m of each element, in [0, 1].
+    amplitudes : (..., N) real or complex
+        Radiation amplitude m of each element, in [0, 1], or complex weight q in the unit disc.
     phase : (..., N, L) complex
         Reference wave Phi of each feed at each element.
     digital : (..., L, K) complex
@@ -239,16 +240,16 @@ def sum_rate_gradient(
     -------
     rate : (...) real
         Sum rate in bit/s/Hz.
-    d_amplitudes : (..., N) real
-        dR/dm.
+    d_amplitudes : (..., N) real, or complex as the amplitudes are
+        dR/dm, or the gradient in q, with dR = Re sum of conj(dR/dq) dq.
     d_digital : (..., L, K) complex
         dR/dV.  All three in the precision of the channel.
 
     Raises
     ------
     ValueError
-        If shapes do not fit, an amplitude is outside [0, 1], the noise power is not positive and
-        finite, a weight is negative or not finite, or ``out`` is of another shape.
+        If shapes do not fit, an amplitude is outside [0, 1] or the unit disc, the noise power is
+        not positive and finite, a weight is negative or not finite, or ``out`` is of another shape.
     TypeError
         If an argument does not hold numbers.
 
@@ -571,8 +572,8 @@ def project(
 
     Parameters
     ----------
-    amplitudes : (..., N) real
-        Radiation amplitude m of each element, in [0, 1].
+    amplitudes : (..., N) real or complex
+        Radiation amplitude m of each element, in [0, 1], or complex weight q in the unit disc.
     phase : (..., N, L) complex
         Reference wave Phi of each feed at each element.
     precoder : (..., N, K) complex
@@ -592,8 +593,8 @@ def project(
     Raises
     ------
     ValueError
-        If shapes do not fit, an amplitude is outside [0, 1], the power is not positive and finite,
-        the constraint is unknown, or ``out`` is of another shape.
+        If shapes do not fit, an amplitude is outside [0, 1] or the unit disc, the power is not
+        positive and finite, the constraint is unknown, or ``out`` is of another shape.
     TypeError
         If an argument does not hold numbers.
 

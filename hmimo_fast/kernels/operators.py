@@ -218,7 +218,7 @@ _TOLERANCE = Option("tolerance", float, 1e-9)
 #: Real amplitudes, or complex ones on a circle (kernels/definitions/element.py).
 _ELEMENT = Option("element", int, 0, most=2)
 
-#: What is maximised (csrc/kinds.h): the sum rate, ..., the energy efficiency.
+#: What is maximised, by its number in kernels/definitions/objective.py.
 _OBJECTIVE = Option("objective", int, 0, most=4)
 
 #: In the order of the functions in ``hf_table``.

@@ -127,10 +127,7 @@ def _widened(history: np.ndarray, width: int) -> np.ndarray:
 
 
 def _power_used(problem: Problem, run: Run, digital: np.ndarray) -> np.ndarray:
-    """Power (B, F) of the beams as they are returned: all of it, or what the objective leaves."""
-    if not problem.aim.saves:
-        some = np.any(digital, axis=(-2, -1))
-        return np.where(some, problem.power[:, None], 0.0)
+    """Power (B, F) of the beams as they are returned."""
     beams = digital.astype(complex)
     if problem.radiated and not run.fully_digital:
         beams = run.amplitudes[:, None, :, None] * (problem.phase @ beams)
