@@ -21,6 +21,12 @@ extern const hf_kind JOIN(hf_lone_, HF_ISA), JOIN(hf_doubles_, HF_ISA), JOIN(hf_
 #define LONE JOIN(hf_lone_, HF_ISA)
 #define DOUBLES JOIN(hf_doubles_, HF_ISA)
 #define FLOATS JOIN(hf_floats_, HF_ISA)
+#ifdef __AVX512F__ /* half as wide, which takes half the time where registers are split in two */
+extern const hf_kind hf_floats_v3;
+#define NARROW hf_floats_v3
+#else
+#define NARROW FLOATS
+#endif
 
 static int is_loop(int operator_) {
     return operator_ >= HF_BEST_BEAMS && operator_ <= HF_COORDINATE_DESCENT;
@@ -66,25 +72,34 @@ static int refinement(int operator_, const double *options) {
     }
 }
 
-/* Whether a lone problem has candidates of which one goes on. */
+/* Whether a problem has candidates of which one goes on. */
 static int has_candidates(int operator_, const hf_shape *s, const double *options) {
-    return operator_ == HF_VARIABLE_PROJECTION && options[1] > 0 && options[2] > 0 &&
-           options[3] > 1 && options[4] == 1 && s->users > 1;
+    return operator_ == HF_VARIABLE_PROJECTION && options[OBJECTIVE] == SUM_RATE &&
+           options[1] > 0 && options[2] >= PRELUDE && options[3] > 1 && options[4] == 1 &&
+           s->users > 1;
 }
 
-/* Problems too few for the lanes, which their candidates fill instead; the best of them goes on as a
- * lone problem. */
+/* The candidates first, in single precision if that may be; problems too few for the lanes fill
+ * them with their candidates.  The best of each goes on in double.  Marks what is left. */
 static int run_screened(const hf_shape *s, const hf_operand *in, const double *options,
-                        void *const *out) {
-    double *left = calloc((size_t)(s->batch * screened_size(s)) + 1, sizeof(double));
+                        void *const *out, int packed, int mixed, int lanes, uint8_t *marks,
+                        uint8_t *others) {
+    const hf_kind *few = s->users <= NARROW.lanes ? &NARROW : &FLOATS;
+    const hf_kind *pack = !mixed ? &DOUBLES : packed ? &FLOATS : few;
+    double *left = malloc((size_t)(s->batch * screened_size(s)) * sizeof(double) + 1);
     if (!left)
         return HF_NO_MEMORY;
     hf_operand given[SCREENED + 1];
     memcpy(given, in, SCREENED * sizeof *in);
     given[SCREENED] = (hf_operand){left, 0};
-    int status = DOUBLES.kernels[HF_VARIABLE_PROJECTION](s, given, options, NULL, CANDIDATES, NULL);
-    if (status == HF_OK)
-        status = LONE.kernels[HF_VARIABLE_PROJECTION](s, given, options, out, CANDIDATES, NULL);
+    int status =
+        pack->kernels[HF_SCREEN](s, given, options, NULL, packed ? lanes : CANDIDATES, marks);
+    for (ptrdiff_t b = 0; b < s->batch; b++)
+        others[b] = !marks[b];
+    if (status == HF_OK && packed)
+        status = DOUBLES.kernels[HF_FINISH](s, given, options, out, lanes, marks);
+    else if (status == HF_OK)
+        status = LONE.kernels[HF_FINISH](s, given, options, out, ITEMS, others);
     free(left);
     return status;
 }
@@ -94,7 +109,8 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
     if (too_large(operator_, s))
         return HF_TOO_LARGE;
     const int plain = operator_ != HF_VARIABLE_PROJECTION || options[OBJECTIVE] == SUM_RATE;
-    const int loop = is_loop(operator_), floats = s->single && plain && !in_double(operator_);
+    const int loop = is_loop(operator_);
+    int floats = s->single && plain && !in_double(operator_);
     const hf_kind *pack = floats ? &FLOATS : &DOUBLES;
     const double bytes = (double)s->users * s->elements * (loop ? s->channels : 1) *
                          pack->lanes * (floats ? 8 : 16);
@@ -103,25 +119,32 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
         lanes = CHANNELS;
         packed = 1;
     }
-    if (plain && !packed && bytes <= STAYING && has_candidates(operator_, s, options))
-        return run_screened(s, in, options, out);
-    if (!packed)
+    floats &= packed;
+    const int candidates = has_candidates(operator_, s, options);
+    const int mixed = candidates && options[MIXED] != 0;
+    const int screened = candidates && !floats && bytes <= STAYING && (mixed || !packed);
+    if (!packed && !screened)
         return LONE.kernels[operator_](s, in, options, out, ITEMS, NULL);
     uint8_t *marks = calloc(2 * (size_t)s->batch + 1, 1), *others = marks + s->batch;
     if (!marks)
         return HF_NO_MEMORY;
     /* Minimum rates are not for floats, nor for lanes that are channels. */
-    const int apart = (floats || lanes == CHANNELS) && mark_floored(operator_, s, in, marks);
+    int status, apart = 0;
+    if (floats || screened || lanes == CHANNELS)
+        apart = mark_floored(operator_, s, in, marks);
     for (ptrdiff_t b = 0; b < s->batch; b++)
         others[b] = !marks[b];
-    int status = pack->kernels[operator_](s, in, options, out, lanes, marks);
+    if (screened)
+        status = run_screened(s, in, options, out, packed, mixed, lanes, marks, others);
+    else
+        status = pack->kernels[operator_](s, in, options, out, lanes, marks);
     if (status == HF_OK && floats && loop) {
         void *beams[] = {NULL, out[0], out[1]}; /* best_beams has no amplitudes to give */
         const double how[] = {options[0], refinement(operator_, options)};
         status = DOUBLES.kernels[HF_REFINE](s, in, how,
                                             operator_ == HF_BEST_BEAMS ? beams : out, lanes, marks);
     }
-    if (status == HF_OK && apart && lanes == ITEMS) {
+    if (status == HF_OK && packed && (lanes == ITEMS ? apart || screened : screened && !apart)) {
         status = DOUBLES.kernels[operator_](s, in, options, out, lanes, others);
         for (ptrdiff_t b = 0; b < s->batch; b++)
             marks[b] &= others[b];

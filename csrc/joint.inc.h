@@ -1,8 +1,6 @@
 /* Variable projection: amplitudes and beams together (docs/mathematics.md, "Variable projection").
  */
 
-#define PRELUDE 3 /* inverse share of the general stage that every candidate makes */
-
 /* Where an ascent ended, with its rate. */
 typedef struct {
     vec *m;
@@ -118,6 +116,7 @@ typedef struct {
     num **traces;       /* rates of its zero-forcing stage */
     idx traced;         /* as many as are recorded */
     endpoint chosen, chosen_forced, best;
+    mask unfit;         /* where single precision was not enough */
     num *gain;
     cvec *heard;        /* n x K */
     vec *ones;          /* n */
@@ -173,6 +172,9 @@ static void order_candidates(problem *p, candidates *c) {
             sum[i] = scaled(p->half[i / K] * p->half[i % K], sum[i]);
     }
     order_users(K, p->weights, sum, c->gain, p->aim, c->place);
+    c->unfit = every(0);
+    for (idx k = 0; k < K; k++)
+        c->unfit |= c->place[k] >= (real)K; /* a copy, maybe to single precision alone */
     for (idx k = 0; p->dual && k < K; k++)
         c->place[k] = NUM(0);
 }
@@ -243,6 +245,7 @@ static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) 
         return 1;
     s->best_rate = pick(few, s->best_rate, NUM(-INFINITY));
     const mask forced_none = not(s->best_rate > (real)-INFINITY);
+    c->unfit |= few & forced_none;
     for (idx j = 0; any(forced_none) && j < p->F * K * K; j++)
         s->best_inner.psi[j] = (cpx){pick(forced_none, NUM(0), s->best_inner.psi[j].re),
                                      pick(forced_none, NUM(0), s->best_inner.psi[j].im)};
@@ -260,6 +263,7 @@ static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) 
         s->noise = p->noise;
         if (!p->radiated)
             *reached.rate = evaluate(p, s, GENERAL, 0, reached.m, reached.beams, s->gradient);
+        c->unfit |= not(is_finite(*reached.rate));
         return 0;
     }
     store_best(p, s, reached);
@@ -307,7 +311,7 @@ static int run_candidates(problem *p, ascent *s, candidates *c, budget b, idx ap
 }
 
 /* The rest of the general stage, from where the chosen candidates ended. */
-static int finish(problem *p, ascent *s, candidates *c, budget b) {
+static int finish_candidate(problem *p, ascent *s, candidates *c, budget b) {
     const endpoint ended = c->chosen, forced = c->chosen_forced;
     const mask general = every(b.iterations > 0) | (*forced.rate == (real)-INFINITY);
     if (!any(general))
@@ -340,7 +344,7 @@ static int project_variables(problem *p, ascent *s, candidates *c, budget b) {
         s->trace[i] = NUM(NAN);
     for (idx i = 0; i < least(b.finalists, b.candidates); i++) {
         choose_candidate(p, s, c, b.candidates);
-        if (finish(p, s, c, b))
+        if (finish_candidate(p, s, c, b))
             return 1;
         const mask better = every(i == 0) | (*c->chosen.rate > *c->best.rate);
         pick_endpoint(p, better, c->chosen, c->best);
@@ -348,57 +352,125 @@ static int project_variables(problem *p, ascent *s, candidates *c, budget b) {
     return 0;
 }
 
-/* The candidates of one problem in the lanes of a pack, of which the best goes on as a lone
- * problem: a pack leaves it, and the lone problem takes it from there. */
-static int relay(problem *p, ascent *s, candidates *c, budget b, double *left) {
-    const idx psi = 2 * p->F * p->K * p->K;
-    double *at = left + NUMBERS;
-#ifdef HF_LONE
-    const endpoint ends[] = {c->chosen, c->chosen_forced};
-    serve(p, c, left[BEST]);
-    *ends[0].rate = left[REACHED];
-    *ends[1].rate = left[FORCED];
-    *ends[0].made = *ends[1].made = left[MADE];
-    *ends[0].converged = *ends[1].converged = left[CONVERGED] != 0;
-    memcpy(s->trace, at, (size_t)s->traced * sizeof(double));
-    at += s->traced;
-    for (int end = 0; end < 2; end++, at += p->N + psi) {
-        memset(ends[end].m, 0, (size_t)p->n * sizeof(vec));
-        memcpy(ends[end].m, at, (size_t)p->N * sizeof(double));
-        memcpy(ends[end].beams.psi, at + p->N, (size_t)psi * sizeof(double));
-    }
-    if (finish(p, s, c, b))
-        return 1;
-    pick_endpoint(p, 1, c->chosen, c->best);
-#else
-    if (run_candidates(p, s, c, b, LANES))
-        return 1;
-    idx best = 0;
-    for (idx i = 1; i < b.candidates; i++) {
-        const real top = get(*c->reached[best / LANES].rate, best % LANES);
-        if (get(*c->reached[i / LANES].rate, i % LANES) > top || top != top)
-            best = i;
-    }
-    const idx lane = best % LANES;
-    const endpoint ends[] = {c->reached[best / LANES], c->forced[best / LANES]};
-    left[BEST] = (double)best;
-    left[REACHED] = get(*ends[0].rate, lane);
-    left[FORCED] = get(*ends[1].rate, lane);
-    left[MADE] = get(*ends[0].made, lane);
-    left[CONVERGED] = holds(*ends[0].converged, lane);
-    for (idx i = 0; i < s->traced; i++)
-        *at++ = i < c->traced ? get(c->traces[best / LANES][i], lane) : NAN;
-    for (int end = 0; end < 2; end++, at += psi) {
+/* ---- in two halves: the candidates in single precision, and the rest of the best one */
+
+enum { WHOLE, SCREENING, FINISHING };
+#define FAR 1e-30 /* a size that single precision still holds */
+
+INLINE mask is_near(const problem *p) {
+    return (p->channel_size > (real)FAR) & (p->phase_size > (real)FAR);
+}
+
+/* What the screening left of the item in a lane (screened_size). */
+INLINE double *screened_of(const problem *p, hf_operand screened, idx lane) {
+    return (double *)screened.data + p->item[p->lanes == ITEMS ? lane : 0] * screened_size(p->shape);
+}
+
+/* Psi of channel g of the item in a lane; its reals are LANES apart. */
+INLINE real *psi_of(const problem *p, endpoint e, idx g, idx lane) {
+    const int across = p->lanes == CHANNELS;
+    const cpx *of_channel = e.beams.psi + (across ? g / LANES : g) * p->K * p->K;
+    return (real *)of_channel + (across ? g % LANES : lane);
+}
+
+static void leave_screened(const problem *p, idx lane, endpoint reached, endpoint forced,
+                           const num *trace, idx traced, double *to) {
+    const endpoint ends[] = {reached, forced};
+    *to++ = get(*reached.made, lane);
+    *to++ = holds(*reached.converged, lane);
+    for (idx k = 0; k < p->K; k++)
+        *to++ = get(p->served[k], lane);
+    for (idx i = 0; i < p->shape->recorded; i++)
+        *to++ = i < traced ? (double)get(trace[i], lane) : NAN;
+    for (int end = 0; end < 2; end++) {
         for (idx n = 0; n < p->N; n++)
-            *at++ = get(((const num *)ends[end].m)[n], lane);
-        for (idx i = 0; i < psi; i++)
-            at[i] = get(((const num *)ends[end].beams.psi)[i], lane);
+            *to++ = ((const real *)ends[end].m)[n * LANES + lane];
+        for (idx g = 0; g < p->shape->channels; g++)
+            for (idx i = 0; i < 2 * p->K * p->K; i++)
+                *to++ = psi_of(p, ends[end], g, lane)[i * LANES];
     }
-#endif
+}
+
+/* Every candidate as far as all go.  Items for which single precision is not enough leave. */
+static int screen_candidates(problem *p, ascent *s, candidates *c, budget b, hf_operand screened) {
+    const int across = p->lanes == CANDIDATES;
+    idx best = 0;
+    if (run_candidates(p, s, c, b, across ? LANES : 1))
+        return 1;
+    if (across) {
+        for (idx i = 1; i < b.candidates; i++)
+            if (get(*c->reached[i / LANES].rate, i % LANES) >
+                get(*c->reached[best / LANES].rate, best % LANES))
+                best = i;
+        serve(p, c, NUM(best));
+    } else {
+        choose_candidate(p, s, c, b.candidates);
+    }
+    leave_lanes(p, p->lanes == ITEMS ? c->unfit : every(any(c->unfit)));
+    for (idx lane = 0; lane < LANES; lane++)
+        if (p->used[lane] && across)
+            leave_screened(p, best % LANES, c->reached[best / LANES], c->forced[best / LANES],
+                           c->traces[best / LANES], c->traced, screened_of(p, screened, 0));
+        else if (p->used[lane])
+            leave_screened(p, lane, c->chosen, c->chosen_forced, s->trace, c->traced,
+                           screened_of(p, screened, lane));
     return 0;
 }
 
-OPERATOR(variable_projection) {
+static void take_screened(problem *p, ascent *s, const vec *start, endpoint reached,
+                          endpoint forced, hf_operand screened) {
+    const endpoint ends[] = {reached, forced};
+    num converged = NUM(0);
+    for (int end = 0; end < 2; end++) {
+        memset(ends[end].m, 0, (size_t)p->n * sizeof(vec));
+        clear(p->F * p->K * p->K, ends[end].beams.psi);
+    }
+    for (idx lane = 0; lane < LANES; lane++) {
+        const double *from = screened_of(p, screened, lane);
+        set(reached.made, lane, (real)*from++);
+        set(&converged, lane, (real)*from++);
+        for (idx k = 0; k < p->K; k++)
+            set(&p->served[k], lane, (real)*from++);
+        for (idx i = 0; i < s->traced; i++)
+            set(&s->trace[i], lane, (real)*from++);
+        for (int end = 0; end < 2; end++) {
+            for (idx n = 0; n < p->N; n++)
+                ((real *)ends[end].m)[n * LANES + lane] = (real)*from++;
+            for (idx g = 0; g < p->shape->channels; g++)
+                for (idx i = 0; i < 2 * p->K * p->K; i++)
+                    psi_of(p, ends[end], g, lane)[i * LANES] = (real)*from++;
+        }
+    }
+    for (int end = 0; end < 2; end++)
+        for (idx i = 0; i < p->n; i++)
+            ends[end].m[i] = choose(p->free[i] > 0, ends[end].m[i], start[i]);
+    *reached.converged = converged > 0;
+    *reached.rate = NUM(-INFINITY);
+}
+
+/* The rest of the best candidate, after its zero forcing once more in this precision. */
+static int finish_screened(problem *p, ascent *s, candidates *c, budget b, hf_operand screened) {
+    take_screened(p, s, c->start, c->chosen, c->chosen_forced, screened);
+    num served = NUM(0), highest = NUM(-INFINITY);
+    for (idx k = 0; k < p->K; k++)
+        served += p->served[k];
+    s->noise = p->noise;
+    const endpoint forced = c->chosen_forced;
+    const num rate = evaluate(p, s, ZERO_FORCING, 0, forced.m, forced.beams, s->gradient);
+    *forced.rate = pick(served <= (real)p->L, rate, NUM(-INFINITY));
+    for (idx i = 0; i < s->traced; i++)
+        highest = pick(s->trace[i] > highest, s->trace[i], highest);
+    for (idx i = 0; i < s->traced; i++)
+        s->trace[i] = pick((s->trace[i] > *forced.rate) | (s->trace[i] == highest), *forced.rate,
+                           s->trace[i]);
+    if (finish_candidate(p, s, c, b))
+        return 1;
+    pick_endpoint(p, every(1), c->chosen, c->best);
+    return 0;
+}
+
+static int run_projection(const hf_shape *shape, const hf_operand *in, const double *options,
+                          void *const *out, int lanes, uint8_t *marks, int part) {
     problem at, *p = &at;
     ascent s = {0};
     candidates c = {0};
@@ -433,32 +505,47 @@ OPERATOR(variable_projection) {
         for (idx next = 0; !told && fill_lanes(p, &next);) {
             p->dual = p->floored || !leaves_out(p);
             const mask good = load_problem(p, in, &loaded, c.start);
-            const int screening = LANES > 1 && lanes == CANDIDATES;
-            if (!screening)
+            if (part == SCREENING)
+                leave_lanes(p, not(good & is_near(p)));
+            else
                 leave_out(p, good, out);
-            else if (!holds(good, 0) || p->floored)
+            if (part == SCREENING && !any(lanes_in_use(p)))
                 continue;
-            order_candidates(p, &c);
-            const int screened = b.zf_iterations && !p->dual;
-            b.prelude = screened ? b.iterations / PRELUDE : 0;
-            b.candidates = screened && b.prelude ? most_candidates : 1;
-            if (lanes == CANDIDATES && !p->floored)
-                told = relay(p, &s, &c, b,
-                             (double *)in[SCREENED].data + p->item[0] * screened_size(shape));
+            if (part != FINISHING)
+                order_candidates(p, &c);
+            const int several = b.zf_iterations && !p->dual;
+            b.prelude = several ? b.iterations / PRELUDE : 0;
+            b.candidates = several && b.prelude ? most_candidates : 1;
+            if (part == SCREENING)
+                told = screen_candidates(p, &s, &c, b, in[SCREENED]);
+            else if (part == FINISHING)
+                told = finish_screened(p, &s, &c, b, in[SCREENED]);
             else
                 told = project_variables(p, &s, &c, b);
-            if (!told && !screening)
+            if (!told && part != SCREENING)
                 store_solution(p, &s, c.best, p->floored, out);
         }
     release(a.memory);
     return told || stopped(shape) ? HF_STOPPED : HF_OK;
 }
 
+OPERATOR(variable_projection) {
+    return run_projection(shape, in, options, out, lanes, marks, WHOLE);
+}
+
+OPERATOR(screen) {
+    return run_projection(shape, in, options, out, lanes, marks, SCREENING);
+}
+
+OPERATOR(finish) {
+    return run_projection(shape, in, options, out, lanes, marks, FINISHING);
+}
+
 /* Beams at given amplitudes: by zero forcing with water filling or, if asked, the better of that
  * and general ones. */
 OPERATOR(best_beams) {
-    const double stay[] = {options[0], 0,        options[1], 1,       1,
-                           options[2], INFINITY, 0,          SUM_RATE};
+    const double stay[] = {options[0], 0,        options[1], 1,        1,
+                           options[2], INFINITY, 0,          SUM_RATE, 0};
     hf_operand given[OVERHEAD + 1] = {{NULL, 0}};
     memcpy(given, in, MOVABLE * sizeof *in);
     hf_shape unrecorded = *shape;

@@ -53,5 +53,5 @@ const hf_kind JOIN(hf, KIND, HF_ISA) = {
     outside_unit,
     {effective_channel, sinr, sum_rate, sum_rate_gradient, zero_forcing, wmmse, water_filling,
      project, best_beams, alternating, variable_projection, coordinate_descent, wmmse_gradient,
-     max_min, min_power, refine},
+     max_min, min_power, refine, screen, finish},
 };

@@ -13,23 +13,24 @@ enum {
     CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE, MOVABLE, OVERHEAD, SCREENED
 };
 
-/* What variable_projection maximises, which is its last option. */
+/* The last options of variable_projection, and what it maximises. */
+enum { OBJECTIVE = 8, MIXED };
 enum { SUM_RATE, GEOMETRIC_MEAN, MAX_MIN, MIN_POWER, ENERGY_EFFICIENCY };
-#define OBJECTIVE 8
+#define PRELUDE 3 /* inverse share of the general stage that every candidate makes */
 
-/* After the operators of the table: beams found in single precision, once more in double. */
-enum { HF_REFINE = HF_OPERATORS, HF_KERNELS };
+/* After the operators of the table: beams found in single precision, once more in double; and
+ * variable_projection in two halves, of which the first only chooses among the candidates. */
+enum { HF_REFINE = HF_OPERATORS, HF_SCREEN, HF_FINISH, HF_KERNELS };
 
 /* What refine does to the beams: it scales them to the power (KEEP), after a WMMSE sweep, or after
  * zero forcing with water filling or with equal SINR. */
 enum { KEEP, SWEEP, WATER_FILLING, EQUAL_SINR };
 
-/* What the candidates of a problem, in the lanes of a pack, leave to the lone problem, in doubles:
- * the number of the best and where it ended; the rates recorded; then its states and Psi there and
- * where its zero forcing ended. */
-enum { BEST, REACHED, FORCED, MADE, CONVERGED, NUMBERS };
+/* What the screening leaves of each item, in doubles: the iterations that the best candidate made
+ * and whether it converged; whom it serves; the rates recorded; then its states and Psi where it
+ * ended and where its zero forcing did. */
 static inline ptrdiff_t screened_size(const hf_shape *s) {
-    return NUMBERS + s->recorded + 2 * (s->elements + 2 * s->channels * s->users * s->users);
+    return 2 + s->users + s->recorded + 2 * (s->elements + 2 * s->channels * s->users * s->users);
 }
 
 typedef int (*hf_kernel)(const hf_shape *shape, const hf_operand *in, const double *options,

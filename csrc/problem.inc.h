@@ -35,6 +35,7 @@ typedef struct {
     int used[W];      /* whether a lane's results are wanted */
     num noise;        /* for a power of one, of the channel and phase as scaled */
     num phase_size;   /* the largest part of the phase, which is scaled to one */
+    num channel_size; /* the same of the channels */
     num size;         /* V of the caller is size times ours */
     num weight_size;  /* the largest weight; those here have a largest of one */
     num overhead;     /* what consumes power besides the beams, over the power */
@@ -120,12 +121,15 @@ INLINE void write_one(int single, void *to, idx i, double x) {
 
 /* W reals of an array in either precision. */
 INLINE vec read_vec(int single, const void *from, idx i) {
-#ifndef HF_FLOATS
-    typedef float narrow __attribute__((vector_size(VBYTES / 2), aligned(4), may_alias));
+#ifdef HF_FLOATS
+    typedef double other __attribute__((vector_size(2 * VBYTES), aligned(8), may_alias));
+    if (!single)
+        return __builtin_convertvector(*(const other *)((const double *)from + i), vec);
+#else
+    typedef float other __attribute__((vector_size(VBYTES / 2), aligned(4), may_alias));
     if (single)
-        return __builtin_convertvector(*(const narrow *)((const float *)from + i), vec);
+        return __builtin_convertvector(*(const other *)((const float *)from + i), vec);
 #endif
-    (void)single;
     return *(const loose *)((const real *)from + i);
 }
 
@@ -735,6 +739,7 @@ static mask load_problem(problem *p, const hf_operand *in, int *loaded, vec *m) 
                 top = get(size, lane);
         size = NUM(top);
     }
+    p->channel_size = size;
     const num inverse = inverse_size(size);
     const vec by = spread(inverse);
     for (idx i = 0; i < p->F * count; i++)

@@ -116,3 +116,42 @@ def test_minimum_rates_are_met_in_double_whatever_the_precision(constraint: str)
     double = rates(channel.astype(complex), amplitudes.astype(float), phase.astype(complex))
     np.testing.assert_allclose(single[::2], double[::2], rtol=1e-9)
     np.testing.assert_allclose(single[1::2], double[1::2], rtol=1e-3)
+
+
+@conventions
+@pytest.mark.parametrize("items", [1, ITEMS])
+def test_candidates_in_single_precision_cost_no_rate(constraint: str, items: int) -> None:
+    drawn = hf.channels.sparse_mmwave(SURFACE, users=4, size=ITEMS, seed=3)
+    parts = [drawn] if items > 1 else drawn[:, None]
+    means = [
+        np.mean([solve(part, "joint", constraint, mixed=mixed).sum_rate for part in parts])
+        for mixed in (False, True)
+    ]
+    assert means[1] == pytest.approx(means[0], rel=2e-3)
+    assert means[1] != means[0]
+
+
+@conventions
+@pytest.mark.parametrize("what", ["tiny", "huge", "alike", "silent"])
+def test_what_single_precision_cannot_hold_is_done_in_double(constraint: str, what: str) -> None:
+    channel, noise = channels(6, False), 0.1
+    if what in ("tiny", "huge"):
+        size = {"tiny": 1e-60, "huge": 1e60}[what]
+        channel, noise = size * channel, 0.1 * size**2
+    elif what == "alike":
+        channel[:, 1] = channel[:, 0] + 1e-5 * channel[:, 1]
+    else:
+        channel[:, 1] = 0.0
+    one, other = (
+        hf.solve(channel, SURFACE.phase, 1.0, noise, constraint=constraint, mixed=mixed)
+        for mixed in (False, True)
+    )
+    assert_same(one, other, slice(6))
+
+
+@conventions
+def test_stuck_elements_stay_to_the_last_bit(constraint: str) -> None:
+    broken = np.full(SURFACE.elements, np.nan)
+    broken[[1, 7]] = 0.1, 0.7  # no floats
+    found = solve(channels(ITEMS, False), "joint", constraint, broken=broken)
+    np.testing.assert_array_equal(found.amplitudes[:, [1, 7]], np.tile([0.1, 0.7], (ITEMS, 1)))

@@ -247,7 +247,8 @@ def test_the_best_start_is_returned_whole(method: str) -> None:
     for i in range(6):
         check_item(channel, PHASE, solution, i, 2.0, 0.3)
     history = np.nanmax(solution.history, axis=-1)
-    np.testing.assert_allclose(history, solution.sum_rate, rtol=1e-8)
+    # the guard of a nearly singular S counts as power in the one and not in the other
+    np.testing.assert_allclose(history, solution.sum_rate, rtol=1e-6)
 
 
 @searches
@@ -690,7 +691,7 @@ def test_the_budget_is_kept() -> None:
 @methods
 def test_numpy_agrees_with_the_default(method: str, constraint: str) -> None:
     channel = channels(2)
-    few = {"random": {}, "joint": {"zf_iterations": 4, "iterations": 4}}
+    few = {"random": {}, "joint": {"zf_iterations": 4, "iterations": 4, "mixed": False}}
     options = few.get(method, {"iterations": 4})
     options = options | {"method": method, "constraint": constraint, "starts": 2, "min_rate": 1.0}
     expected = solve(channel, **options)

@@ -69,7 +69,7 @@ typedef struct {
 
 /* The interface: HF_ABI is the one that a caller was compiled with, hf_abi() the one that it meets.
  * Where they differ, structures or the table do, and nothing else may be called. */
-#define HF_ABI 3
+#define HF_ABI 4
 int hf_abi(void);
 
 /* The kernels of the processor's highest level, or of HMIMO_FAST_ISA (baseline, v3, v4). */

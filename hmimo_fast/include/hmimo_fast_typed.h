@@ -108,14 +108,14 @@ static inline int hf_variable_projection(const hf_table *kernels, const hf_shape
                                          hf_operand overhead, int radiated, int64_t zf_iterations,
                                          int64_t iterations, int64_t candidates, int64_t finalists,
                                          int64_t sweeps, double tolerance, int64_t element,
-                                         int64_t objective, void *to_amplitudes, void *digital,
-                                         double *sum_rate, int64_t *to_iterations,
+                                         int64_t objective, int mixed, void *to_amplitudes,
+                                         void *digital, double *sum_rate, int64_t *to_iterations,
                                          uint8_t *converged, double *history) {
     const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights, min_rate,
                                  movable, overhead};
     const double options[] = {radiated, (double)zf_iterations, (double)iterations,
                               (double)candidates, (double)finalists, (double)sweeps, tolerance,
-                              (double)element, (double)objective};
+                              (double)element, (double)objective, mixed};
     void *const outputs[] = {to_amplitudes, digital, sum_rate, to_iterations, converged, history};
     return kernels->operators[HF_VARIABLE_PROJECTION](shape, inputs, options, outputs);
 }

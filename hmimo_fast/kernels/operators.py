@@ -221,6 +221,9 @@ _ELEMENT = Option("element", int, 0, most=2)
 #: What is maximised, by its number in kernels/definitions/objective.py.
 _OBJECTIVE = Option("objective", int, 0, most=4)
 
+#: Whether the C kernels may compare candidates in single precision.
+_MIXED = Option("mixed", bool, False)
+
 #: In the order of the functions in ``hf_table``.
 OPERATORS = {
     op.name: op
@@ -293,6 +296,7 @@ OPERATORS = {
             _TOLERANCE,
             _ELEMENT,
             _OBJECTIVE,
+            _MIXED,
         ),
         _operator(
             "coordinate_descent",

@@ -140,7 +140,7 @@ def solve(
         (NaN rate, ``feasible`` and ``converged`` False).
     **options
         Of the method: ``iterations`` and ``tolerance`` (all but random and mbdnn),
-        ``zf_iterations``, ``candidates``, ``finalists``, ``sweeps`` (joint), ``step``,
+        ``zf_iterations``, ``candidates``, ``finalists``, ``sweeps``, ``mixed`` (joint), ``step``,
         ``backtracking``, ``inner`` (alternating), ``polish``, ``model`` (mbdnn).
 
     Returns

@@ -26,9 +26,10 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     default as many as there are sets worth trying); each makes the first stage and a third of the
     second, and the best ``finalists`` of them the rest.  ``zf_iterations=0`` keeps to the start.
     ``sweeps`` is the WMMSE sweeps per evaluation, ``tolerance`` the rate that a step must promise,
-    in bit/s/Hz of a user with the largest weight.
+    in bit/s/Hz of a user with the largest weight.  Candidates are compared in single precision
+    (``mixed=False``: in that of the channel); the rest is in double for complex128.
     """
-    chosen = _stages(problem) | {"candidates": problem.users} | options
+    chosen = _stages(problem) | {"candidates": problem.users, "mixed": True} | options
     return run_loop("variable_projection", problem, start, **chosen)
 
 

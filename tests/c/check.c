@@ -569,7 +569,7 @@ static void check_solves(int radiated) {
     for (int objective = OBJECTIVES; objective >= 0; objective--)
         returned(hf_variable_projection(kernels, &shape, GIVEN(given), floors, movable, overhead,
                                         radiated, FIRST, SECOND, 2, 1 + variant % 2, 2, 1e-9, 0,
-                                        objective, RESULTS(got)),
+                                        objective, 1, RESULTS(got)),
                  "variable_projection");
     check_solved("variable_projection", given, got, FIRST + SECOND, variant);
     returned(hf_alternating(kernels, &shape, GIVEN(given), movable, radiated, variant == 2, 0.05, 2,
@@ -621,7 +621,7 @@ static void check_circles(int radiated) {
             if (loop == 0)
                 returned(hf_variable_projection(kernels, &shape, GIVEN(given), floors, all,
                                                 overhead, radiated, STEPS, STEPS, 2, 1, 2, 1e-9,
-                                                element, 0, RESULTS(got)),
+                                                element, 0, 0, RESULTS(got)),
                          "variable_projection");
             else if (loop == 1)
                 returned(hf_alternating(kernels, &shape, GIVEN(given), all, radiated, variant == 2,

@@ -151,6 +151,7 @@ def variable_projection(
     tolerance,
     element,
     objective,
+    mixed,
 ):
     """ZF variable projection, then general variable projection, from a start m.
 
@@ -248,7 +249,7 @@ def best_beams(
     _, digital, rate, _, _, _ = variable_projection(
         channel, amplitudes, phase, power, noise_power, weights, min_rate,
         np.ones(len(amplitudes)), 0.0, radiated, 0, int(general), 1, 1, sweeps, np.inf, AMPLITUDE,
-        SUM_RATE,
+        SUM_RATE, False,
     )  # fmt: skip
     return digital, rate
 
