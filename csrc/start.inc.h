@@ -115,7 +115,8 @@ static void find_metric(const problem *p, const cpx *gram, cpx *metric) {
 }
 
 /* Moves s->m halfway to amplitudes, or all the way to the states of complex weights, whose beams
- * span what the users receive from: least squares of H^H - diag(q) Phi C in the metric, over C and m in turns.  Stays where nobody receives. */
+ * span what the users receive from: least squares of H^H - diag(q) Phi C in
+ * the metric, over C and m in turns.  Stays where nobody receives. */
 static void fit(problem *p, ascent *s, const cpx *metrics) {
     const idx K = p->K, L = p->L, n = p->n;
     vec *found = s->trial, *share = s->gradient, *size = s->trial_gradient;
