@@ -286,6 +286,11 @@ class Problem:
         draws = np.random.default_rng([seed, index]).random((self.size, self.elements))
         return self.placed(self.hardware.random(draws, lowest))
 
+    def some_angles(self) -> np.ndarray:
+        """Weights (1 or B, N) at random angles, the same in every problem."""
+        draws = np.random.default_rng(0).random((1, self.elements))
+        return self.placed(self.hardware.random(draws, 0.0))
+
     def shaped(self, array: np.ndarray) -> np.ndarray:
         """An array (B, ...) as the caller has his."""
         return array.reshape(self.batch + array.shape[1:])

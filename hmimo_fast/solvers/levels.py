@@ -13,8 +13,9 @@ from .found import Run
 _GAIN = 1e-5
 #: Scalings before rounding: of amplitudes relative to a largest of 1, and of complex weights.
 _SCALES, _COMPLEX_SCALES = 2.0 ** np.linspace(-1.0, 3.0, 25), (1.0, 0.5, 0.7, 1.4, 2.0)
-#: Rotations of all weights before rounding, which the beams make up for.
-_ROTATIONS = np.exp(2j * np.pi * np.arange(48) / 48.0)
+#: Rotations of all weights before rounding, which the beams make up for: over the circle, or over a
+#: step of even phases, since those by whole steps are then the same.
+_ROTATIONS, _EVEN_ROTATIONS = 48, 24
 #: WMMSE sweeps behind the rate of a candidate, and for the beams that are returned.
 _SWEEPS, _LAST_SWEEPS = 10, 100
 
@@ -26,24 +27,21 @@ def quantized(problem: Problem, run: Run) -> Run:
     highest rate is kept (the rate does not depend on a rotation of q, nor under `radiated` power on
     its scale).  Then each element in turn tries the states next to its own, or all if they are few,
     with the beams following, keeps what is better, and the passes end when no element moves
-    (derived here).  Of complex states, whose roundings differ more than those of amplitudes, the
-    second best is refined too.
+    (derived here).
     """
     states = problem.hardware.states
     if states is None:
         return run
-    best, second = _rounded(problem, states, run.amplitudes)
-    chosen, reached = _refined(problem, states, best)
-    if problem.hardware.turned:
-        other, rate = _refined(problem, states, second)
-        chosen = np.where((rate > reached)[:, None], other, chosen)
+    chosen = _refined(problem, states, _rounded(problem, states, run.amplitudes))
     amplitudes = problem.placed(states[chosen])
     digital, rate = problem.beams(amplitudes, _LAST_SWEEPS)
     amplitudes = np.where(np.isnan(rate)[:, None], np.nan, amplitudes)
     return run._replace(amplitudes=amplitudes.astype(run.amplitudes.dtype), digital=digital)
 
 
-def _trials(states: np.ndarray, amplitudes: np.ndarray) -> Iterator[np.ndarray]:
+def _trials(
+    states: np.ndarray, amplitudes: np.ndarray, rotations: np.ndarray
+) -> Iterator[np.ndarray]:
     """Indices (B, N) of the states nearest to the amplitudes as they are, scaled and rotated."""
     if states.dtype.kind != "c":
         between = 0.5 * (states[1:] + states[:-1])
@@ -54,36 +52,38 @@ def _trials(states: np.ndarray, amplitudes: np.ndarray) -> Iterator[np.ndarray]:
         return
     same_size = np.ptp(np.abs(states)) < 1e-6  # the nearest is then that of the nearest angle
     for scale in _COMPLEX_SCALES[: 1 if same_size else None]:
-        for rotation in _ROTATIONS:
+        for rotation in rotations:
             distance = np.abs(scale * rotation * amplitudes[..., None] - states)
             yield np.argmin(distance, axis=-1)
+
+
+def _rotations(problem: Problem, states: np.ndarray) -> np.ndarray:
+    step = 2.0 * np.pi / len(states)
+    turned = states * np.exp(1j * step)
+    even = (np.abs(turned[:, None] - states).min(axis=-1) < 1e-6).all()
+    if even and problem.stuck is None:
+        return np.exp(1j * step * np.arange(_EVEN_ROTATIONS) / _EVEN_ROTATIONS)
+    return np.exp(2j * np.pi * np.arange(_ROTATIONS) / _ROTATIONS)
 
 
 def _rate(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     return problem.beams(problem.placed(states[chosen]), _SWEEPS)[1]
 
 
-def _rounded(
-    problem: Problem, states: np.ndarray, amplitudes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Indices (B, N) of the states after the best and the second best scaling and rotation."""
-    trials = _trials(states, amplitudes)
+def _rounded(problem: Problem, states: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
+    """Indices (B, N) of the states after the best scaling and rotation."""
+    trials = _trials(states, amplitudes, _rotations(problem, states))
     best = next(trials)
-    highest, second, lower = _rate(problem, states, best), best.copy(), np.full(len(best), -np.inf)
+    highest = _rate(problem, states, best)
     for trial in trials:
         rate = _rate(problem, states, trial)
         better = rate > highest
-        second[better], lower[better] = best[better], highest[better]
         best[better], highest[better] = trial[better], rate[better]
-        between = (rate < highest) & (rate > lower)
-        second[between], lower[between] = trial[between], rate[between]
-    return best, second
+    return best
 
 
-def _refined(
-    problem: Problem, states: np.ndarray, chosen: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Coordinate ascent over the states, and its rate; an item leaves when a pass moves nothing."""
+def _refined(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Coordinate ascent over the states (B, N); an item leaves when a pass moves nothing."""
     neighbours = problem.hardware.neighbours()
     moving = np.flatnonzero(problem.movable.any(axis=0)) if problem.movable is not None else None
     elements = range(chosen.shape[1]) if moving is None else moving
@@ -104,4 +104,4 @@ def _refined(
                 current[better], best[better] = trial[better], rate[better]
         chosen[active], highest[active] = current, best
         active = active[best > before]
-    return chosen, highest
+    return chosen

@@ -169,6 +169,10 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     bound = problem.min_rate is None or problem.objective == "min_power"  # which is under them
     free = problem if bound else replace(problem, min_rate=None)
     best = Found.of(problem, quantized(free, method.run(free, start, **options)))
+    if method.anew and problem.hardware.states is not None and problem.hardware.turned:
+        # Roundings of complex weights differ more than what they are rounded from.
+        other = problem.some_angles()
+        best = best.better(Found.of(problem, quantized(free, method.run(free, other, **options))))
     rows = np.flatnonzero(~best.feasible & np.isfinite(best.sum_rate))
     if bound or not len(rows):
         return best
