@@ -118,9 +118,10 @@ static void record(ascent *s, mask which, num at, num rate) {
 
 /* ---- the function and its gradient */
 
-/* G^H, Y', Y and X of channel f.  Without any radiating element all but G are zero. */
+/* G^H, Y', Y and X of channel f, with its limits.  Without any radiating element all but G are zero. */
 static void whiten(problem *p, idx f, const vec *m, int radiated) {
     const idx K = p->K, L = p->L;
+    enter_channel(p, f);
     find_effective(p, f, m, p->effective);
     for (idx l = 0; l < L; l++)
         for (idx k = 0; k < K; k++)

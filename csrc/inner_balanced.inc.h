@@ -31,7 +31,7 @@ static num find_goals(problem *p, dual_uplink *d, const num *share, num power, i
         const num worth = d->beta[k] / (real)NATURAL; /* power for a bit */
         d->rates[k] = log_plus_one(d->ratio[k]) * (real)NATURAL;
         d->goals[k] = pick(share[k] > 0, p->floors[k], NUM(0));
-        d->pull[k] = pick(every(shared) & (share[k] > 0), p->weights[k] * worth, NUM(0));
+        d->pull[k] = pick(every(shared) & (share[k] > 0), p->balancing[k] * worth, NUM(0));
         d->least[k] = worth;
         budget += worth * d->rates[k] - share[k];
     }
@@ -115,7 +115,7 @@ static num balanced_terms(problem *p, dual_uplink *d, const cpx *gram, idx sweep
     *fits = level >= 0;
     for (idx k = 0; k < K; k++) {
         used += share[k] + d->least[k] * (d->goals[k] - d->rates[k]);
-        pulled += pick(p->above[k] > 0, p->weights[k] * d->least[k], NUM(0));
+        pulled += pick(p->above[k] > 0, p->balancing[k] * d->least[k], NUM(0));
         paid += d->least[k] * d->rates[k];
     }
     const num met = pick(every(shared), 1 / pulled, NUM(1));

@@ -484,6 +484,7 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
     p->element = shape->turned && options[7] > 0 ? (int)options[7] : p->element;
     p->movable = in[MOVABLE];
     p->overhead_of = in[OVERHEAD];
+    p->split = in[SPLIT];
     p->objective = (int)options[OBJECTIVE];
     p->marks = marks;
     const idx all_candidates = least(p->K, 2 * p->L + 1);
@@ -547,7 +548,7 @@ OPERATOR(best_beams) {
     const double stay[] = {options[0], 0,        options[1], 1,        1,
                            options[2], INFINITY, 0,          SUM_RATE, 0};
     hf_operand given[OVERHEAD + 1] = {{NULL, 0}};
-    memcpy(given, in, MOVABLE * sizeof *in);
+    memcpy(given, in, MOVABLE * sizeof *in); /* all that comes before what moves */
     hf_shape unrecorded = *shape;
     unrecorded.recorded = 0;
     void *to[] = {NULL, out[0], out[1], NULL, NULL, NULL};

@@ -10,7 +10,8 @@ enum { ITEMS, CHANNELS, CANDIDATES };
 /* Inputs of variable_projection, in the order of the table.  The other loops have none of the last
  * ones and MOVABLE in the place of MIN_RATE. */
 enum {
-    CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE, MOVABLE, OVERHEAD, SCREENED
+    CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE, SPLIT, MOVABLE, OVERHEAD,
+    SCREENED
 };
 
 /* The last options of variable_projection, and what it maximises. */

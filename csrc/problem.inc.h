@@ -26,6 +26,7 @@ typedef struct {
     int objective;    /* what is maximised (objective.inc.h) */
     int dual;         /* whether its general beams are those of the dual uplink */
     hf_operand overhead_of; /* of each item, or none */
+    hf_operand split;       /* (F, K) of each item, or none */
     idx sweeps;
     hf_operand min_rate; /* (K) of each item, or none */
     int element;      /* what the elements can do (element.inc.h) */
@@ -54,7 +55,10 @@ typedef struct {
     vec *ones;        /* n */
 
     num *served;      /* K: 1 for users who may get a beam, 0 for others */
-    num *weights, *targets, *floors; /* K: weights, least SINR, minimum rate in bits */
+    num *weights; /* K */
+    /* K, of the channel entered: least SINR, minimum rate in bits, weights of balanced rates */
+    num *targets, *floors, *balancing;
+    num *limits; /* F x 3 x K: the same of all */
 
     /* of one channel */
     cpx *effective;             /* G, K x L */
@@ -561,8 +565,7 @@ static void lay_out_problem(problem *p, arena *a, int pairs) {
     p->ones = TAKE(a, turned, vec);
     p->served = TAKE(a, p->K, num);
     p->weights = TAKE(a, p->K, num);
-    p->targets = TAKE(a, p->K, num);
-    p->floors = TAKE(a, p->K, num);
+    p->limits = TAKE(a, 3 * p->F * p->K, num);
 }
 
 /* What the algebra of one channel needs. */
@@ -658,6 +661,13 @@ static num channel_in_use(const problem *p, idx f) {
 
 enum { TO_AMPLITUDES, TO_DIGITAL, TO_RATE, TO_ITERATIONS, TO_CONVERGED, TO_HISTORY }; /* outputs */
 
+/* Goes to the limits of channel f. */
+static void enter_channel(problem *p, idx f) {
+    p->targets = p->limits + 3 * f * p->K;
+    p->floors = p->targets + p->K;
+    p->balancing = p->floors + p->K;
+}
+
 /* Power, noise, weights and minimum rates, for channels that were divided by `size`.  Noise comes
  * to a power of one; its bounds are past all SNRs that single precision can tell. */
 static void load_limits(problem *p, const hf_operand *limits, num size) {
@@ -681,12 +691,21 @@ static void load_limits(problem *p, const hf_operand *limits, num size) {
     p->weight_size = pick(heaviest > 0, heaviest, NUM(1));
     for (idx k = 0; k < p->K; k++) {
         p->weights[k] = p->weights[k] / p->weight_size;
-        p->floors[k] = NUM(0);
-        if (p->min_rate.data)
-            p->floors[k] = read_number(p, p->min_rate, k);
-        for (idx lane = 0; lane < LANES; lane++)
-            set(&p->targets[k], lane, (real)expm1((double)get(p->floors[k], lane) / NATURAL));
         p->served[k] = NUM(1);
+    }
+    for (idx f = p->F - 1; f >= 0; f--) {
+        enter_channel(p, f);
+        for (idx k = 0; k < p->K; k++) {
+            num split = NUM(1), rate = NUM(0);
+            if (p->split.data)
+                split = read_number(p, p->split, f * p->K + k);
+            if (p->min_rate.data)
+                rate = read_number(p, p->min_rate, k);
+            p->floors[k] = split * rate;
+            p->balancing[k] = split * p->weights[k];
+            for (idx lane = 0; lane < LANES; lane++)
+                set(&p->targets[k], lane, (real)expm1((double)get(p->floors[k], lane) / NATURAL));
+        }
     }
     p->overhead = NUM(0);
     if (p->overhead_of.data)

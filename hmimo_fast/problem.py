@@ -38,7 +38,7 @@ def quiet(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
 #: Fields of a problem that begin with the dimension of its items.
 _OF_ITEMS = (
     *("channel", "power", "noise_power", "weights", "heaviest"),
-    *("min_rate", "start", "stuck", "idle"),
+    *("min_rate", "start", "stuck", "idle", "split"),
 )
 _AMPLITUDES = Elements()
 
@@ -68,6 +68,7 @@ class Problem:
     objective: str = "sum_rate"  # what is maximised
     idle: np.ndarray | None = None  # (B,), power consumed besides the beams', over the power
     efficiency: float = 1.0  # of the amplifiers
+    split: np.ndarray | None = None  # (1 or B, F, K), parts of a user's rate in the channels
     threads: int | None = None
 
     @classmethod
@@ -191,6 +192,18 @@ class Problem:
         """Minimum rates (1 or B, K), zero where none are asked for."""
         return np.zeros((1, self.users)) if self.min_rate is None else self.min_rate
 
+    @property
+    def parts(self) -> np.ndarray:
+        """Parts (1 or B, F, K) of minimum rates that each channel has to meet; even by default.
+
+        Of `max_min`, what weights are times in each channel.
+        """
+        if self.split is not None:
+            return self.split
+        channels = self.channel.shape[1]
+        even = 1.0 if self.objective == "max_min" else 1.0 / channels
+        return np.full((1, channels, self.users), even)
+
     @cached_property
     def finite(self) -> np.ndarray:
         """Whether the channels of an item are finite, (B,)."""
@@ -212,6 +225,7 @@ class Problem:
             "noise_power": self.noise_power,
             "weights": self.weights,
             "min_rate": self.min_rate,
+            "split": self.parts if self.channel.shape[1] > 1 else None,
             "movable": self.movable,
             "overhead": self.idle,
         }

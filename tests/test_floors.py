@@ -221,7 +221,20 @@ def test_gradients_under_floors(stage: int, floor: float, radiated: bool) -> Non
 
     def evaluated(m: np.ndarray) -> Any:
         elements = Elements(AMPLITUDE, m.astype(complex), np.ones(8))
-        limits = Limits(1.0, noise, weights, floors, True, radiated, 400, elements, 0, 0.0, True)
+        limits = Limits(
+            1.0,
+            noise,
+            weights,
+            floors,
+            True,
+            radiated,
+            400,
+            elements,
+            0,
+            0.0,
+            True,
+            np.ones((2, 3)),
+        )
         return evaluate(stage, channel, phase, m, psi, limits, noise, np.ones(3))
 
     value, gradient, *_ = evaluated(amplitudes)
@@ -420,13 +433,14 @@ def test_no_common_rate_unless_asked() -> None:
 def test_common_rate_of_several_channels() -> None:
     channel = channels(12).reshape(6, 2, USERS, 25)
     found = solve(channel, shared=True, min_rate=[1.0, 0.5, 0.7])
-    met = (found.rates >= np.array([1.0, 0.5, 0.7]) - 1e-9).all((-1, -2))
+    met = (found.rates.sum(axis=-2) >= np.array([1.0, 0.5, 0.7]) - 1e-9).all(axis=-1)
     np.testing.assert_array_equal(found.feasible, met)
     assert found.common_rate.shape == (6,)
     again = solve(channel, shared=True, min_rate=(0.98 * found.common_rate)[:, None] * np.ones(3))
     assert again.feasible.all()
     free = solve(channel, shared=True)
-    assert met.sum() > (free.rates >= np.array([1.0, 0.5, 0.7])).all((-1, -2)).sum()
+    lacking = (free.rates.sum(axis=-2) < np.array([1.0, 0.5, 0.7])).any(axis=-1)
+    assert met.sum() > 6 - lacking.sum()
 
 
 # -- degenerate and extreme --------------------------------------------------------------

@@ -71,6 +71,7 @@ def test_the_gradient_is_that_of_the_value(name: str, radiated: bool, floor: flo
     limits = problem.Limits(
         2.0, 0.2, np.array([1.0, 0.7, 0.4]), floors, floor is not None, radiated, 200, movable,
         CODES[name], 0.3, floor is not None or name not in ("sum_rate", "energy_efficiency"),
+        np.array([[1.0, 0.9, 1.2]]),
     )  # fmt: skip
     served, m = np.ones(users), rng.uniform(0.3, 0.9, elements)
     psi = np.zeros((1, users + ascent.FOLLOWING, users), complex)
@@ -108,8 +109,9 @@ def test_the_c_kernels_follow_the_definitions(
     phase = np.exp(1j * rng.normal(size=(1, 12, feeds)))
     weights = rng.uniform(0.4, 1.3, (5, users))
     floors = None if floor is None else np.full((5, users), floor)
+    split = rng.uniform(0.2, 0.8, (5, channels, users)) if channels > 1 else None
     overhead = 0.2 if name == "energy_efficiency" else None
-    given = [channel, np.ones(12), phase, 2.0, 0.3, weights, floors, None, overhead]
+    given = [channel, np.ones(12), phase, 2.0, 0.3, weights, floors, split, None, overhead]
     for radiated in (False, True):
         options = {"radiated": radiated, "zf_iterations": 2, "iterations": 4, "candidates": 2}
         found = {}
@@ -246,7 +248,57 @@ def test_rates_are_summed_over_channels(name: str) -> None:
         assert solution.value.mean() > np.prod(fair.rates.sum(axis=1), axis=-1).mean() ** 0.25
     elif name == "min_power":
         np.testing.assert_allclose(solution.value, solution.power_used.sum(axis=-1), rtol=1e-9)
-        assert (solution.rates[solution.feasible] >= 0.4 - 1e-9).all()  # in each of them
+        assert solution.feasible.all()
+        np.testing.assert_allclose(total, 0.4, rtol=1e-4)
+
+
+def two_channels(items: int = 3, users: int = 2) -> np.ndarray:
+    return draws(users=users, items=2 * items, seed=8).reshape(items, 2, users, 36)
+
+
+def split_evenly() -> np.ndarray:
+    """Parts (S, 2, 2) that two users may have in the first channel, and the rest."""
+    part = np.stack(np.meshgrid(*2 * [np.linspace(1e-6, 1 - 1e-6, 81)], indexing="ij"), axis=-1)
+    part = part.reshape(-1, 1, 2)
+    return np.concatenate([part, 1.0 - part], axis=1)
+
+
+def test_no_other_split_over_channels_has_a_higher_lowest_rate() -> None:
+    """On a grid of what each user may have in each channel, at the amplitudes found."""
+    channel, weights, parts = two_channels(), np.array([1.0, 2.0]), split_evenly()
+    found = solve("max_min", channel, shared=True, constraint="digital", weights=weights)
+    total = found.rates.sum(axis=1)
+    np.testing.assert_allclose(total / weights, np.repeat(found.value[:, None], 2, 1), rtol=1e-6)
+    np.testing.assert_allclose(found.power_used, 1.0)
+    for item in range(len(channel)):
+        effective = (channel[item] * found.amplitudes[item]) @ SURFACE.phase
+        level = hf.max_min(effective, 1.0, NOISE, weights * parts)[1]
+        highest = np.max(np.sum(parts * level[..., None], axis=1).min(axis=-1))
+        assert found.value[item] >= 0.9999 * highest
+
+
+def test_no_other_split_over_channels_takes_less_power() -> None:
+    channel, asked, parts = two_channels(), np.array([1.0, 2.5]), split_evenly()
+    found = solve("min_power", channel, shared=True, constraint="digital", min_rate=asked)
+    assert found.feasible.all()
+    np.testing.assert_allclose(found.rates.sum(axis=1), np.tile(asked, (3, 1)), rtol=1e-6)
+    for item in range(len(channel)):
+        effective = (channel[item] * found.amplitudes[item]) @ SURFACE.phase
+        power = hf.min_power(effective, NOISE, asked * parts)[1]
+        assert found.value[item] <= 1.002 * np.min(power.sum(axis=-1))
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("constraint", ["radiated", "digital"])
+def test_minimum_rates_are_on_the_sum_over_channels(name: str, constraint: str) -> None:
+    channel = two_channels(4, users=4)
+    floors = np.array([3.0, 1.0, 0.0, 2.0])
+    found = solve(name, channel, shared=True, constraint=constraint, min_rate=floors)
+    total = found.rates.sum(axis=1)
+    np.testing.assert_array_equal(found.feasible, (total >= floors - 1e-9).all(axis=-1))
+    assert found.feasible.all()
+    if constraint == "radiated":
+        assert (found.rates < floors / 2 - 0.1).any()  # not by equal parts
 
 
 @pytest.mark.parametrize("name", OTHERS)

@@ -616,9 +616,9 @@ def test_one_surface_for_several_channels(search: str, constraint: str, method: 
     assert found.feasible.all()
     assert found.served.any(axis=-1).all()
     assert (found.served.sum(axis=-1) <= FEEDS).all()
-    mean = found.rates.mean(axis=1)
-    assert (mean >= FLOORS - 1e-9)[found.served].all()
-    assert not mean[~found.served].any()
+    total = found.rates.sum(axis=1)
+    assert (total >= FLOORS - 1e-9)[found.served].all()
+    assert not total[~found.served].any()
     np.testing.assert_allclose(found.sum_rate, found.rates.sum(axis=(1, 2)), rtol=1e-12)
     if method == "fully_digital":
         return
@@ -651,7 +651,7 @@ def test_exhaustive_over_several_channels_is_the_best_of_all_sets(
             solution = hf.solve(
                 channel[item][:, users], phase, POWER, NOISE, start=first, **options
             )
-            met = (solution.rates.mean(axis=0) >= FLOORS[list(users)] - 1e-9).all()
+            met = (solution.rates.sum(axis=0) >= FLOORS[list(users)] - 1e-9).all()
             if met and solution.sum_rate > best:
                 best, chosen = float(solution.sum_rate), users
         assert tuple(np.flatnonzero(found.served[item])) == chosen
@@ -671,7 +671,8 @@ def test_channels_of_one_kind_are_one(search: str, constraint: str) -> None:
     copies = np.repeat(channel[:, None], 3, axis=1)
     start = np.full(ELEMENTS, 0.5)
     options |= {"method": "random", "start": start}
-    one, same = schedule(channel, **options), schedule(copies, shared=True, **options)
+    one = schedule(channel, min_rate=1.0, **options)
+    same = schedule(copies, shared=True, min_rate=3.0, **options)
     np.testing.assert_array_equal(same.served, one.served)
     np.testing.assert_allclose(same.rates, np.repeat(one.rates[:, None], 3, axis=1), rtol=1e-9)
     np.testing.assert_allclose(same.sum_rate, 3.0 * one.sum_rate, rtol=1e-9)

@@ -482,8 +482,8 @@ def test_sharing_costs_rate() -> None:
 
 def test_minimum_rates_of_several_channels_are_marked() -> None:
     channel = channels(20).reshape(10, 2, USERS, ELEMENTS)
-    solution = solve(channel, shared=True, min_rate=[1.0, 0.5, 2.0])
-    met = (solution.rates >= np.array([1.0, 0.5, 2.0]) - 1e-9).all((-1, -2))
+    solution = solve(channel, shared=True, min_rate=[1.0, 0.5, 2.0], power=0.1)
+    met = (solution.rates.sum(axis=-2) >= np.array([1.0, 0.5, 2.0]) - 1e-9).all(axis=-1)
     np.testing.assert_array_equal(solution.feasible, met)
     assert 0 < met.sum() < 10
 

@@ -87,6 +87,7 @@ ARGUMENTS = {
     "weights": Argument("d", _NOT_NEGATIVE, default=1.0),
     "min_rate": Argument("d", _NOT_NEGATIVE, default=0.0),
     "overhead": Argument("d", _NOT_NEGATIVE, default=0.0),
+    "split": Argument("d", _NOT_NEGATIVE, default=1.0),
     "received": Argument("d"),
     "common_rate": Argument("d"),
     "sum_rate": Argument("d"),
@@ -265,7 +266,7 @@ OPERATORS = {
         ),
         _operator(
             "best_beams",
-            f"{_PROBLEM} min_rate:K -> digital:FLK sum_rate:",
+            f"{_PROBLEM} min_rate:K split:FK -> digital:FLK sum_rate:",
             "FKNL",
             _RADIATED,
             Option("general", bool, True),
@@ -285,7 +286,7 @@ OPERATORS = {
         ),
         _operator(
             "variable_projection",
-            f"{_PROBLEM} min_rate:K movable:N overhead: -> {_SOLVED}",
+            f"{_PROBLEM} min_rate:K split:FK movable:N overhead: -> {_SOLVED}",
             "FKNL",
             _RADIATED,
             Option("zf_iterations", int, 5),

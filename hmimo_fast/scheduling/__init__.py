@@ -44,7 +44,7 @@ class Schedule:
         Digital beamformer V at the power, zero columns for users not served; (..., N, K) for
         ``fully_digital``.
     rates : (..., K) real
-        Unweighted rate of every user in bit/s/Hz, at least its minimum (on the mean of F
+        Unweighted rate of every user in bit/s/Hz, at least its minimum (on the sum over F
         channels), 0 where not served.
     sum_rate : (...) float64
         Weighted sum rate in bit/s/Hz.
@@ -126,7 +126,7 @@ def schedule(
         Transmit and noise power, linear, in the same unit.  They broadcast with the batch: (K,)
         with the channel of one problem makes K problems.
     min_rate : scalar or (..., K) real
-        Minimum rate of each user in bit/s/Hz, unweighted, if it is served; on the mean of its
+        Minimum rate of each user in bit/s/Hz, unweighted, if it is served; on the sum of its
         rates where there are F channels.
     search : {"greedy", "local", "exhaustive"}
         How user sets are searched; ``exhaustive`` for K <= 12 (63 solves for 6 users, up to
@@ -176,8 +176,8 @@ def schedule(
         in `solve`, before it is rejected.  By default for ``joint`` and ``zf``, whose sum-rate
         solutions starve users, and not for methods that run as published: their zero forcing
         gives all users one rate, so that it would change something only where minimum rates
-        differ or the channel is rank-deficient.  Never with a dimension F, where minimum rates
-        are on the mean.
+        differ or the channel is rank-deficient.  Never with a dimension F, where that takes
+        long.
     progress : callable, optional
         Called as ``progress(done, total)`` between batched steps; the unit depends on the search.
     check_finite : bool

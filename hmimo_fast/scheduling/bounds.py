@@ -59,7 +59,7 @@ def promising(problem: Problem, sets: np.ndarray, most: int) -> np.ndarray:
         users = np.nonzero(sets[rows])[1].reshape(-1, count)
         inverse = np.linalg.inv(cosines[:, users[:, :, None], users[:, None, :]])
         cost = np.diagonal(inverse, axis1=-2, axis2=-1).real / length[:, users] ** 2
-        weights, floor = p.weights[0, users], p.floors[0, users]
+        weights, floor = p.weights[0, users], p.floors[0, users] / len(channel)
         received, _ = water_filling(cost, power, p.noise_power, weights, floor)
         promise[rows] = np.sum(weights * np.log1p(received / p.noise_power), axis=(0, -1))
     return sets[np.argsort(-promise, kind="stable")[:most]]

@@ -62,7 +62,7 @@ class Task:
 class Choice(Found):
     """A user set of every item and what it reaches, over all users: zero for the unserved.
 
-    Feasible sets have every minimum rate on the mean of their channels, all others a ``score`` of
+    Feasible sets have every minimum rate on the sum over their channels, all others a ``score`` of
     -inf.
     """
 
@@ -230,7 +230,7 @@ def _solved(task: Task, items: np.ndarray, served: np.ndarray) -> Choice:
     floor, slack = problem.floors, SLACK[problem.channel.real.dtype.char]
     problem = replace(problem, min_rate=floor + slack if task.rescue else None)
     found = attempt(problem, task.method, taken(task.start, items), task.options)
-    reached = found.rates.mean(axis=-2)
+    reached = found.rates.sum(axis=-2)
     met = np.isfinite(found.sum_rate) & (reached >= floor - _SLACK).all(axis=-1)
 
     def spread(array: np.ndarray) -> np.ndarray:

@@ -15,8 +15,7 @@ from numpy.typing import ArrayLike
 from ..kernels.operators import integer
 from ..problem import Problem, count, quiet
 from .found import SLACK, Found, Solution, solution
-from .levels import quantized
-from .methods import METHODS, Method, attempt, balancing, chosen
+from .methods import METHODS, attempt, chosen, common
 
 __all__ = ["METHODS", "SLACK", "Solution", "solve"]
 
@@ -80,7 +79,8 @@ def solve(
         ``sum_rate`` and ``history``; weights that are all zero are solved as equal ones, and have
         a ``sum_rate`` of 0.
     min_rate : scalar or (..., K) real, optional
-        Minimum rate of each user in bit/s/Hz, unweighted, in each channel.  An item that misses
+        Minimum rate of each user in bit/s/Hz, unweighted, summed over F channels: ``joint`` seeks
+        the best way to share them out, other methods ask for even parts.  An item that misses
         one is solved again under them: by ``joint`` and ``zf`` over the amplitudes too, by the
         other methods at the amplitudes they found.  If they cannot be met, the solution is the
         one without minimum rates, with ``feasible`` False and ``common_rate`` the highest rate
@@ -123,8 +123,8 @@ def solve(
         weight of 0 exempts a user; ``"geometric_mean"`` of the rates, proportional fairness;
         ``"energy_efficiency"``, bits for a joule, at up to the power; or ``"min_power"``, the least
         power, up to the power, under ``min_rate``.  Minimum rates hold under every objective.
-        Rates are summed over F channels; ``max_min`` balances them in each.  Only ``sum_rate`` and
-        ``energy_efficiency`` leave users out.
+        A user's rate is the sum over F channels.  Only ``sum_rate`` and ``energy_efficiency`` leave
+        users out.
     circuit_power, element_power, amplifier_efficiency : float, optional
         Of ``energy_efficiency``, R / (p / efficiency + circuit_power + N element_power), in the
         unit of ``power``.  By default in watts: 0.24 per feed and 0.2 for the baseband
@@ -182,7 +182,7 @@ def solve(
 
     first = how.first_start(problem, seed)
     best = attempt(problem, how, first, options)
-    fair = None if min_rate is None else _fair(problem, how, best, first, options)
+    fair = None if min_rate is None else common(problem, how, best, first, options)
     lowest = 0.0 if how.random_start else _DIMMEST
     for done in range(1, starts + 1):
         if done > 1:
@@ -195,17 +195,8 @@ def solve(
     return result
 
 
-def _fair(
-    problem: Problem, method: Method, found: Found, start: np.ndarray, options: dict[str, Any]
-) -> Found:
-    """What has the highest lowest rate; feasible where that meets the minimum rates."""
-    equal = balancing(problem)
-    run = next(method.under_floors(equal, start, found, options))
-    return Found.of(problem, quantized(equal, run))
-
-
 def _with_common_rate(best: Found, fair: Found) -> tuple[Found, np.ndarray]:
     """The better of the two, and the highest of their lowest rates (B,)."""
     best = best.better(fair, fair.feasible & ~best.feasible)
-    lowest = [np.min(each.rates, axis=(-2, -1)).astype(float) for each in (best, fair)]
+    lowest = [each.rates.sum(axis=-2, dtype=float).min(axis=-1) for each in (best, fair)]
     return best, np.maximum(*lowest)

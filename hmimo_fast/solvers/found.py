@@ -76,10 +76,10 @@ class Found:
         ratio = _sinr(problem, run, digital).astype(digital.real.dtype)
         rates = np.log1p(ratio) / np.log(2.0).astype(ratio.dtype)
         finite = np.isfinite(ratio).all(axis=(-2, -1))
-        enough = rates >= problem.floors[:, None] - SLACK[rates.dtype.char]
         unit = np.sum(problem.weights[:, None] * rates, axis=(-2, -1), dtype=float)
         power_used = _power_used(problem, run, digital)
         total = rates.sum(axis=-2, dtype=float)
+        enough = total >= problem.floors - SLACK[rates.dtype.char]
         value = problem.aim.value(problem, total, power_used.sum(axis=-1))
         return cls(
             amplitudes=run.amplitudes,
@@ -90,7 +90,7 @@ class Found:
             power_used=power_used,
             value=value,
             score=-value if problem.aim.lowest else value,
-            feasible=finite & enough.all(axis=(-2, -1)),
+            feasible=finite & enough.all(axis=-1),
             iterations=run.iterations,
             converged=run.converged & finite,
             history=run.history,
@@ -192,9 +192,9 @@ class Solution:
     power_used : (...) float64
         Power of the beams, linear; (..., F) with one m for F channels.
     common_rate : (...) float64, or None without ``min_rate``
-        Largest minimum rate in bit/s/Hz found that all users can have at once, in every channel:
-        one that is asked of all is feasible up to here.  A lower bound on what is possible, since
-        the search over the amplitudes is local.
+        Largest minimum rate in bit/s/Hz found that all users can have at once: one that is asked of
+        all is feasible up to here.  A lower bound on what is possible, since the search over the
+        amplitudes is local.
     """
 
     amplitudes: np.ndarray

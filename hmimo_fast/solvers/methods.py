@@ -21,8 +21,11 @@ from .fully_digital import fully_digital
 from .hbf import wmmse_hbf, zf_hbf
 from .levels import quantized
 from .network import mbdnn
+from .sharing import in_channels, is_split, shared_out
 from .variable_projection import joint, zero_forcing_stage, zf
 
+#: Solutions for rates as they were shared out over channels.
+_SHARINGS = 2
 #: A minimum rate out of reach: items that miss it get balanced rates, the highest possible.
 _UNREACHABLE = 100.0
 
@@ -168,21 +171,56 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     """One run from one start, and where it misses a minimum rate of the problem, one under them."""
     bound = problem.min_rate is None or problem.objective == "min_power"  # which is under them
     free = problem if bound else replace(problem, min_rate=None)
-    best = Found.of(problem, quantized(free, method.run(free, start, **options)))
+    best = _reached(problem, free, method, method.run(free, start, **options), options)
     if method.anew and problem.hardware.states is not None and problem.hardware.turned:
         # Roundings of complex weights differ more than what they are rounded from.
-        other = problem.some_angles()
-        best = best.better(Found.of(problem, quantized(free, method.run(free, other, **options))))
+        run = method.run(free, problem.some_angles(), **options)
+        best = best.better(_reached(problem, free, method, run, options))
     rows = np.flatnonzero(~best.feasible & np.isfinite(best.sum_rate))
     if bound or not len(rows):
         return best
     part, missed, starts = problem.take(rows), best.take(rows), taken(start, rows)
     better = missed
-    for run in method.under_floors(part, starts, missed, options):
-        other = Found.of(part, quantized(part, run))
+    for run in method.under_floors(in_channels(part), starts, missed, options):
+        other = _reached(part, part, method, run, options)
         better = better.better(other, other.feasible & other.beats(better))
     best.put(rows, better)
     return best
+
+
+def _reached(
+    problem: Problem, solved: Problem, method: Method, run: Run, options: dict[str, Any]
+) -> Found:
+    """What a run of the ``solved`` problem reaches in a problem, in the states that it allows.
+
+    Rates in several channels are shared out at its amplitudes, and anew at those for that.
+    """
+    posed = in_channels(solved)
+    run = quantized(posed, run)
+    if not is_split(solved) or not method.anew or method.zero_forces:
+        return Found.of(problem, run)
+    best, posed = shared_out(solved, posed, run)
+    for _ in range(_SHARINGS):
+        again = method.run(posed, best.amplitudes, **options | {"zf_iterations": 0})
+        other, posed = shared_out(solved, posed, quantized(posed, again))
+        best = best.better(other)
+    if problem is solved:
+        return best
+    kept = best.iterations, best.converged, best.history
+    return Found.of(problem, Run(best.amplitudes, best.digital, *kept))
+
+
+def common(
+    problem: Problem, method: Method, found: Found, start: np.ndarray, options: dict[str, Any]
+) -> Found:
+    """What has the highest lowest rate; feasible where that meets the minimum rates."""
+    equal = balancing(problem)
+    if not is_split(problem) or not method.anew or method.zero_forces:
+        run = next(method.under_floors(equal, start, found, options))
+        return Found.of(problem, quantized(equal, run))
+    equal = replace(equal, min_rate=None, objective="max_min")
+    run = method.run(equal, start, **options)
+    return _reached(problem, equal, method, run, options)
 
 
 def balancing(problem: Problem) -> Problem:

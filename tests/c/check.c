@@ -565,9 +565,9 @@ static void check_solves(int radiated) {
         array(B * shape.recorded, sizeof(double)),
     };
     const hf_operand floors = doubles(K, 0, variant ? 2 : 0);
-    const hf_operand overhead = doubles(1, 1, 2), movable = flags(N);
+    const hf_operand overhead = doubles(1, 1, 2), movable = flags(N), split = doubles(F * K, 0, 1);
     for (int objective = OBJECTIVES; objective >= 0; objective--)
-        returned(hf_variable_projection(kernels, &shape, GIVEN(given), floors, movable, overhead,
+        returned(hf_variable_projection(kernels, &shape, GIVEN(given), floors, split, movable, overhead,
                                         radiated, FIRST, SECOND, 2, 1 + variant % 2, 2, 1e-9, 0,
                                         objective, 1, RESULTS(got)),
                  "variable_projection");
@@ -582,7 +582,7 @@ static void check_solves(int radiated) {
              "coordinate_descent");
     check_solved("coordinate_descent", given, got, STEPS, 0);
     for (int general = 0; general < 2; general++) {
-        returned(hf_best_beams(kernels, &shape, GIVEN(given), floors, radiated, general, 2,
+        returned(hf_best_beams(kernels, &shape, GIVEN(given), floors, split, radiated, general, 2,
                                got.digital, got.sum_rate),
                  "best_beams");
         check_beams("best_beams", given, given.amplitudes, got.digital, got.sum_rate, variant);
@@ -604,7 +604,7 @@ static void check_circles(int radiated) {
     const idx B = shape.batch, K = shape.users, N = shape.elements, L = shape.feeds;
     problem given = random_problem(shape.channels, shape.phases, radiated);
     const hf_operand floors = doubles(K, 0, variant ? 2 : 0), overhead = doubles(1, 0, 0);
-    const hf_operand all = {NULL, 0};
+    const hf_operand all = {NULL, 0}, split = {NULL, 0};
     shape.recorded = 1;
     shape.turned = 1;
     for (int element = 1; element < 3; element++) {
@@ -619,7 +619,7 @@ static void check_circles(int radiated) {
         };
         for (int loop = 0; loop < 3; loop++) {
             if (loop == 0)
-                returned(hf_variable_projection(kernels, &shape, GIVEN(given), floors, all,
+                returned(hf_variable_projection(kernels, &shape, GIVEN(given), floors, split, all,
                                                 overhead, radiated, STEPS, STEPS, 2, 1, 2, 1e-9,
                                                 element, 0, 0, RESULTS(got)),
                          "variable_projection");

@@ -11,6 +11,7 @@ from .inner_general import general_terms
 from .inner_zf import zf_terms
 from .objective import ENERGY_EFFICIENCY, finish_value, useful_part
 from .passes import pull_back
+from .problem import in_channel
 
 #: Rates of an ascent, the least of which a step must exceed; steps whose curvature it remembers.
 RECENT, MEMORY = 5, 2
@@ -122,6 +123,7 @@ def channel_terms(stage, gram, psi, f, limits, noise_power, served, sweeps):
     Returns it, Gamma and Lambda of its gradient, and whether its minimum rates fit.
     """
     users = len(gram)
+    limits = in_channel(limits, f)
     noise = noise_power
     if limits.objective == ENERGY_EFFICIENCY:
         noise = noise_power / psi[f, PART, 0].real

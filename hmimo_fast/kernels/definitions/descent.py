@@ -92,8 +92,9 @@ def coordinate_descent(
     unit, heaviest = unit_weights(weights)
     everybody = np.ones_like(unit)
     limits = Limits(
-        power, noise_power, unit, 0.0 * unit, False, radiated, 0, elements, SUM_RATE, 0.0, False
-    )
+        power, noise_power, unit, 0.0 * unit, False, radiated, 0, elements, SUM_RATE, 0.0, False,
+        np.ones((len(channel), len(unit))),
+    )  # fmt: skip
     ratio = noise_power / power
     psi = grams(wide, waves, current, radiated)
     received, spent = np.zeros_like(psi), np.zeros(len(psi))

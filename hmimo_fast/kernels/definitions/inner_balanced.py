@@ -118,7 +118,7 @@ def balanced_terms(gram, share, limits, noise_power, sweeps):
         gram,
         share,
         noise_power / limits.power,
-        limits.weights,
+        limits.weights * limits.split[0],
         limits.min_rate,
         sweeps,
         shared,
@@ -129,7 +129,7 @@ def balanced_terms(gram, share, limits, noise_power, sweeps):
         value, by = -np.log2(-level), 1.0 / (LN2 * np.sum(worth * rates))
     elif shared:
         above = goals > limits.min_rate
-        value, by = level, 1.0 / np.sum(limits.weights * worth * above)
+        value, by = level, 1.0 / np.sum(limits.weights * limits.split[0] * worth * above)
     else:
         value, by = np.sum(share) + np.sum(worth * (goals - rates)), 1.0
     return value, pull_beams(directions, diagonal, by * worth), share, rates, fits
@@ -142,7 +142,8 @@ def initialize_balanced(gram, limits, noise_power):
     share, _ = start_shares(gram, ratio, limits.weights, target, shared)
     if np.sum(share) > 1.0:
         share = share / np.sum(share)
-    return balance(gram, share, ratio, limits.weights, limits.min_rate, SETTLING, shared, 1.0)[0]
+    weights = limits.weights * limits.split[0]
+    return balance(gram, share, ratio, weights, limits.min_rate, SETTLING, shared, 1.0)[0]
 
 
 def dual_terms(gram, share, others, limits, noise_power, sweeps):

@@ -11,7 +11,7 @@ from .inner_balanced import initialize_dual, leave_dual
 from .inner_general import initialize_general, power_by, wmmse_sweep, wmmse_update
 from .objective import ENERGY_EFFICIENCY, GEOMETRIC_MEAN, MAX_MIN, MIN_POWER, SUM_RATE
 from .passes import effective_channel, pull_back
-from .problem import LN2, Limits, is_finite, room, unit_weights, unsolved
+from .problem import LN2, Limits, in_channel, is_finite, room, unit_weights, unsolved
 from .rates import find_links, power_of, rate_adjoint, rate_of
 from .start import find_metrics, fit, order_users
 
@@ -45,7 +45,7 @@ def general_stage(
         if limits.objective == ENERGY_EFFICIENCY:
             noise = noise_power / psi[f, PART, 0].real
         if limits.dual:
-            start[f, SHARE] = initialize_dual(gram[f], limits, noise)
+            start[f, SHARE] = initialize_dual(gram[f], in_channel(limits, f), noise)
         else:
             own = np.ascontiguousarray(psi[f, :users])
             start[f, :users] = initialize_general(gram[f], own, limits, noise, served)
@@ -65,7 +65,7 @@ def leave_duals(gram, psi, limits):
             noise = noise / psi[f, PART, 0].real
         others = np.sum(psi[:, RATES].real, axis=0) - psi[f, RATES].real
         found, rate, fits, part = leave_dual(
-            gram[f], psi[f, SHARE].real.copy(), others, limits, noise
+            gram[f], psi[f, SHARE].real.copy(), others, in_channel(limits, f), noise
         )
         left[f, :users] = found
         if limits.objective == MIN_POWER:
@@ -140,6 +140,7 @@ def variable_projection(
     noise_power,
     weights,
     min_rate,
+    split,
     movable,
     overhead,
     radiated,
@@ -180,7 +181,7 @@ def variable_projection(
     dual = floored or objective not in (SUM_RATE, ENERGY_EFFICIENCY)
     limits = Limits(
         power, noise_power, unit, min_rate, floored, radiated, sweeps, elements, objective,
-        overhead, dual,
+        overhead, dual, split,
     )  # fmt: skip
     users = channel.shape[1]
     most = min(users, 2 * phase.shape[2] + 1)  # of the candidates: one for all, then one user less
@@ -238,7 +239,17 @@ def variable_projection(
 
 
 def best_beams(
-    channel, amplitudes, phase, power, noise_power, weights, min_rate, radiated, general, sweeps
+    channel,
+    amplitudes,
+    phase,
+    power,
+    noise_power,
+    weights,
+    min_rate,
+    split,
+    radiated,
+    general,
+    sweeps,
 ):
     """Beams at given amplitudes, (F, L, K), and their rate.
 
@@ -247,7 +258,7 @@ def best_beams(
     `variable_projection`.
     """
     _, digital, rate, _, _, _ = variable_projection(
-        channel, amplitudes, phase, power, noise_power, weights, min_rate,
+        channel, amplitudes, phase, power, noise_power, weights, min_rate, split,
         np.ones(len(amplitudes)), 0.0, radiated, 0, int(general), 1, 1, sweeps, np.inf, AMPLITUDE,
         SUM_RATE, False,
     )  # fmt: skip

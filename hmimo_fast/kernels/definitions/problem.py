@@ -27,6 +27,17 @@ class Limits(NamedTuple):
     objective: int
     overhead: float  # what consumes power besides the beams, over the power
     dual: bool  # whether general beams are those of the dual uplink
+    split: np.ndarray  # (F, K), parts of minimum rates and of balanced ones that a channel has
+
+
+def in_channel(limits, f):
+    """The limits in channel f alone."""
+    split = limits.split[f : f + 1]
+    return Limits(
+        limits.power, limits.noise_power, limits.weights, limits.min_rate * split[0],
+        limits.floored, limits.radiated, limits.sweeps, limits.elements, limits.objective,
+        limits.overhead, limits.dual, split,
+    )  # fmt: skip
 
 
 def unit_weights(weights):
