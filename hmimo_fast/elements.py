@@ -37,8 +37,8 @@ class Elements(NamedTuple):
 
     def all_on(self, size: int) -> np.ndarray:
         """Weights (1, N) of elements in their first state."""
-        weights = CENTRES[self.kind] + RADII[self.kind] + np.zeros((1, size))
-        return weights if self.turned else np.ones((1, size))
+        first = CENTRES[self.kind] + RADII[self.kind] if self.turned else 1.0
+        return np.full((1, size), first)
 
     def random(self, draws: np.ndarray, lowest: float) -> np.ndarray:
         """Weights of uniform draws from [0, 1): amplitudes from ``lowest`` on, or any angle."""

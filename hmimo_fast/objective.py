@@ -41,8 +41,13 @@ class Objective:
     lowest: bool = False  # the lower the better
 
 
-def _sum_rate(problem: Problem, rates: np.ndarray, power: np.ndarray) -> np.ndarray:
+def weighted_sum(problem: Problem, rates: np.ndarray) -> np.ndarray:
+    """The weighted sum (B,) of rates (B, K)."""
     return problem.heaviest * np.sum(problem.weights * rates, axis=-1)
+
+
+def _sum_rate(problem: Problem, rates: np.ndarray, power: np.ndarray) -> np.ndarray:
+    return weighted_sum(problem, rates)
 
 
 def _geometric_mean(problem: Problem, rates: np.ndarray, power: np.ndarray) -> np.ndarray:
@@ -58,7 +63,7 @@ def _max_min(problem: Problem, rates: np.ndarray, power: np.ndarray) -> np.ndarr
 
 def _energy_efficiency(problem: Problem, rates: np.ndarray, power: np.ndarray) -> np.ndarray:
     consumed = power + problem.idle * problem.power
-    return problem.efficiency * _sum_rate(problem, rates, power) / consumed
+    return problem.efficiency * weighted_sum(problem, rates) / consumed
 
 
 def _min_power(problem: Problem, rates: np.ndarray, power: np.ndarray) -> np.ndarray:

@@ -210,7 +210,7 @@ class Problem:
         finite = np.isfinite(self.channel).all(axis=(-3, -2, -1))
         return np.asarray(np.broadcast_to(finite, self.size))
 
-    @cached_property
+    @property
     def waves(self) -> np.ndarray:
         """The phase in the precision of the channel."""
         return self.phase.astype(self.channel.dtype, copy=False)
@@ -278,7 +278,7 @@ class Problem:
         """The element type of amplitudes, real or complex, in the precision of the channel."""
         return self.channel.dtype if amplitudes.dtype.kind == "c" else self.channel.real.dtype
 
-    @cached_property
+    @property
     def movable(self) -> np.ndarray | None:
         """1 for elements that move, 0 for those that are stuck, (1 or B, N); None if all move."""
         if self.stuck is None:
@@ -349,7 +349,7 @@ def _flat(array: np.ndarray, core: int, batch: tuple[int, ...]) -> np.ndarray:
     """With one dimension of batch, of length 1 where all items share what there is."""
     lead, own = array.shape[: array.ndim - core], array.shape[array.ndim - core :]
     if prod(lead) == 1:
-        return np.ascontiguousarray(array.reshape(1, *own))
+        return np.ascontiguousarray(array).reshape(1, *own)
     return np.ascontiguousarray(np.broadcast_to(array, batch + own)).reshape(-1, *own)
 
 
@@ -435,6 +435,8 @@ def _stuck(value: ArrayLike, size: int, turned: bool) -> np.ndarray:
 
 
 def _broadcast(argument: str, batch: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    if not shape:
+        return batch
     try:
         return np.broadcast_shapes(batch, shape)
     except ValueError:
@@ -475,7 +477,10 @@ def _reals(argument: str, value: ArrayLike) -> np.ndarray:
 
 def _allowed(argument: str, value: ArrayLike, like: str | None = None) -> np.ndarray:
     """Real numbers in the range that the table of operators has for them."""
-    array, values = _reals(argument, value), ARGUMENTS[like or argument].values
+    values = ARGUMENTS[like or argument].values
     assert values is not None
+    if type(value) is float and values.allow(value):
+        return np.asarray(value)
+    array = _reals(argument, value)
     _require(argument, array, np.asarray(values.allow(array)), f"values {values.expected}")
     return array

@@ -171,7 +171,7 @@ def call(
 def run(
     name: str,
     operands: Sequence[ndarray | None],
-    options: Mapping[str, Any] = _NO_OPTIONS,
+    options: dict[str, Any] = _NO_OPTIONS,
     *,
     threads: int | None = None,
 ) -> Any:
@@ -182,8 +182,8 @@ def run(
     those of `call`, with the leading dimension of the batch.
     """
     op = OPERATORS[name]
-    numbers = tuple(options.get(option, known.default) for option, known in op.options.items())
-    budget = sum(options.get(option, op.options[option].default) for option in op.budgets)
+    chosen = op.defaults | options
+    numbers, budget = tuple(chosen.values()), sum(chosen[option] for option in op.budgets)
     signature = ["absent" if array is None else (array.shape, array.dtype) for array in operands]
     plan = _plan(get_backend(), name, min(budget + 1, MOST_RECORDED), *signature)
     defaults = dict(plan.defaults)
@@ -212,7 +212,7 @@ def _constant(shape: tuple[int, ...], value: float, dtype: Any = np.float64) -> 
 
 def as_array(argument: str, value: Any) -> ndarray:
     """Anything array-like as an ndarray; PyTorch tensors without importing PyTorch."""
-    if np.ma.is_masked(value):
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(f"{argument}: expected no masked values, got a masked array")
     try:
         if hasattr(value, "resolve_conj"):
@@ -254,7 +254,8 @@ def _trim(plan: _Plan, results: list[ndarray], given: ndarray | None) -> None:
     if given is None:
         history = history[:, : made.max(initial=0) + 1].copy()
         results[plan.history] = history
-    history[np.arange(history.shape[1]) > made[:, None]] = np.nan
+    if len(made) > 1:
+        history[np.arange(history.shape[1]) > made[:, None]] = np.nan
 
 
 def _bad_value(name: str, position: int, value: Any) -> ValueError:

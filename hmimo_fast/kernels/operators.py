@@ -188,6 +188,11 @@ class Operator:
         return next((name for name in self.inputs if ARGUMENTS[name].kind == "c"), None)
 
     @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The default of every option."""
+        return {name: option.default for name, option in self.options.items()}
+
+    @cached_property
     def budgets(self) -> tuple[str, ...]:
         """The options that bound its loops."""
         return tuple(name for name in self.options if name.endswith("iterations"))

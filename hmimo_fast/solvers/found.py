@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import log
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..kernels import edge
+from ..objective import weighted_sum
 from ..problem import Problem
-from .rounding import rounded
+from .rounding import norm2, rounded
 
 #: A minimum rate counts as met within this, in bit/s/Hz, by the precision of the rates.
 SLACK = {"f": 1e-5, "d": 1e-9}
@@ -74,23 +76,26 @@ class Found:
         if problem.radiated and not run.fully_digital and not problem.aim.saves:
             digital = rounded(problem, run.amplitudes, digital)
         ratio = _sinr(problem, run, digital).astype(digital.real.dtype)
-        rates = np.log1p(ratio) / np.log(2.0).astype(ratio.dtype)
-        finite = np.isfinite(ratio).all(axis=(-2, -1))
-        unit = np.sum(problem.weights[:, None] * rates, axis=(-2, -1), dtype=float)
+        rates = np.log1p(ratio) / log(2.0)
         power_used = _power_used(problem, run, digital)
         total = rates.sum(axis=-2, dtype=float)
-        enough = total >= problem.floors - SLACK[rates.dtype.char]
-        value = problem.aim.value(problem, total, power_used.sum(axis=-1))
+        finite = feasible = np.isfinite(ratio).all(axis=(-2, -1))
+        if problem.min_rate is not None:
+            enough = total >= problem.min_rate - SLACK[rates.dtype.char]
+            feasible = finite & enough.all(axis=-1)
+        sum_rate = value = weighted_sum(problem, total)
+        if problem.objective != "sum_rate":
+            value = problem.aim.value(problem, total, power_used.sum(axis=-1))
         return cls(
             amplitudes=run.amplitudes,
             digital=digital,
             sinr=ratio,
             rates=rates,
-            sum_rate=problem.heaviest * unit,
+            sum_rate=sum_rate,
             power_used=power_used,
             value=value,
             score=-value if problem.aim.lowest else value,
-            feasible=finite & enough.all(axis=-1),
+            feasible=feasible,
             iterations=run.iterations,
             converged=run.converged & finite,
             history=run.history,
@@ -128,18 +133,18 @@ def _widened(history: np.ndarray, width: int) -> np.ndarray:
 
 def _power_used(problem: Problem, run: Run, digital: np.ndarray) -> np.ndarray:
     """Power (B, F) of the beams as they are returned."""
-    beams = digital.astype(complex)
+    beams = digital.astype(complex, copy=False)
     if problem.radiated and not run.fully_digital:
         beams = run.amplitudes[:, None, :, None] * (problem.phase @ beams)
-    return np.asarray(np.sum(np.abs(beams) ** 2, axis=(-2, -1)))
+    return norm2(beams, (-2, -1))
 
 
 def _sinr(problem: Problem, run: Run, digital: np.ndarray) -> np.ndarray:
     """SINR (B, F, K) of the beams as they are returned, computed in double."""
     p, each = problem, digital.shape[:2]
-    channel, digital = p.channel.astype(complex), digital.astype(complex)
+    channel, digital = (x.astype(complex, copy=False) for x in (p.channel, digital))
     kind = complex if run.amplitudes.dtype.kind == "c" else float
-    amplitudes, phase = run.amplitudes[:, None].astype(kind), p.phase[None]
+    amplitudes, phase = run.amplitudes[:, None].astype(kind, copy=False), p.phase[None]
     if run.fully_digital:  # H W is its own effective channel
         channel, digital = channel @ digital, np.eye(p.users, dtype=complex)[None, None]
         amplitudes, phase = np.ones((1, 1, p.users)), digital
@@ -148,7 +153,7 @@ def _sinr(problem: Problem, run: Run, digital: np.ndarray) -> np.ndarray:
         core = array.shape[2:]
         if array.shape[:2] not in ((1, 1), each):
             array = np.broadcast_to(array, each + core)
-        return np.ascontiguousarray(array).reshape(-1, *core)
+        return np.ascontiguousarray(array.reshape(-1, *core))
 
     link = [flat(array) for array in (channel, amplitudes, phase, digital)]
     noise_power = np.repeat(p.noise_power, each[1])
@@ -222,17 +227,21 @@ def solution(
 ) -> Solution:
     """What the caller sees of it, in the shape of the caller's batch."""
     longest = int(found.iterations.max(initial=0)) + 1
-    shaped = {n: problem.shaped(array) for n, array in vars(found).items() if n != "score"}
+    shaped, of_channels = problem.shaped, problem.shaped_channels
     return Solution(
-        **shaped
-        | {
-            n: problem.shaped_channels(vars(found)[n])
-            for n in ("digital", "sinr", "rates", "power_used")
-        }
-        | {"amplitudes": problem.shaped_amplitudes(found.amplitudes)}
-        | {"history": problem.shaped(np.ascontiguousarray(found.history[:, :longest]))},
+        amplitudes=problem.shaped_amplitudes(found.amplitudes),
+        digital=of_channels(found.digital),
+        sinr=of_channels(found.sinr),
+        rates=of_channels(found.rates),
+        sum_rate=shaped(found.sum_rate),
+        feasible=shaped(found.feasible),
+        iterations=shaped(found.iterations),
+        converged=shaped(found.converged),
+        history=shaped(np.ascontiguousarray(found.history[:, :longest])),
         method=method,
         constraint=problem.constraint,
         objective=problem.objective,
-        common_rate=None if common_rate is None else problem.shaped(common_rate),
+        value=shaped(found.value),
+        power_used=of_channels(found.power_used),
+        common_rate=None if common_rate is None else shaped(common_rate),
     )

@@ -176,8 +176,10 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
         # Roundings of complex weights differ more than what they are rounded from.
         run = method.run(free, problem.some_angles(), **options)
         best = best.better(_reached(problem, free, method, run, options))
+    if bound:
+        return best
     rows = np.flatnonzero(~best.feasible & np.isfinite(best.sum_rate))
-    if bound or not len(rows):
+    if not len(rows):
         return best
     part, missed, starts = problem.take(rows), best.take(rows), taken(start, rows)
     better = missed

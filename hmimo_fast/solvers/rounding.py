@@ -30,8 +30,8 @@ def rounded(problem: Problem, amplitudes: np.ndarray, digital: np.ndarray) -> np
         return digital
     kind = complex if amplitudes.dtype.kind == "c" else float
     amplitudes, waves = amplitudes.astype(kind), problem.phase
-    sizes = (np.abs(amplitudes[:, None]) ** 2 * _norm2(waves, -1)).sum(axis=-1)  # (B, 1 or F)
-    error = _EPSILON * np.sqrt(sizes * _norm2(digital, (-2, -1)) / problem.power[:, None])
+    sizes = (np.abs(amplitudes[:, None]) ** 2 * norm2(waves, -1)).sum(axis=-1)  # (B, 1 or F)
+    error = _EPSILON * np.sqrt(sizes * norm2(digital, (-2, -1)) / problem.power[:, None])
     items, channels = np.nonzero(error > _TOLERATED)  # error bounds that of every power
     if not len(items):
         return digital
@@ -39,7 +39,7 @@ def rounded(problem: Problem, amplitudes: np.ndarray, digital: np.ndarray) -> np
     for first in range(0, len(items), _ROWS):
         item, channel = (index[first : first + _ROWS] for index in (items, channels))
         surface = amplitudes[item][:, :, None] * waves[channel % len(waves)]
-        asked, spent = problem.power[item], _norm2(surface @ digital[item, channel], (-2, -1))
+        asked, spent = problem.power[item], norm2(surface @ digital[item, channel], (-2, -1))
         off = np.abs(spent - asked) > _TOLERATED * asked
         if off.any():
             where = item[off], channel[off]
@@ -47,23 +47,25 @@ def rounded(problem: Problem, amplitudes: np.ndarray, digital: np.ndarray) -> np
     return digital
 
 
-def _norm2(array: np.ndarray, axis: int | tuple[int, int]) -> np.ndarray:
-    return np.asarray(np.sum(np.abs(array.astype(complex)) ** 2, axis=axis))
+def norm2(array: np.ndarray, axis: int | tuple[int, int]) -> np.ndarray:
+    """Sums of |x|^2, in double."""
+    x = array.astype(complex, copy=False)
+    return np.asarray((x.real**2 + x.imag**2).sum(axis=axis))
 
 
 def _with_power(surface: np.ndarray, digital: np.ndarray, power: np.ndarray) -> np.ndarray:
     """V (R, L, K) scaled, then moved number by number, until ||diag(m) Phi V||^2 is the power."""
     fields = surface @ digital
     digital = np.linalg.pinv(surface, _NOTHING) @ fields
-    spent = _norm2(fields, (-2, -1))
+    spent = norm2(fields, (-2, -1))
     some = spent > 0.0
     scale = np.sqrt(np.divide(power, spent, out=np.ones_like(power), where=some))
     digital = np.ascontiguousarray(digital * scale[:, None, None], np.complex64)
     numbers = digital.view(np.float32).reshape(len(digital), -1)
-    lengths = np.repeat(_norm2(surface, -2), 2 * digital.shape[-1], axis=-1)  # of each number
+    lengths = np.repeat(norm2(surface, -2), 2 * digital.shape[-1], axis=-1)  # of each number
     for _ in range(_MOST):
         fields = surface @ digital
-        missing = power - _norm2(fields, (-2, -1))
+        missing = power - norm2(fields, (-2, -1))
         rows = np.flatnonzero(some & (np.abs(missing) > _AIMED * power))
         if not len(rows):
             break
