@@ -151,6 +151,13 @@ static num inner_product(idx count, const cpx *a, const cpx *b) {
     return sum;
 }
 
+/* out = a^H with a (rows x columns). */
+static void adjoint_of(idx rows, idx columns, const cpx *restrict a, cpx *restrict out) {
+    for (idx c = 0; c < columns; c++)
+        for (idx r = 0; r < rows; r++)
+            out[c * rows + r] = conjugate(a[r * columns + c]);
+}
+
 static num total_of(idx count, const num *a) {
     num sum = NUM(0);
     for (idx i = 0; i < count; i++)

@@ -16,6 +16,7 @@ typedef struct {
     num *share; /* F x K */
     num *rates; /* F x K, in the dual uplink */
     num *part;  /* F, of the power that is used */
+    num *theta; /* F x (L + 1): multipliers of the limits of the feeds */
     num *worth; /* bits for it, so far */
 } inner;
 
@@ -35,7 +36,8 @@ typedef struct {
 
 static inner take_inner(const problem *p, arena *a) {
     inner i = {TAKE(a, p->F * p->K * p->K, cpx), TAKE(a, p->F * p->K, num),
-               TAKE(a, p->F * p->K, num), TAKE(a, p->F, num), TAKE(a, 1, num)};
+               TAKE(a, p->F * p->K, num), TAKE(a, p->F, num),
+               TAKE(a, p->limited ? p->F * (p->L + 1) : 0, num), TAKE(a, 1, num)};
     return i;
 }
 
@@ -74,6 +76,8 @@ static void pick_inner(const problem *p, mask which, inner from, inner to) {
         pick_nums(p->F * p->K, which, from.share, to.share);
         pick_nums(p->F * p->K, which, from.rates, to.rates);
     }
+    if (p->limited)
+        pick_nums(p->F * (p->L + 1), which, from.theta, to.theta);
     if (p->objective != SUM_RATE) {
         pick_nums(p->F, which, from.part, to.part);
         pick_nums(1, which, from.worth, to.worth);
@@ -118,36 +122,43 @@ static void record(ascent *s, mask which, num at, num rate) {
 
 /* ---- the function and its gradient */
 
-/* G^H, Y', Y and X of channel f, with its limits.  Without any radiating element all but G are zero. */
+/* G, Y', Y and X of channel f, with its limits.  Without any radiating element all but G are zero. */
 static void whiten(problem *p, idx f, const vec *m, int radiated) {
     const idx K = p->K, L = p->L;
     enter_channel(p, f);
     find_effective(p, f, m, p->effective);
-    for (idx l = 0; l < L; l++)
-        for (idx k = 0; k < K; k++)
-            p->whitened[l * K + k] = conjugate(p->effective[k * L + l]);
     if (radiated) {
         find_feed_gram(p, f, m, p->sums, p->feeds);
-        num guard = NUM(0);
-        for (idx l = 0; l < L; l++)
-            guard += p->feeds[l * L + l].re;
-        guard *= (real)GUARD / (real)L;
-        for (idx l = 0; l < L; l++)
-            p->feeds[l * L + l].re += guard;
-        const mask dark = not((cholesky(L, p->feeds) > 0) & (guard > 0));
-        solve_lower(L, K, p->feeds, p->whitened);
-        memcpy(p->carrier, p->whitened, (size_t)(L * K) * sizeof(cpx));
-        solve_upper(L, K, p->feeds, p->carrier);
-        for (idx i = 0; any(dark) && i < L * K; i++) {
-            p->whitened[i] = (cpx){pick(dark, NUM(0), p->whitened[i].re),
-                                   pick(dark, NUM(0), p->whitened[i].im)};
-            p->carrier[i] = (cpx){pick(dark, NUM(0), p->carrier[i].re),
-                                  pick(dark, NUM(0), p->carrier[i].im)};
-        }
+        whiten_by(p);
     } else {
+        adjoint_of(K, L, p->effective, p->whitened);
         memcpy(p->carrier, p->whitened, (size_t)(L * K) * sizeof(cpx));
     }
     gram_of_columns(L, K, p->whitened, p->gram);
+}
+
+/* G and S of channel f, for what has to hold limits of the feeds. */
+static void gather_feeds(problem *p, idx f, const vec *m) {
+    const idx L = p->L;
+    find_effective(p, f, m, p->effective);
+    if (p->radiated) {
+        find_feed_gram(p, f, m, p->sums, p->power_gram);
+        return;
+    }
+    clear(L * L, p->power_gram);
+    for (idx l = 0; l < L; l++)
+        p->power_gram[l * L + l].re = NUM(1);
+}
+
+/* Y', Y and X of channel f under the limits of the problem, with their multipliers if feeds have
+ * some. */
+static void whiten_within(problem *p, idx f, const vec *m, const num *theta) {
+    if (!p->limited) {
+        whiten(p, f, m, p->radiated);
+        return;
+    }
+    gather_feeds(p, f, m);
+    whiten_under(p, theta);
 }
 
 /* Adds the gradient in channel f of beams V with the adjoint C: of each n,
@@ -242,6 +253,23 @@ static void find_part(problem *p, ascent *s, int stage, idx f, inner at) {
     at.part[f] = pick(fits, useful_part(slope, *at.worth), NUM(1));
 }
 
+/* What channel f gives within the limits of the feeds, of beams in place that are also V in
+ * p->beams: the power that they may have is that at which the first limit is reached. */
+static num limited_terms(problem *p, ascent *s, int stage, idx f, inner at, num *price,
+                         mask *fits) {
+    num *theta = at.theta + f * (p->L + 1);
+    const num noise = s->noise;
+    cpx *beams;
+    find_spent(p, p->beams, p->spent);
+    s->noise = noise * find_excess(p, theta, p->spent);
+    const num rate = channel_terms(p, s, stage, f, 0, at, &beams, price, fits);
+    multiply(p->L, p->K, p->K, p->carrier, beams, p->beams);
+    s->noise = noise;
+    *price = *price * theta[0];
+    rebalance(p, theta, p->spent);
+    return rate;
+}
+
 /* The objective at m, its gradient, and the beams in place.  entering: from what is the better
  * start of the general stage.  As long as the minimum rates do not fit in every channel, it is the
  * sum over those where they do not. */
@@ -249,22 +277,29 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
                     vec *gradient) {
     const idx K = p->K, L = p->L;
     const int saves = p->objective == ENERGY_EFFICIENCY;
+    const idx sweeps = saves ? 0 : p->limited ? least(p->sweeps, 1) : p->sweeps;
     num sum = NUM(0), fit = NUM(1), used = NUM(0);
     memset(gradient, 0, (size_t)p->n * sizeof(vec));
     memset(s->bend, 0, (size_t)p->n * sizeof(vec));
     for (idx f = 0; f < p->F; f++) {
         cpx *beams;
-        num price = NUM(0);
+        num price = NUM(0), *theta = at.theta + f * (L + 1);
         mask fits;
-        whiten(p, f, m, p->radiated);
+        whiten_within(p, f, m, theta);
         if (entering && p->dual)
             initialize_dual(p, s, f, at);
         else if (entering)
             initialize_general(p, p->gram, noise_for(p, s->noise, at, f), at.psi + f * K * K);
         for (idx i = 0; saves && i < p->sweeps; i++)
             find_part(p, s, stage, f, at);
-        const num rate =
-            channel_terms(p, s, stage, f, saves ? 0 : p->sweeps, at, &beams, &price, &fits);
+        if (p->limited && stage == GENERAL) {
+            settle(p, s->noise, p->sweeps - 1, at.psi + f * K * K, theta);
+            whiten_under(p, theta);
+        }
+        num rate = channel_terms(p, s, stage, f, sweeps, at, &beams, &price, &fits);
+        multiply(L, K, K, p->carrier, beams, p->beams);
+        if (p->limited)
+            rate = limited_terms(p, s, stage, f, at, &price, &fits);
         num counts = channel_in_use(p, f);
         if (p->dual) {
             const mask first_short = (fit > 0) & not(fits);
@@ -280,7 +315,6 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
         sum += pick(counts > 0, rate, NUM(0));
         if (saves)
             used += at.part[f];
-        multiply(L, K, K, p->carrier, beams, p->beams);
         add_gradient(p, f, m, p->beams, p->adjoint, price, counts, gradient, s->bend);
     }
     for (idx i = 0; i < p->n; i++) {
@@ -425,7 +459,8 @@ INLINE num shorter(num length, num slope, num rate, num reached) {
 static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, num tolerance,
                   num from) {
     const idx n = p->n;
-    const num top = pick(every(p->radiated) & p->all_move, NUM(HEADROOM), NUM(1));
+    const int scale_free = p->radiated && !p->limited; /* feeds need less for larger m */
+    const num top = pick(every(scale_free) & p->all_move, NUM(HEADROOM), NUM(1));
     const int quasi = p->element || (p->radiated && stage == GENERAL);
     num recent[RECENT];
     num rate = evaluate(p, s, stage, stage == GENERAL, s->m, s->at, s->gradient);

@@ -72,6 +72,16 @@ static int refinement(int operator_, const double *options) {
     }
 }
 
+/* Whether feeds have limits of their own: single precision has no use for their multipliers. */
+static int has_limits(int operator_, const hf_shape *s, const hf_operand *in) {
+    switch (operator_) {
+    case HF_VARIABLE_PROJECTION: return limits_feeds(s, in[FEED_POWER]);
+    case HF_BEST_BEAMS: return limits_feeds(s, in[MOVABLE]);
+    case HF_COORDINATE_DESCENT: return limits_feeds(s, in[SPLIT]);
+    default: return 0;
+    }
+}
+
 /* Whether a problem has candidates of which one goes on. */
 static int has_candidates(int operator_, const hf_shape *s, const double *options) {
     return operator_ == HF_VARIABLE_PROJECTION && options[OBJECTIVE] == SUM_RATE &&
@@ -109,8 +119,8 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
     if (too_large(operator_, s))
         return HF_TOO_LARGE;
     const int plain = operator_ != HF_VARIABLE_PROJECTION || options[OBJECTIVE] == SUM_RATE;
-    const int loop = is_loop(operator_);
-    int floats = s->single && plain && !in_double(operator_);
+    const int loop = is_loop(operator_), limited = has_limits(operator_, s, in);
+    int floats = s->single && plain && !limited && !in_double(operator_);
     const hf_kind *pack = floats ? &FLOATS : &DOUBLES;
     const double bytes = (double)s->users * s->elements * (loop ? s->channels : 1) *
                          pack->lanes * (floats ? 8 : 16);

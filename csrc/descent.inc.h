@@ -15,6 +15,7 @@ typedef struct {
     cpx *target;               /* F x K: c */
     cpx *mixed;                /* K */
     num *spent, *ridge;        /* F */
+    num *theta;                /* F x (L + 1): multipliers of the limits of the feeds */
     num *trace;
     idx traced;
     mask singular;
@@ -37,6 +38,7 @@ static void lay_out_descent(problem *p, descent *d, arena *a) {
     d->mixed = TAKE(a, K, cpx);
     d->spent = TAKE(a, F, num);
     d->ridge = TAKE(a, F, num);
+    d->theta = TAKE(a, F * (p->L + 1), num);
     d->trace = TAKE(a, d->traced, num);
 }
 
@@ -92,8 +94,9 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
     const idx K = p->K, L = p->L;
     cpx *psi = d->psi + f * K * K, *received = d->received + f * K * K;
     cpx *beams = d->beams + f * L * K;
-    num *a = d->curvature + f * K;
-    whiten(p, f, (const vec *)d->m, p->radiated);
+    num *a = d->curvature + f * K, *theta = d->theta + f * (L + 1);
+    num within = NUM(1);
+    whiten_within(p, f, (const vec *)d->m, theta);
     if (zero_forced) {
         num price;
         mask fits;
@@ -105,7 +108,7 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
             d->singular |= none;
             pseudo_invert(K, p->gram, p->spare, p->adjoint);
             pick_nums(2 * K * K, none, (const num *)p->spare, (num *)psi);
-            whiten(p, f, (const vec *)d->m, p->radiated);
+            whiten_within(p, f, (const vec *)d->m, theta);
         }
     } else {
         find_links(p, received, p->noise * d->spent[f]);
@@ -114,12 +117,21 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
     multiply(K, K, K, p->gram, psi, received);
     d->spent[f] = inner_product(K * K, psi, received);
     multiply(L, K, K, p->carrier, psi, beams);
+    if (p->limited) {
+        find_spent(p, beams, p->spent);
+        within = find_excess(p, theta, p->spent);
+    }
     for (idx i = 0; i < p->n; i++) {
         find_field(p, f, i, beams, p->field);
         part_elements(p, i, p->field, d->fields + f * p->N * K);
     }
     const mask heard = d->spent[f] > 0;
-    find_links(p, received, p->noise * d->spent[f]);
+    find_links(p, received, p->noise * within * d->spent[f]);
+    for (idx k = 0; k < K; k++)
+        p->ratio[k] = pick(p->signal[k] > 0, p->ratio[k], p->signal[k]);
+    const num rate = pick(heard, rate_of(K, p->ratio, p->weights), NUM(0));
+    if (p->limited)
+        find_links(p, received, p->noise * d->spent[f]);
     d->ridge[f] = NUM(0);
     for (idx k = 0; k < K; k++) {
         p->ratio[k] = pick(p->signal[k] > 0, p->ratio[k], p->signal[k]);
@@ -130,7 +142,9 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
         d->target[f * K + k] = scaled(gain, conjugate(received[k * K + k]));
         d->ridge[f] += p->radiated ? p->noise * a[k] : 0 * a[k];
     }
-    return pick(heard, rate_of(K, p->ratio, p->weights), NUM(0));
+    if (p->limited)
+        d->ridge[f] *= theta[0];
+    return rate;
 }
 
 /* One sweep of exact coordinate descent on q, A updated in place: dA_kj = H_kn Z_nj dq_n, so each
@@ -209,7 +223,7 @@ INLINE void descend(problem *p, descent *d, const int turned) {
 }
 
 /* The power of the beams at the amplitudes as they are now. */
-static void find_spent(problem *p, descent *d) {
+static void find_radiated(problem *p, descent *d) {
     const num *m = (const num *)d->m;
     for (idx f = 0; f < p->F; f++) {
         d->spent[f] = NUM(0);
@@ -226,12 +240,24 @@ static void find_spent(problem *p, descent *d) {
     }
 }
 
+/* The multipliers at the amplitudes as they are now, and what they count of the power. */
+static void move_multipliers(problem *p, descent *d) {
+    for (idx f = 0; f < p->F; f++) {
+        num *theta = d->theta + f * (p->L + 1);
+        gather_feeds(p, f, (const vec *)d->m);
+        find_spent(p, d->beams + f * p->L * p->K, p->spent);
+        rebalance(p, theta, p->spent);
+        d->spent[f] = count_spent(p, theta, p->spent);
+    }
+}
+
 static int run_descent(problem *p, descent *d, int zero_forced, idx iterations, num tolerance,
                        num *best_rate, num *made, mask *converged) {
     const idx K = p->K, beam_nums = 2 * p->F * p->L * K;
     for (idx f = 0; f < p->F; f++) {
         cpx *psi = d->psi + f * K * K, *received = d->received + f * K * K;
-        whiten(p, f, (const vec *)d->m, p->radiated);
+        start_multipliers(p, d->theta + f * (p->L + 1));
+        whiten_within(p, f, (const vec *)d->m, d->theta + f * (p->L + 1));
         match(p, p->gram, psi);
         multiply(K, K, K, p->gram, psi, received);
         d->spent[f] = inner_product(K * K, psi, received);
@@ -273,8 +299,10 @@ static int run_descent(problem *p, descent *d, int zero_forced, idx iterations, 
         } else {
             descend(p, d, 0);
         }
-        if (p->radiated && !zero_forced)
-            find_spent(p, d);
+        if (p->limited)
+            move_multipliers(p, d);
+        else if (p->radiated && !zero_forced)
+            find_radiated(p, d);
     }
 }
 
@@ -286,6 +314,8 @@ OPERATOR(coordinate_descent) {
     p->radiated = options[0] != 0;
     d.element = shape->turned ? (int)options[4] : AMPLITUDE;
     p->movable = in[MIN_RATE];
+    p->feed_power = in[SPLIT];
+    p->limited = limits_feeds(shape, in[SPLIT]);
     p->marks = marks;
     d.traced = shape->recorded;
     for (int pass = 0; pass < 2; pass++) {

@@ -53,7 +53,11 @@ static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, vo
         const num noise = p->noise;
         if (p->objective != SUM_RATE)
             part = e.beams.part[f];
-        whiten(p, f, s->trial, p->radiated);
+        whiten_within(p, f, s->trial, e.beams.theta + f * (L + 1));
+        if (p->limited) {
+            settle(p, p->noise, REBALANCINGS, e.beams.psi + f * K * K, e.beams.theta + f * (L + 1));
+            whiten_under(p, e.beams.theta + f * (L + 1));
+        }
         multiply(L, K, K, p->carrier, e.beams.psi + f * K * K, p->beams);
         p->noise = noise / part;
         sum += channel_in_use(p, f) * scale_to_power(p, f, s->trial, p->beams);
@@ -234,6 +238,8 @@ static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) 
     *s->at.worth = NUM(0);
     for (idx f = 0; f < p->F; f++)
         s->at.part[f] = s->best_inner.part[f] = NUM(1);
+    for (idx f = 0; f < p->F; f++)
+        start_multipliers(p, s->at.theta + f * (p->L + 1));
     const mask few = served <= (real)p->L;
     s->noise = p->noise;
     memcpy(s->best, s->m, (size_t)p->n * sizeof(vec));
@@ -328,7 +334,7 @@ static int finish_candidate(problem *p, ascent *s, candidates *c, budget b) {
     *ended.converged = (s->converged & general) | (*ended.converged & not(general));
     if (p->dual)
         leave_dual(p, s, ended, general);
-    const mask back = *forced.rate > *ended.rate;
+    const mask back = every(!p->limited) & (*forced.rate > *ended.rate);
     const num made = *ended.made;
     const mask converged = *ended.converged;
     pick_endpoint(p, back, forced, ended);
@@ -373,6 +379,13 @@ INLINE real *psi_of(const problem *p, endpoint e, idx g, idx lane) {
     return (real *)of_channel + (across ? g % LANES : lane);
 }
 
+/* The same of the multipliers of the limits of its feeds. */
+INLINE real *theta_of(const problem *p, endpoint e, idx g, idx lane) {
+    const int across = p->lanes == CHANNELS;
+    const num *of_channel = e.beams.theta + (across ? g / LANES : g) * (p->L + 1);
+    return (real *)of_channel + (across ? g % LANES : lane);
+}
+
 static void leave_screened(const problem *p, idx lane, endpoint reached, endpoint forced,
                            const num *trace, idx traced, double *to) {
     const endpoint ends[] = {reached, forced};
@@ -388,6 +401,9 @@ static void leave_screened(const problem *p, idx lane, endpoint reached, endpoin
         for (idx g = 0; g < p->shape->channels; g++)
             for (idx i = 0; i < 2 * p->K * p->K; i++)
                 *to++ = psi_of(p, ends[end], g, lane)[i * LANES];
+        for (idx g = 0; p->limited && g < p->shape->channels; g++)
+            for (idx l = 0; l <= p->L; l++)
+                *to++ = theta_of(p, ends[end], g, lane)[l * LANES];
     }
 }
 
@@ -424,6 +440,8 @@ static void take_screened(problem *p, ascent *s, const vec *start, endpoint reac
     for (int end = 0; end < 2; end++) {
         memset(ends[end].m, 0, (size_t)p->n * sizeof(vec));
         clear(p->F * p->K * p->K, ends[end].beams.psi);
+        for (idx f = 0; f < p->F; f++)
+            start_multipliers(p, ends[end].beams.theta + f * (p->L + 1));
     }
     for (idx lane = 0; lane < LANES; lane++) {
         const double *from = screened_of(p, screened, lane);
@@ -439,6 +457,9 @@ static void take_screened(problem *p, ascent *s, const vec *start, endpoint reac
             for (idx g = 0; g < p->shape->channels; g++)
                 for (idx i = 0; i < 2 * p->K * p->K; i++)
                     psi_of(p, ends[end], g, lane)[i * LANES] = (real)*from++;
+            for (idx g = 0; p->limited && g < p->shape->channels; g++)
+                for (idx l = 0; l <= p->L; l++)
+                    theta_of(p, ends[end], g, lane)[l * LANES] = (real)*from++;
         }
     }
     for (int end = 0; end < 2; end++)
@@ -485,6 +506,8 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
     p->movable = in[MOVABLE];
     p->overhead_of = in[OVERHEAD];
     p->split = in[SPLIT];
+    p->feed_power = in[FEED_POWER];
+    p->limited = limits_feeds(shape, in[FEED_POWER]);
     p->objective = (int)options[OBJECTIVE];
     p->marks = marks;
     const idx all_candidates = least(p->K, 2 * p->L + 1);
@@ -547,8 +570,9 @@ OPERATOR(finish) {
 OPERATOR(best_beams) {
     const double stay[] = {options[0], 0,        options[1], 1,        1,
                            options[2], INFINITY, 0,          SUM_RATE, 0};
-    hf_operand given[OVERHEAD + 1] = {{NULL, 0}};
+    hf_operand given[FEED_POWER + 1] = {{NULL, 0}};
     memcpy(given, in, MOVABLE * sizeof *in); /* all that comes before what moves */
+    given[FEED_POWER] = in[MOVABLE];
     hf_shape unrecorded = *shape;
     unrecorded.recorded = 0;
     void *to[] = {NULL, out[0], out[1], NULL, NULL, NULL};

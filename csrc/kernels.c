@@ -11,6 +11,7 @@
 #include "rates.inc.h"
 #include "inner_zf.inc.h"
 #include "inner_general.inc.h"
+#include "feeds.inc.h"
 #include "inner_floors.inc.h"
 #include "inner_balanced.inc.h"
 #include "ascent.inc.h"

@@ -2,15 +2,18 @@
 #ifndef HF_KINDS_H
 #define HF_KINDS_H
 
+#include <math.h>
+
 #include "hmimo_fast.h"
 
 /* What the lanes of a pack are: problems, or the channels or candidates of one. */
 enum { ITEMS, CHANNELS, CANDIDATES };
 
 /* Inputs of variable_projection, in the order of the table.  The other loops have none of the last
- * ones and MOVABLE in the place of MIN_RATE. */
+ * ones and MOVABLE in the place of MIN_RATE; FEED_POWER, of those that have it, follows. */
 enum {
     CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE, SPLIT, MOVABLE, OVERHEAD,
+    FEED_POWER,
     SCREENED
 };
 
@@ -31,7 +34,20 @@ enum { KEEP, SWEEP, WATER_FILLING, EQUAL_SINR };
  * and whether it converged; whom it serves; the rates recorded; then its states and Psi where it
  * ended and where its zero forcing did. */
 static inline ptrdiff_t screened_size(const hf_shape *s) {
-    return 2 + s->users + s->recorded + 2 * (s->elements + 2 * s->channels * s->users * s->users);
+    return 2 + s->users + s->recorded +
+           2 * (s->elements + s->channels * (2 * s->users * s->users + s->feeds + 1));
+}
+
+/* Whether any feed of the batch has a limit. */
+static inline int limits_feeds(const hf_shape *s, hf_operand feed_power) {
+    const ptrdiff_t items = !feed_power.data ? 0 : feed_power.step ? s->batch : 1;
+    for (ptrdiff_t b = 0; b < items; b++) {
+        const double *limit = (const double *)((const char *)feed_power.data + b * feed_power.step);
+        for (ptrdiff_t l = 0; l < s->feeds; l++)
+            if (limit[l] < INFINITY)
+                return 1;
+    }
+    return 0;
 }
 
 typedef int (*hf_kernel)(const hf_shape *shape, const hf_operand *in, const double *options,

@@ -25,6 +25,8 @@ typedef struct {
     int floored;      /* whether items have minimum rates; -1 where some may */
     int objective;    /* what is maximised (objective.inc.h) */
     int dual;         /* whether its general beams are those of the dual uplink */
+    int limited;      /* whether feeds have limits of their own (feeds.inc.h) */
+    hf_operand feed_power; /* (L) of each item: these limits */
     hf_operand overhead_of; /* of each item, or none */
     hf_operand split;       /* (F, K) of each item, or none */
     idx sweeps;
@@ -64,6 +66,8 @@ typedef struct {
     cpx *effective;             /* G, K x L */
     cpx *feeds;                 /* S, L x L, or its factor */
     cpx *whitened, *carrier;    /* Y' = G'^H and Y with V = Y Psi, L x K */
+    cpx *power_gram;            /* S under limits of the feeds, where p->feeds is a metric */
+    num *feed_cost, *spent;     /* L, L + 1: one over the limits; what beams take of each */
     cpx *gram;                  /* X = Y'^H Y', K x K */
     cpx *received, *adjoint;    /* A and C, K x K */
     cpx *inverse, *spare;       /* K x K */
@@ -573,6 +577,9 @@ static void lay_out_algebra(problem *p, arena *a) {
     const idx K = p->K, L = p->L;
     p->effective = TAKE(a, K * L, cpx);
     p->feeds = TAKE(a, L * L, cpx);
+    p->power_gram = TAKE(a, p->limited ? L * L : 0, cpx);
+    p->feed_cost = TAKE(a, L, num);
+    p->spent = TAKE(a, L + 1, num);
     p->whitened = TAKE(a, L * K, cpx);
     p->carrier = TAKE(a, L * K, cpx);
     p->gram = TAKE(a, K * K, cpx);
@@ -707,6 +714,8 @@ static void load_limits(problem *p, const hf_operand *limits, num size) {
                 set(&p->targets[k], lane, (real)expm1((double)get(p->floors[k], lane) / NATURAL));
         }
     }
+    for (idx l = 0; p->limited && l < p->L; l++)
+        p->feed_cost[l] = p->size * p->size / read_number(p, p->feed_power, l);
     p->overhead = NUM(0);
     if (p->overhead_of.data)
         p->overhead = read_number(p, p->overhead_of, 0);

@@ -62,11 +62,13 @@ static num quick_power(problem *p, idx f, const vec *m, const cpx *beams) {
     return inner_product(p->L * p->K, beams, p->whitened);
 }
 
-/* Scales the beams of channel f to a power of one and returns their rate, with G in
- * p->effective. */
+/* Scales the beams of channel f to a power of one, or within the limits of the feeds, and returns
+ * their rate, with G in p->effective. */
 static num scale_to_power(problem *p, idx f, const vec *m, cpx *beams) {
     const idx K = p->K, L = p->L;
-    const num power = power_of(p, f, m, beams);
+    num power = power_of(p, f, m, beams);
+    for (idx l = 0; p->limited && l < L; l++)
+        power = larger(p->feed_cost[l] * inner_product(K, beams + l * K, beams + l * K), power);
     scale(L * K, pick(power > 0, 1 / root(power), NUM(1)), beams);
     multiply(K, L, K, p->effective, beams, p->received);
     find_links(p, p->received, p->noise);

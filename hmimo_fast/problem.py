@@ -38,7 +38,7 @@ def quiet(function: Callable[Given, Returned]) -> Callable[Given, Returned]:
 #: Fields of a problem that begin with the dimension of its items.
 _OF_ITEMS = (
     *("channel", "power", "noise_power", "weights", "heaviest"),
-    *("min_rate", "start", "stuck", "idle", "split"),
+    *("min_rate", "start", "stuck", "idle", "split", "feed_power"),
 )
 _AMPLITUDES = Elements()
 
@@ -69,6 +69,7 @@ class Problem:
     idle: np.ndarray | None = None  # (B,), power consumed besides the beams', over the power
     efficiency: float = 1.0  # of the amplifiers
     split: np.ndarray | None = None  # (1 or B, F, K), parts of a user's rate in the channels
+    feed_power: np.ndarray | None = None  # (1 or B, L), limits of the feeds
     threads: int | None = None
 
     @classmethod
@@ -87,6 +88,7 @@ class Problem:
         levels: int | ArrayLike | None = None,
         direct: ArrayLike | None = None,
         broken: ArrayLike | None = None,
+        feed_power: ArrayLike | None = None,
         objective: str = "sum_rate",
         circuit_power: float | None = None,
         element_power: float | None = None,
@@ -128,6 +130,10 @@ class Problem:
             moving = np.full(size - ends, np.nan) if broken is None else broken
             stuck = _stuck(moving, size - ends, hardware.turned)
             arrays["stuck"] = _padded(stuck, ends, 1.0), 1
+        if feed_power is not None:
+            limits = _feed_limits(feed_power, waves.shape[-1], objective)
+            if np.isfinite(limits).any():
+                arrays["feed_power"] = limits, 1
         if (
             objective == "min_power"
             and not np.any(arrays.get("min_rate", (0.0,))[0], axis=-1).all()
@@ -228,6 +234,7 @@ class Problem:
             "split": self.parts if self.channel.shape[1] > 1 else None,
             "movable": self.movable,
             "overhead": self.idle,
+            "feed_power": self.feed_power,
         }
         if "element" in OPERATORS[operator].options:
             options = {"element": self.hardware.kind} | options
@@ -432,6 +439,18 @@ def _stuck(value: ArrayLike, size: int, turned: bool) -> np.ndarray:
     expected = f"NaN or values in {'the unit disc' if turned else '[0, 1]'}"
     _require("broken", weights, good, expected)
     return weights
+
+
+def _feed_limits(value: ArrayLike, feeds: int, objective: str) -> np.ndarray:
+    """Limits (..., L) of the feeds' power; infinity for none."""
+    if objective != "sum_rate":
+        raise ValueError(f"objective: expected 'sum_rate' with feed_power, got {objective!r}")
+    limits = _allowed("feed_power", value)
+    if limits.ndim and limits.shape[-1] != feeds:
+        raise ValueError(
+            f"feed_power: expected a scalar or (..., L) with L = {feeds}, got {limits.shape}"
+        )
+    return limits if limits.ndim else np.full(feeds, limits)
 
 
 def _broadcast(argument: str, batch: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:

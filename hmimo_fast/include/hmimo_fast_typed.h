@@ -76,10 +76,10 @@ static inline int hf_project(const hf_table *kernels, const hf_shape *shape, hf_
 static inline int hf_best_beams(const hf_table *kernels, const hf_shape *shape, hf_operand channel,
                                 hf_operand amplitudes, hf_operand phase, hf_operand power,
                                 hf_operand noise_power, hf_operand weights, hf_operand min_rate,
-                                hf_operand split, int radiated, int general, int64_t sweeps,
-                                void *digital, double *sum_rate) {
+                                hf_operand split, hf_operand feed_power, int radiated, int general,
+                                int64_t sweeps, void *digital, double *sum_rate) {
     const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights, min_rate,
-                                 split};
+                                 split, feed_power};
     const double options[] = {radiated, general, (double)sweeps};
     void *const outputs[] = {digital, sum_rate};
     return kernels->operators[HF_BEST_BEAMS](shape, inputs, options, outputs);
@@ -105,14 +105,15 @@ static inline int hf_variable_projection(const hf_table *kernels, const hf_shape
                                          hf_operand phase, hf_operand power,
                                          hf_operand noise_power, hf_operand weights,
                                          hf_operand min_rate, hf_operand split, hf_operand movable,
-                                         hf_operand overhead, int radiated, int64_t zf_iterations,
-                                         int64_t iterations, int64_t candidates, int64_t finalists,
-                                         int64_t sweeps, double tolerance, int64_t element,
-                                         int64_t objective, int mixed, void *to_amplitudes,
-                                         void *digital, double *sum_rate, int64_t *to_iterations,
+                                         hf_operand overhead, hf_operand feed_power, int radiated,
+                                         int64_t zf_iterations, int64_t iterations,
+                                         int64_t candidates, int64_t finalists, int64_t sweeps,
+                                         double tolerance, int64_t element, int64_t objective,
+                                         int mixed, void *to_amplitudes, void *digital,
+                                         double *sum_rate, int64_t *to_iterations,
                                          uint8_t *converged, double *history) {
     const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights, min_rate,
-                                 split, movable, overhead};
+                                 split, movable, overhead, feed_power};
     const double options[] = {radiated, (double)zf_iterations, (double)iterations,
                               (double)candidates, (double)finalists, (double)sweeps, tolerance,
                               (double)element, (double)objective, mixed};
@@ -123,12 +124,14 @@ static inline int hf_variable_projection(const hf_table *kernels, const hf_shape
 static inline int hf_coordinate_descent(const hf_table *kernels, const hf_shape *shape,
                                         hf_operand channel, hf_operand amplitudes,
                                         hf_operand phase, hf_operand power, hf_operand noise_power,
-                                        hf_operand weights, hf_operand movable, int radiated,
-                                        int zero_forced, double tolerance, int64_t iterations,
-                                        int64_t element, void *to_amplitudes, void *digital,
-                                        double *sum_rate, int64_t *to_iterations,
-                                        uint8_t *converged, double *history) {
-    const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights, movable};
+                                        hf_operand weights, hf_operand movable,
+                                        hf_operand feed_power, int radiated, int zero_forced,
+                                        double tolerance, int64_t iterations, int64_t element,
+                                        void *to_amplitudes, void *digital, double *sum_rate,
+                                        int64_t *to_iterations, uint8_t *converged,
+                                        double *history) {
+    const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights, movable,
+                                 feed_power};
     const double options[] = {radiated, zero_forced, tolerance, (double)iterations,
                               (double)element};
     void *const outputs[] = {to_amplitudes, digital, sum_rate, to_iterations, converged, history};

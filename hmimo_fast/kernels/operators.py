@@ -47,6 +47,7 @@ class Values:
 
 
 _POSITIVE = Values(lambda x: (x > 0.0) & (x <= _LARGEST), "positive and finite")
+_LIMIT = Values(lambda x: x > 0.0, "positive")
 _NOT_NEGATIVE = Values(lambda x: (x >= 0.0) & (x <= _LARGEST), "finite and at least 0")
 _COST = Values(lambda x: (x >= 0.0) | (x != x), "at least 0")
 _FLAG = Values(lambda x: (x == 0.0) | (x == 1.0), "0 or 1")
@@ -88,6 +89,7 @@ ARGUMENTS = {
     "min_rate": Argument("d", _NOT_NEGATIVE, default=0.0),
     "overhead": Argument("d", _NOT_NEGATIVE, default=0.0),
     "split": Argument("d", _NOT_NEGATIVE, default=1.0),
+    "feed_power": Argument("d", _LIMIT, default=float("inf")),
     "received": Argument("d"),
     "common_rate": Argument("d"),
     "sum_rate": Argument("d"),
@@ -271,7 +273,7 @@ OPERATORS = {
         ),
         _operator(
             "best_beams",
-            f"{_PROBLEM} min_rate:K split:FK -> digital:FLK sum_rate:",
+            f"{_PROBLEM} min_rate:K split:FK feed_power:L -> digital:FLK sum_rate:",
             "FKNL",
             _RADIATED,
             Option("general", bool, True),
@@ -291,7 +293,7 @@ OPERATORS = {
         ),
         _operator(
             "variable_projection",
-            f"{_PROBLEM} min_rate:K split:FK movable:N overhead: -> {_SOLVED}",
+            f"{_PROBLEM} min_rate:K split:FK movable:N overhead: feed_power:L -> {_SOLVED}",
             "FKNL",
             _RADIATED,
             Option("zf_iterations", int, 5),
@@ -306,7 +308,7 @@ OPERATORS = {
         ),
         _operator(
             "coordinate_descent",
-            f"{_PROBLEM} movable:N -> {_SOLVED}",
+            f"{_PROBLEM} movable:N feed_power:L -> {_SOLVED}",
             "FKNL",
             _RADIATED,
             Option("zero_forced", bool, False),

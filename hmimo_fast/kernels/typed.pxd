@@ -33,7 +33,7 @@ cdef extern from "hmimo_fast_typed.h" nogil:
         void *) noexcept
     int hf_best_beams(
         const hf_table *, const hf_shape *, hf_operand, hf_operand, hf_operand, hf_operand,
-        hf_operand, hf_operand, hf_operand, hf_operand, int, int, int64_t, void *,
+        hf_operand, hf_operand, hf_operand, hf_operand, hf_operand, int, int, int64_t, void *,
         double *) noexcept
     int hf_alternating(
         const hf_table *, const hf_shape *, hf_operand, hf_operand, hf_operand, hf_operand,
@@ -41,13 +41,13 @@ cdef extern from "hmimo_fast_typed.h" nogil:
         void *, void *, double *, int64_t *, uint8_t *, double *) noexcept
     int hf_variable_projection(
         const hf_table *, const hf_shape *, hf_operand, hf_operand, hf_operand, hf_operand,
-        hf_operand, hf_operand, hf_operand, hf_operand, hf_operand, hf_operand, int, int64_t,
-        int64_t, int64_t, int64_t, int64_t, double, int64_t, int64_t, int, void *, void *,
+        hf_operand, hf_operand, hf_operand, hf_operand, hf_operand, hf_operand, hf_operand, int,
+        int64_t, int64_t, int64_t, int64_t, int64_t, double, int64_t, int64_t, int, void *, void *,
         double *, int64_t *, uint8_t *, double *) noexcept
     int hf_coordinate_descent(
         const hf_table *, const hf_shape *, hf_operand, hf_operand, hf_operand, hf_operand,
-        hf_operand, hf_operand, hf_operand, int, int, double, int64_t, int64_t, void *, void *,
-        double *, int64_t *, uint8_t *, double *) noexcept
+        hf_operand, hf_operand, hf_operand, hf_operand, int, int, double, int64_t, int64_t, void *,
+        void *, double *, int64_t *, uint8_t *, double *) noexcept
     int hf_wmmse_gradient(
         const hf_table *, const hf_shape *, hf_operand, hf_operand, hf_operand, hf_operand,
         hf_operand, hf_operand, hf_operand, int, int64_t, double *, void *, void *) noexcept

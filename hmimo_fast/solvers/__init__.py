@@ -43,6 +43,7 @@ def solve(
     levels: int | ArrayLike | None = None,
     direct: ArrayLike | None = None,
     broken: ArrayLike | None = None,
+    feed_power: ArrayLike | None = None,
     objective: str = "sum_rate",
     circuit_power: float | None = None,
     element_power: float | None = None,
@@ -118,6 +119,10 @@ def solve(
         the base station's antennas to its elements as ``phase``; (..., F, K, L) for F channels.
     broken : (..., N) real or complex, optional
         Amplitude, or complex weight, at which each element is stuck, NaN where it works.
+    feed_power : scalar or (..., L) real, optional
+        Most power ||V_l||^2 of each feed, in the unit of ``power`` and in each channel, besides
+        the total, for amplifiers that saturate; infinity for none.  By ``joint`` and
+        ``wmmse_hbf``, for the sum rate without minimum rates.  The total may then stay below the power.
     objective : str
         What is maximised: ``"sum_rate"``; ``"max_min"``, the lowest rate over its weight, where a
         weight of 0 exempts a user; ``"geometric_mean"`` of the rates, proportional fairness;
@@ -172,11 +177,13 @@ def solve(
     problem = Problem.of(
         channel, phase, power, noise_power, constraint=constraint, weights=weights,
         min_rate=min_rate, start=start, elements=elements, levels=levels, direct=direct,
-        broken=broken, objective=objective, circuit_power=circuit_power,
+        broken=broken, feed_power=feed_power, objective=objective, circuit_power=circuit_power,
         element_power=element_power, amplifier_efficiency=amplifier_efficiency,
         user_noise=user_noise, shared=shared, threads=threads, check_finite=check_finite,
     )  # fmt: skip
     how.check(problem, problem.users)
+    if min_rate is not None and feed_power is not None:
+        raise ValueError("min_rate: expected none with feed_power")
     if callback is not None and not callable(callback):
         raise TypeError(f"callback: expected a callable, got {callback!r}")
 

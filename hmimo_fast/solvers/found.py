@@ -57,7 +57,7 @@ class Found:
     """A run of every item with what it reaches; all arrays are over the flat batch."""
 
     amplitudes: np.ndarray  # (B, N)
-    digital: np.ndarray  # (B, F, L, K), at the power
+    digital: np.ndarray  # (B, F, L, K), at the power or at a limit of the feeds
     sinr: np.ndarray  # (B, F, K)
     rates: np.ndarray  # (B, F, K), unweighted
     sum_rate: np.ndarray  # (B,), weighted
@@ -73,7 +73,8 @@ class Found:
     def of(cls, problem: Problem, run: Run) -> Found:
         """A run at its power and with its rates."""
         digital = run.digital
-        if problem.radiated and not run.fully_digital and not problem.aim.saves:
+        at_power = not problem.aim.saves and problem.feed_power is None
+        if problem.radiated and not run.fully_digital and at_power:
             digital = rounded(problem, run.amplitudes, digital)
         ratio = _sinr(problem, run, digital).astype(digital.real.dtype)
         rates = np.log1p(ratio) / log(2.0)

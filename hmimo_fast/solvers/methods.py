@@ -40,6 +40,7 @@ class Method:
     zero_forces: bool = False  # no more users than feeds
     random_start: bool = False  # first start; all elements on otherwise
     fully_digital: bool = False  # no amplitudes
+    feed_limits: bool = False  # limits of each feed's power
     turns: bool = True  # all kinds of elements, stuck ones among them
     #: Under minimum rates: solved anew, with another try if need be; or general beams at the
     #: amplitudes found without them; or, if neither, zero forcing there.
@@ -70,6 +71,9 @@ class Method:
         if not self.turns and problem.stuck is not None:
             name = "direct" if problem.ends else "broken"
             raise ValueError(f"{name}: expected a method whose elements may be stuck")
+        if not self.feed_limits and problem.feed_power is not None:
+            able = ", ".join(name for name in METHODS if METHODS[name].feed_limits)
+            raise ValueError(f"feed_power: expected a method that can hold it ({able})")
         if self.zero_forces and users > problem.feeds:
             raise ValueError(
                 f"channel: expected at most L = {problem.feeds} users for zero forcing, "
@@ -119,7 +123,7 @@ METHODS = {
     "joint": Method(
         joint, "amplitudes with the optimal beams following (ours)", _of("variable_projection"),
         anew=True, fallback=zero_forcing_stage, objectives=tuple(OBJECTIVES),
-        rescued=True,
+        rescued=True, feed_limits=True,
     ),
     "zf": Method(
         zf, "the zero-forcing stage of joint alone",
@@ -141,7 +145,7 @@ METHODS = {
     ),
     "wmmse_hbf": Method(
         wmmse_hbf, "WMMSE on beams and amplitudes (paper A, arXiv 2504.19522)", _SWEEPS,
-        random_start=True, general=True,
+        random_start=True, general=True, feed_limits=True,
     ),
     "mbdnn": Method(
         mbdnn, "the network of paper A with the shipped weights; needs torch",

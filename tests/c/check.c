@@ -566,10 +566,11 @@ static void check_solves(int radiated) {
     };
     const hf_operand floors = doubles(K, 0, variant ? 2 : 0);
     const hf_operand overhead = doubles(1, 1, 2), movable = flags(N), split = doubles(F * K, 0, 1);
+    const hf_operand none = {NULL, 0};
     for (int objective = OBJECTIVES; objective >= 0; objective--)
-        returned(hf_variable_projection(kernels, &shape, GIVEN(given), floors, split, movable, overhead,
-                                        radiated, FIRST, SECOND, 2, 1 + variant % 2, 2, 1e-9, 0,
-                                        objective, 1, RESULTS(got)),
+        returned(hf_variable_projection(kernels, &shape, GIVEN(given), floors, split, movable,
+                                        overhead, none, radiated, FIRST, SECOND, 2, 1 + variant % 2,
+                                        2, 1e-9, 0, objective, 1, RESULTS(got)),
                  "variable_projection");
     check_solved("variable_projection", given, got, FIRST + SECOND, variant);
     returned(hf_alternating(kernels, &shape, GIVEN(given), movable, radiated, variant == 2, 0.05, 2,
@@ -577,23 +578,69 @@ static void check_solves(int radiated) {
              "alternating");
     check_solved("alternating", given, got, STEPS, 0);
     const int zero_forced = K <= L && variant != 1;
-    returned(hf_coordinate_descent(kernels, &shape, GIVEN(given), movable, radiated, zero_forced,
+    returned(hf_coordinate_descent(kernels, &shape, GIVEN(given), movable, none, radiated, zero_forced,
                                    1e-9, STEPS, 0, RESULTS(got)),
              "coordinate_descent");
     check_solved("coordinate_descent", given, got, STEPS, 0);
     for (int general = 0; general < 2; general++) {
-        returned(hf_best_beams(kernels, &shape, GIVEN(given), floors, split, radiated, general, 2,
+        returned(hf_best_beams(kernels, &shape, GIVEN(given), floors, split, none, radiated, general, 2,
                                got.digital, got.sum_rate),
                  "best_beams");
         check_beams("best_beams", given, given.amplitudes, got.digital, got.sum_rate, variant);
     }
     const int stop = 1;
     shape.stop = &stop;
-    const int status = hf_coordinate_descent(kernels, &shape, GIVEN(given), movable, radiated, 0, 0,
+    const int status = hf_coordinate_descent(kernels, &shape, GIVEN(given), movable, none, radiated, 0, 0,
                                              STEPS, 0, RESULTS(got));
     expect(status == HF_STOPPED, "coordinate_descent", -1, "went on though told to stop");
     expect(live == 0, "coordinate_descent", -1, "kept memory");
     shape.stop = NULL;
+    release();
+}
+
+/* Limits of the feeds: the loops keep to them. */
+static void check_feed_limits(int radiated) {
+    enum { STEPS = 3 };
+    const idx B = shape.batch, F = shape.channels, K = shape.users, N = shape.elements;
+    const idx L = shape.feeds;
+    const problem given = random_problem(F, shape.phases, radiated);
+    const hf_operand none = {NULL, 0}, limits = doubles(L, 0.01, 0.1);
+    shape.recorded = 1;
+    const solved got = {
+        reals(B * N),
+        reals(2 * B * F * L * K),
+        array(B, sizeof(double)),
+        array(B, sizeof(int64_t)),
+        array(B, 1),
+        array(B, sizeof(double)),
+    };
+    for (int loop = 0; loop < 3; loop++) {
+        if (loop == 0)
+            returned(hf_variable_projection(kernels, &shape, GIVEN(given), none, none, none, none,
+                                            limits, radiated, STEPS, STEPS, 2, 1, 2, 1e-9, 0, 0,
+                                            variant == 1, RESULTS(got)),
+                     "variable_projection");
+        else if (loop == 1)
+            returned(hf_coordinate_descent(kernels, &shape, GIVEN(given), none, limits, radiated, 0,
+                                           1e-9, STEPS, 0, RESULTS(got)),
+                     "coordinate_descent");
+        else
+            returned(hf_best_beams(kernels, &shape, GIVEN(given), none, none, limits, radiated, 1, 2,
+                                   got.digital, got.sum_rate),
+                     "best_beams");
+        for (idx b = 0; b < B; b++) {
+            if (is_bad(given.channel, b) || kind(given.channel, b) == ZERO)
+                continue;
+            expect(got.sum_rate[b] > 0, "feed limits", b, "no rate");
+            for (idx row = b * F * L; row < (b + 1) * F * L; row++) {
+                double spent = 0;
+                for (idx i = row * 2 * K; i < (row + 1) * 2 * K; i++)
+                    spent += at(got.digital, i) * at(got.digital, i);
+                expect(spent <= ((const double *)limits.data)[row % L] * (1 + 1e-6), "feed limits",
+                       b, "more than a feed may have");
+            }
+        }
+    }
     release();
 }
 
@@ -620,16 +667,16 @@ static void check_circles(int radiated) {
         for (int loop = 0; loop < 3; loop++) {
             if (loop == 0)
                 returned(hf_variable_projection(kernels, &shape, GIVEN(given), floors, split, all,
-                                                overhead, radiated, STEPS, STEPS, 2, 1, 2, 1e-9,
-                                                element, 0, 0, RESULTS(got)),
+                                                overhead, all, radiated, STEPS, STEPS, 2, 1, 2,
+                                                1e-9, element, 0, 0, RESULTS(got)),
                          "variable_projection");
             else if (loop == 1)
                 returned(hf_alternating(kernels, &shape, GIVEN(given), all, radiated, variant == 2,
                                         0.05, 2, 1e-9, STEPS, element, RESULTS(got)),
                          "alternating");
             else
-                returned(hf_coordinate_descent(kernels, &shape, GIVEN(given), all, radiated, 0, 1e-9,
-                                               STEPS, element, RESULTS(got)),
+                returned(hf_coordinate_descent(kernels, &shape, GIVEN(given), all, all, radiated, 0,
+                                               1e-9, STEPS, element, RESULTS(got)),
                          "coordinate_descent");
             for (idx b = 0; b < B; b++)
                 for (idx n = b * N; n < (b + 1) * N && !is_bad(given.channel, b); n++) {
@@ -768,6 +815,7 @@ static void check_sizes(void) {
                 shape.phases = turn / 9 % 2 ? shape.channels : 1;
                 shape.batch = shape.whole = elements[n] > 40 || users[k] > 8 ? ZERO : ITEMS;
                 check_solves(turn / 18 % 2);
+                check_feed_limits(turn / 18 % 2);
                 check_circles(turn / 18 % 2);
             }
     for (turn = 0; turn < 6; turn++) {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .algebra import SINGULAR, pseudo_invert, scale_to_power
-from .ascent import confine, grams, record, whiten
+from .ascent import confine, record, whiten
 from .element import AMPLITUDE, GIVEN, Elements, is_complex, matched, state_of, weigh
 from .joint import fixed_terms
 from .problem import is_finite, room, unit_weights, unsolved
@@ -17,12 +17,12 @@ MOST_STEPS = 100
 
 def force(channel, phase, amplitudes, power, radiated):
     """Equal-SINR zero forcing in every channel, (F, L, K)."""
-    psi = grams(channel, phase, amplitudes, radiated)
     digital = np.empty((len(channel), phase.shape[2], channel.shape[1]), np.complex128)
-    for f in range(len(psi)):
+    for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
-        beams = whiten(channel[f], amplitudes, waves, radiated)[1]
-        digital[f] = beams @ pseudo_invert(psi[f], SINGULAR)[0]
+        whitened, beams = whiten(channel[f], amplitudes, waves, radiated)
+        gram = np.ascontiguousarray(whitened.conj().T) @ whitened
+        digital[f] = beams @ pseudo_invert(gram, SINGULAR)[0]
         spent = power_of(waves, amplitudes, digital[f], radiated)
         digital[f] = scale_to_power(digital[f], spent, power)
     return digital

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .algebra import EPSILON, SINGULAR, double
+from .algebra import EPSILON, double
 from .element import AMPLITUDE, weigh
+from .feeds import find_excess, find_metric, find_spent, rebalance, settle, whiten_by
 from .inner_balanced import dual_terms
 from .inner_general import general_terms
 from .inner_zf import zf_terms
@@ -26,35 +27,57 @@ SHORTEST = 1e-6
 
 
 #: Rows under every Psi, from below, and how many.
-WORTH, PART, RATES, SHARE, FOLLOWING = -1, -2, -3, -4, 4
+WORTH, PART, RATES, SHARE, MULTIPLIERS, FOLLOWING = -1, -2, -3, -4, -5, 5
 
 
 def whiten(channel, weights, phase, radiated):
     """Y' = G'^H and Y with V = Y Psi: (L, K) each, Y = C^{-H} Y'."""
+    received, gram = gather_feeds(channel, weights, phase, radiated)
+    return whiten_by(received, gram) if radiated else (received, received)
+
+
+def gather_feeds(channel, weights, phase, radiated):
+    """G^H, (L, K), and S of the power ||V||^2 or ||diag(q) Phi V||^2, (L, L)."""
     surface = (weights.reshape(-1, 1) * phase).astype(phase.dtype)
-    whitened = np.ascontiguousarray(double(channel @ surface).conj().T)
+    received = np.ascontiguousarray(double(channel @ surface).conj().T)
     if not radiated:
-        return whitened, whitened
+        return received, np.eye(phase.shape[1]) + 0j
     surface = double(surface)
-    gram = np.ascontiguousarray(surface.conj().T) @ surface
-    guard = SINGULAR * np.sum(np.diag(gram).real) / len(gram)
-    for i in range(len(gram)):
-        gram[i, i] += guard
-    if not guard > 0.0:
-        return whitened * 0.0, whitened * 0.0
-    factor = np.linalg.cholesky(gram)
-    whitened = np.ascontiguousarray(np.linalg.solve(factor, whitened))
-    beams = np.linalg.solve(np.ascontiguousarray(factor.conj().T), whitened)
-    return whitened, np.ascontiguousarray(beams)
+    return received, np.ascontiguousarray(surface.conj().T) @ surface
 
 
-def grams(channel, phase, weights, radiated):
+def multipliers_of(psi, feeds):
+    """The multipliers under the Psi of a channel, (L + 1,)."""
+    return psi[MULTIPLIERS, : feeds + 1].real.copy()
+
+
+def whiten_within(channel, weights, phase, theta, limits):
+    """`whiten` under the limits of a problem, with their multipliers where feeds have some."""
+    if len(limits.feed_power) == 0:
+        return whiten(channel, weights, phase, limits.radiated)
+    received, gram = gather_feeds(channel, weights, phase, limits.radiated)
+    return whiten_by(received, find_metric(gram, theta, limits))
+
+
+def settle_within(channel, weights, phase, psi, limits, noise_power, sweeps):
+    """Psi and its multipliers after some sweeps, in place."""
+    users, theta = channel.shape[0], multipliers_of(psi, phase.shape[1])
+    received, gram = gather_feeds(channel, weights, phase, limits.radiated)
+    own = np.ascontiguousarray(psi[:users, :users])
+    own, theta = settle(received, gram, own, theta, limits, noise_power, sweeps)
+    psi[:users, :users] = own
+    psi[MULTIPLIERS, : len(theta)] = theta
+
+
+def grams(channel, phase, weights, psi, limits):
     """X = G' G'^H of every channel, (F, K, K)."""
     users = channel.shape[1]
     gram = np.empty((len(channel), users, users), np.complex128)
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
-        whitened = whiten(channel[f], weights, waves, radiated)[0]
+        whitened = whiten_within(
+            channel[f], weights, waves, multipliers_of(psi[f], phase.shape[2]), limits
+        )[0]
         gram[f] = np.ascontiguousarray(whitened.conj().T) @ whitened
     return gram
 
@@ -73,13 +96,20 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served):
     sum over those where they do not.
     """
     total, fit, used = 0.0, True, 0.0
-    saves = limits.objective == ENERGY_EFFICIENCY
+    saves, limited = limits.objective == ENERGY_EFFICIENCY, len(limits.feed_power) > 0
+    sweeps = 0 if saves else min(limits.sweeps, 1) if limited else limits.sweeps
     weights, slopes = weigh(limits.elements, state)
     gradient, bend = np.zeros(channel.shape[2]), np.zeros(channel.shape[2])
     best = psi.copy()
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
-        whitened, beams = whiten(channel[f], weights, waves, limits.radiated)
+        if limited and stage == 1:
+            settle_within(
+                channel[f], weights, waves, best[f], limits, noise_power, limits.sweeps - 1
+            )
+        whitened, beams = whiten_within(
+            channel[f], weights, waves, multipliers_of(best[f], phase.shape[2]), limits
+        )
         adjoint = np.ascontiguousarray(whitened.conj().T)
         gram = adjoint @ whitened
         once = 2 if limits.dual else 1  # the dual uplink moves its shares between sweeps
@@ -91,8 +121,19 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served):
             part = useful_part(slope, best[0, WORTH, 0].real) if fits else 1.0
             best[f, PART, 0] = part
         rate, gamma, lambda_, fits = channel_terms(
-            stage, gram, best, f, limits, noise_power, served, 0 if saves else limits.sweeps
+            stage, gram, best, f, limits, noise_power, served, sweeps
         )
+        if limited:
+            theta, users = multipliers_of(best[f], phase.shape[2]), len(gram)
+            own = beams @ np.ascontiguousarray(best[f, :users, :users])
+            radiating = gather_feeds(channel[f], weights, waves, limits.radiated)[1]
+            spent = find_spent(own, radiating, limits)
+            louder = noise_power * find_excess(theta, spent)
+            rate, gamma, lambda_, fits = channel_terms(
+                stage, gram, best, f, limits, louder, served, 0
+            )
+            lambda_ = theta[0] * lambda_
+            best[f, MULTIPLIERS, : len(theta)] = rebalance(theta, spent)
         if fit and not fits:
             total, fit = 0.0, False
             gradient[:] = 0.0
@@ -109,7 +150,7 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served):
             own = np.sum(loss.real * fields.real + loss.imag * fields.imag, axis=1)
             gradient -= (slopes.conj() * weights).real * own
             bend += own
-    rates = np.sum(best[:, RATES].real, axis=0)
+    rates = np.sum(best[:, RATES, : channel.shape[1]].real, axis=0)
     value, factor = finish_value(limits, total, used, rates, len(channel))
     best[0, WORTH, 0] = total / (used + limits.overhead)
     if not fit:
@@ -129,19 +170,24 @@ def channel_terms(stage, gram, psi, f, limits, noise_power, served, sweeps):
         noise = noise_power / psi[f, PART, 0].real
     if stage == 0:
         rate, gamma, lambda_, found, fits = zf_terms(gram, limits, noise, served)
-        psi[f, :users] = found
+        psi[f, :users, :users] = found
         return rate, gamma, lambda_, fits
     if limits.dual:
-        others = np.sum(psi[:, RATES].real, axis=0) - psi[f, RATES].real
+        others = np.sum(psi[:, RATES, :users].real, axis=0) - psi[f, RATES, :users].real
         rate, gamma, share, rates, fits = dual_terms(
-            gram, psi[f, SHARE].real.copy(), others, limits, noise, sweeps
+            gram, psi[f, SHARE, :users].real.copy(), others, limits, noise, sweeps
         )
-        psi[f, SHARE], psi[f, RATES] = share, rates
+        psi[f, SHARE, :users], psi[f, RATES, :users] = share, rates
         return rate, gamma, gamma, fits
     rate, gamma, lambda_, found = general_terms(
-        gram, np.ascontiguousarray(psi[f, :users]), limits.power, noise, limits.weights, sweeps
+        gram,
+        np.ascontiguousarray(psi[f, :users, :users]),
+        limits.power,
+        noise,
+        limits.weights,
+        sweeps,
     )
-    psi[f, :users] = found
+    psi[f, :users, :users] = found
     return rate, gamma, lambda_, True
 
 
@@ -208,13 +254,15 @@ def ascend(
     Under `digital` power, where nearly all amplitudes end at a bound, their steps are spectral.
     Under `radiated` power the rate does not change with the scale of m, which may grow unless an
     element is stuck, and the general stage takes quasi-Newton steps; on circles both stages do.
-    The budget counts evaluations, accepted or not.
+    Under limits of the feeds the scale of m counts.  The budget counts evaluations, accepted or not.
 
     Returns the best states, their Psi and rate, the evaluations made, and whether it stopped by
     itself.
     """
     kind, _, movable = limits.elements
-    upper = HEADROOM if limits.radiated and np.min(movable) > 0.0 else 1.0
+    limited = len(limits.feed_power) > 0
+    scale_free = limits.radiated and np.min(movable) > 0.0 and not limited
+    upper = HEADROOM if scale_free else 1.0
     quasi = kind != AMPLITUDE or (limits.radiated and stage == 1)
     rate, gradient, psi, bend = evaluate(
         stage, channel, phase, state, psi, limits, noise_power, served

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from .algebra import SINGULAR, pseudo_invert
-from .ascent import grams, record, whiten
+from .ascent import gather_feeds, record, whiten_within
 from .element import AMPLITUDE, Elements, least_weight, matched, state_of, weigh
+from .feeds import find_excess, find_spent, rebalance, start_multipliers
 from .inner_general import match, power_by, wmmse_update
 from .inner_zf import zf_terms
-from .joint import beams_at
+from .joint import scale_beams
 from .objective import SUM_RATE
 from .problem import Limits, is_finite, room, unit_weights, unsolved
 from .rates import find_links, rate_of
@@ -68,6 +69,7 @@ def coordinate_descent(
     noise_power,
     weights,
     movable,
+    feed_power,
     radiated,
     zero_forced,
     tolerance,
@@ -91,27 +93,35 @@ def coordinate_descent(
         current = weigh(elements, state_of(element, current))[0]
     unit, heaviest = unit_weights(weights)
     everybody = np.ones_like(unit)
+    limited = bool(np.any(feed_power < np.inf))
     limits = Limits(
         power, noise_power, unit, 0.0 * unit, False, radiated, 0, elements, SUM_RATE, 0.0, False,
         np.ones((len(channel), len(unit))),
+        feed_power[: len(feed_power) if limited else 0],
     )  # fmt: skip
     ratio = noise_power / power
-    psi = grams(wide, waves, current, radiated)
-    received, spent = np.zeros_like(psi), np.zeros(len(psi))
-    curvature, target = np.zeros(psi.shape[:2]), np.zeros(psi.shape[:2], np.complex128)
-    ridge = np.zeros(len(psi))
-    fields = np.zeros((len(psi), len(current), channel.shape[1]), np.complex128)
-    for f in range(len(psi)):
-        gram = psi[f].copy()
+    users, feeds, channels = channel.shape[1], phase.shape[2], len(channel)
+    psi = np.zeros((channels, users, users), np.complex128)
+    received, spent = np.zeros_like(psi), np.zeros(channels)
+    curvature, target = np.zeros((channels, users)), np.zeros((channels, users), np.complex128)
+    ridge = np.zeros(channels)
+    fields = np.zeros((channels, len(current), users), np.complex128)
+    beams = np.zeros((channels, feeds, users), np.complex128)
+    theta = np.zeros((channels, feeds + 1))
+    theta[:] = start_multipliers(feeds)
+    for f in range(channels):
+        wave = waves[min(f, len(waves) - 1)]
+        whitened = whiten_within(wide[f], current, wave, theta[f], limits)[0]
+        gram = np.ascontiguousarray(whitened.conj().T) @ whitened
         psi[f] = match(gram, everybody)
         received[f], spent[f] = power_by(gram, psi[f])
-    best, best_psi, best_rate = current.copy(), psi.copy(), -np.inf
+    best, best_beams, best_rate = current.copy(), beams.copy(), -np.inf
     made, converged, previous = 0, False, 0.0
     for i in range(iterations + 1):
         rate = 0.0
-        for f in range(len(psi)):
-            wave = waves[min(f, len(waves) - 1)]
-            whitened, beams = whiten(wide[f], current, wave, radiated)
+        for f in range(channels):
+            wave, excess = waves[min(f, len(waves) - 1)], 1.0
+            whitened, carrier = whiten_within(wide[f], current, wave, theta[f], limits)
             gram = np.ascontiguousarray(whitened.conj().T) @ whitened
             if zero_forced:
                 heard = (np.diag(gram).real > 0.0).astype(np.float64)
@@ -121,26 +131,41 @@ def coordinate_descent(
             else:
                 psi[f] = wmmse_update(gram, psi[f], received[f], spent[f], ratio, unit)
             received[f], spent[f] = power_by(gram, psi[f])
-            fields[f] = wave @ (beams @ psi[f])
+            beams[f] = carrier @ psi[f]
+            fields[f] = wave @ beams[f]
+            if limited:
+                parts = find_spent(
+                    beams[f], gather_feeds(wide[f], current, wave, radiated)[1], limits
+                )
+                excess = find_excess(theta[f], parts)
             if spent[f] > 0.0:
-                rate += rate_of(find_links(received[f], ratio * spent[f])[2], unit)
+                rate += rate_of(find_links(received[f], ratio * excess * spent[f])[2], unit)
         record(history, i, rate)
         made = i
         if rate > best_rate:
-            best, best_psi, best_rate = current.copy(), psi.copy(), rate
+            best, best_beams, best_rate = current.copy(), beams.copy(), rate
         converged = i > 0 and abs(rate - previous) < tolerance
         if converged or i == iterations:
             break
         previous = rate
-        for f in range(len(psi)):
+        for f in range(channels):
             if spent[f] > 0.0:
                 noise = ratio * spent[f]
                 curvature[f], target[f] = quadratic(received[f], noise, unit)
                 ridge[f] = ratio * np.sum(curvature[f]) if radiated else 0.0
+                if limited:
+                    ridge[f] *= theta[f, 0]
         descend(wide, fields, elements, current, received, curvature, target, ridge)
-        if radiated:
-            for f in range(len(psi)):
+        for f in range(channels):
+            if limited:
+                wave = waves[min(f, len(waves) - 1)]
+                parts = find_spent(
+                    beams[f], gather_feeds(wide[f], current, wave, radiated)[1], limits
+                )
+                theta[f] = rebalance(theta[f], parts)
+                spent[f] = power * np.sum(theta[f] * parts)
+            elif radiated:
                 size = fields[f].real ** 2 + fields[f].imag ** 2
                 spent[f] = np.sum(np.abs(current) ** 2 * np.sum(size, axis=1))
-    digital, rate = beams_at(wide, waves, best, best_psi, limits, np.ones(len(psi)))
+    digital, rate = scale_beams(wide, waves, best, best_beams, limits, np.ones(channels))
     return matched(best, amplitudes), digital, heaviest * rate, made, converged, heaviest * history

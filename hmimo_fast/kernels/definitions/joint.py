@@ -5,8 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from .algebra import double, norm2, scale_to_power
-from .ascent import FOLLOWING, PART, RATES, SHARE, ascend, evaluate, grams, whiten
+from .ascent import (
+    FOLLOWING,
+    MULTIPLIERS,
+    PART,
+    RATES,
+    SHARE,
+    ascend,
+    evaluate,
+    gather_feeds,
+    grams,
+    multipliers_of,
+    settle_within,
+    whiten,
+    whiten_within,
+)
 from .element import AMPLITUDE, GIVEN, Elements, is_complex, matched, state_of, weigh
+from .feeds import REBALANCINGS, find_spent, start_multipliers
 from .inner_balanced import initialize_dual, leave_dual
 from .inner_general import initialize_general, power_by, wmmse_sweep, wmmse_update
 from .objective import ENERGY_EFFICIENCY, GEOMETRIC_MEAN, MAX_MIN, MIN_POWER, SUM_RATE
@@ -21,14 +36,26 @@ PRELUDE = 3
 
 def beams_at(channel, phase, weights, psi, limits, parts):
     """V = Y Psi in every channel, (F, L, K), scaled to its part of the power, and its rate."""
-    digital = np.empty((len(channel), phase.shape[2], channel.shape[1]), np.complex128)
-    total = 0.0
+    users = channel.shape[1]
+    beams = np.empty((len(channel), phase.shape[2], users), np.complex128)
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
-        own = np.ascontiguousarray(psi[f, : channel.shape[1]])
-        beams = whiten(channel[f], weights, waves, limits.radiated)[1] @ own
-        spent = power_of(waves, weights, beams, limits.radiated)
-        digital[f] = scale_to_power(beams, spent, limits.power * parts[f])
+        theta = multipliers_of(psi[f], phase.shape[2])
+        own = np.ascontiguousarray(psi[f, :users, :users])
+        beams[f] = whiten_within(channel[f], weights, waves, theta, limits)[1] @ own
+    return scale_beams(channel, phase, weights, beams, limits, parts)
+
+
+def scale_beams(channel, phase, weights, beams, limits, parts):
+    """V scaled to its part of the power in every channel, or within the feeds' limits; its rate."""
+    digital, total = np.empty_like(beams), 0.0
+    for f in range(len(channel)):
+        waves = phase[min(f, len(phase) - 1)]
+        spent = power_of(waves, weights, beams[f], limits.radiated)
+        if len(limits.feed_power) > 0:
+            radiating = gather_feeds(channel[f], weights, waves, limits.radiated)[1]
+            spent = limits.power * np.max(find_spent(beams[f], radiating, limits))
+        digital[f] = scale_to_power(beams[f], spent, limits.power * parts[f])
         received = effective_channel(channel[f], weights, waves) @ digital[f]
         total += rate_of(find_links(received, limits.noise_power)[2], limits.weights)
     return digital, total
@@ -38,17 +65,17 @@ def general_stage(
     channel, phase, state, psi, limits, noise_power, served, budget, tolerance, history
 ):
     """`ascend` with general V, entered from what is the better start of its beams."""
-    gram = grams(channel, phase, weigh(limits.elements, state)[0], limits.radiated)
+    gram = grams(channel, phase, weigh(limits.elements, state)[0], psi, limits)
     start, users = psi.copy(), channel.shape[1]
     for f in range(len(channel)):
         noise = noise_power
         if limits.objective == ENERGY_EFFICIENCY:
             noise = noise_power / psi[f, PART, 0].real
         if limits.dual:
-            start[f, SHARE] = initialize_dual(gram[f], in_channel(limits, f), noise)
+            start[f, SHARE, :users] = initialize_dual(gram[f], in_channel(limits, f), noise)
         else:
-            own = np.ascontiguousarray(psi[f, :users])
-            start[f, :users] = initialize_general(gram[f], own, limits, noise, served)
+            own = np.ascontiguousarray(psi[f, :users, :users])
+            start[f, :users, :users] = initialize_general(gram[f], own, limits, noise, served)
     return ascend(
         1, channel, phase, state, start, limits, noise_power, served, budget, tolerance,
         history,
@@ -63,11 +90,11 @@ def leave_duals(gram, psi, limits):
         noise = limits.noise_power
         if limits.objective == ENERGY_EFFICIENCY:
             noise = noise / psi[f, PART, 0].real
-        others = np.sum(psi[:, RATES].real, axis=0) - psi[f, RATES].real
+        others = np.sum(psi[:, RATES, :users].real, axis=0) - psi[f, RATES, :users].real
         found, rate, fits, part = leave_dual(
-            gram[f], psi[f, SHARE].real.copy(), others, in_channel(limits, f), noise
+            gram[f], psi[f, SHARE, :users].real.copy(), others, in_channel(limits, f), noise
         )
-        left[f, :users] = found
+        left[f, :users, :users] = found
         if limits.objective == MIN_POWER:
             left[f, PART, 0] = part
         if fit and not fits:
@@ -107,8 +134,10 @@ def run_candidate(channel, phase, start, limits, served, zf_iterations, prelude,
     """
     history = room(zf_iterations)
     users = channel.shape[1]
-    m, psi = start, np.zeros((len(channel), users + FOLLOWING, users), np.complex128)
-    psi[:, PART, 0] = 1.0
+    feeds = phase.shape[2]
+    columns = max(users, feeds + 1)
+    m, psi = start, np.zeros((len(channel), users + FOLLOWING, columns), np.complex128)
+    psi[:, PART, 0], psi[:, MULTIPLIERS, : feeds + 1] = 1.0, start_multipliers(feeds)
     if zf_iterations > 0:
         m = fit(channel, phase, start, find_metrics(channel, served), limits.elements)
     rate, made, converged = -np.inf, 0, False
@@ -143,6 +172,7 @@ def variable_projection(
     split,
     movable,
     overhead,
+    feed_power,
     radiated,
     zf_iterations,
     iterations,
@@ -178,10 +208,11 @@ def variable_projection(
     start = state_of(kind, amplitudes)
     unit, heaviest = unit_weights(weights)
     floored = bool(np.any(min_rate > 0.0))
+    limited = bool(np.any(feed_power < np.inf))
     dual = floored or objective not in (SUM_RATE, ENERGY_EFFICIENCY)
     limits = Limits(
         power, noise_power, unit, min_rate, floored, radiated, sweeps, elements, objective,
-        overhead, dual, split,
+        overhead, dual, split, feed_power[: len(feed_power) if limited else 0],
     )  # fmt: skip
     users = channel.shape[1]
     most = min(users, 2 * phase.shape[2] + 1)  # of the candidates: one for all, then one user less
@@ -216,15 +247,20 @@ def variable_projection(
             )  # fmt: skip
             steps += more
             if dual:
-                gram = grams(wide, waves, weigh(elements, m)[0], radiated)
+                gram = grams(wide, waves, weigh(elements, m)[0], psi, limits)
                 psi, rate = leave_duals(gram, psi, limits)
-            if forced_rate > rate:
+            if forced_rate > rate and not limited:
                 m, psi, rate = forced, forced_psi, forced_rate
         if turn == 0 or rate > best_rate:
             best, best_psi, best_rate, made, converged = m, psi, rate, steps, stopped
     if kind == AMPLITUDE:
         best = best / max(np.max(best), 1.0)
     found = weigh(elements, best)[0]
+    for f in range(len(channel) if limited else 0):
+        settle_within(
+            wide[f], found, waves[min(f, len(waves) - 1)], best_psi[f], limits, noise_power,
+            REBALANCINGS,
+        )  # fmt: skip
     digital, rate = beams_at(wide, waves, found, best_psi, limits, best_psi[:, PART, 0].real)
     if floored and best_rate < 0.0:
         rate = best_rate
@@ -247,6 +283,7 @@ def best_beams(
     weights,
     min_rate,
     split,
+    feed_power,
     radiated,
     general,
     sweeps,
@@ -259,8 +296,8 @@ def best_beams(
     """
     _, digital, rate, _, _, _ = variable_projection(
         channel, amplitudes, phase, power, noise_power, weights, min_rate, split,
-        np.ones(len(amplitudes)), 0.0, radiated, 0, int(general), 1, 1, sweeps, np.inf, AMPLITUDE,
-        SUM_RATE, False,
+        np.ones(len(amplitudes)), 0.0, feed_power, radiated, 0, int(general), 1, 1, sweeps, np.inf,
+        AMPLITUDE, SUM_RATE, False,
     )  # fmt: skip
     return digital, rate
 

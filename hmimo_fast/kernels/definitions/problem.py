@@ -28,6 +28,7 @@ class Limits(NamedTuple):
     overhead: float  # what consumes power besides the beams, over the power
     dual: bool  # whether general beams are those of the dual uplink
     split: np.ndarray  # (F, K), parts of minimum rates and of balanced ones that a channel has
+    feed_power: np.ndarray  # limits of the feeds, (L,), or none, (0,)
 
 
 def in_channel(limits, f):
@@ -36,7 +37,7 @@ def in_channel(limits, f):
     return Limits(
         limits.power, limits.noise_power, limits.weights, limits.min_rate * split[0],
         limits.floored, limits.radiated, limits.sweeps, limits.elements, limits.objective,
-        limits.overhead, limits.dual, split,
+        limits.overhead, limits.dual, split, limits.feed_power,
     )  # fmt: skip
 
 

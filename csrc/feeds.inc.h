@@ -1,0 +1,99 @@
+/* Limits on the power of each feed, besides that of all (docs/mathematics.md, "Feed limits"). */
+
+#define LEAST_MULTIPLIER 1e-9 /* from which it can come back */
+#define REBALANCINGS 40       /* sweeps until multipliers settle */
+
+static void start_multipliers(const problem *p, num *theta) {
+    for (idx l = 0; p->limited && l <= p->L; l++)
+        theta[l] = NUM(1 / (real)(p->L + 1));
+}
+
+/* Y' = C^-1 G^H and Y = C^-H Y' with G in p->effective, where p->feeds is C C^H, which is lost;
+ * without any power both are zero. */
+static void whiten_by(problem *p) {
+    const idx K = p->K, L = p->L;
+    num guard = NUM(0);
+    for (idx l = 0; l < L; l++)
+        guard += p->feeds[l * L + l].re;
+    guard *= (real)GUARD / (real)L;
+    for (idx l = 0; l < L; l++)
+        p->feeds[l * L + l].re += guard;
+    const mask dark = not((cholesky(L, p->feeds) > 0) & (guard > 0));
+    adjoint_of(K, L, p->effective, p->whitened);
+    solve_lower(L, K, p->feeds, p->whitened);
+    memcpy(p->carrier, p->whitened, (size_t)(L * K) * sizeof(cpx));
+    solve_upper(L, K, p->feeds, p->carrier);
+    for (idx i = 0; any(dark) && i < L * K; i++) {
+        p->whitened[i] = (cpx){pick(dark, NUM(0), p->whitened[i].re),
+                               pick(dark, NUM(0), p->whitened[i].im)};
+        p->carrier[i] = (cpx){pick(dark, NUM(0), p->carrier[i].re),
+                              pick(dark, NUM(0), p->carrier[i].im)};
+    }
+}
+
+/* Y', Y and X in the metric of what the multipliers count, with S in p->power_gram. */
+static void whiten_under(problem *p, const num *theta) {
+    const idx L = p->L;
+    for (idx i = 0; i < L * L; i++)
+        p->feeds[i] = scaled(theta[0], p->power_gram[i]);
+    for (idx l = 0; l < L; l++)
+        p->feeds[l * L + l].re += theta[l + 1] * p->feed_cost[l];
+    whiten_by(p);
+    gram_of_columns(L, p->K, p->whitened, p->gram);
+}
+
+/* What V takes of the power and of the limit of each feed, L + 1. */
+static void find_spent(problem *p, const cpx *beams, num *spent) {
+    const idx K = p->K, L = p->L;
+    multiply(L, L, K, p->power_gram, beams, p->whitened);
+    spent[0] = inner_product(L * K, beams, p->whitened);
+    for (idx l = 0; l < L; l++)
+        spent[l + 1] = p->feed_cost[l] * inner_product(K, beams + l * K, beams + l * K);
+}
+
+/* What the multipliers count of it. */
+static num count_spent(const problem *p, const num *theta, const num *spent) {
+    num counted = NUM(0);
+    for (idx l = 0; l <= p->L; l++)
+        counted += theta[l] * spent[l];
+    return counted;
+}
+
+static num largest_spent(const problem *p, const num *spent) {
+    num top = spent[0];
+    for (idx l = 1; l <= p->L; l++)
+        top = larger(spent[l], top);
+    return top;
+}
+
+/* The most that is spent of a limit, over what the multipliers count. */
+static num find_excess(const problem *p, const num *theta, const num *spent) {
+    const num counted = count_spent(p, theta, spent);
+    return pick(counted > 0, largest_spent(p, spent) / counted, NUM(1));
+}
+
+/* Moves the multipliers towards the limits that are exceeded. */
+static void rebalance(const problem *p, num *theta, const num *spent) {
+    const num top = largest_spent(p, spent), by = pick(top > 0, 1 / top, NUM(0));
+    for (idx l = 0; l <= p->L; l++) {
+        const num fourth = root(root(by * spent[l]));
+        theta[l] *= fourth * root(fourth);
+    }
+    const num sum = total_of(p->L + 1, theta), share = pick(sum > 0, 1 / sum, NUM(0));
+    for (idx l = 0; l <= p->L; l++)
+        theta[l] = larger(share * theta[l], NUM(LEAST_MULTIPLIER));
+    const num all = total_of(p->L + 1, theta);
+    for (idx l = 0; l <= p->L; l++)
+        theta[l] /= all;
+}
+
+/* Psi and its multipliers after WMMSE sweeps, at G and S that stay. */
+static void settle(problem *p, num noise, idx sweeps, cpx *psi, num *theta) {
+    for (idx i = 0; i < sweeps && !stopped(p->shape); i++) {
+        whiten_under(p, theta);
+        general_terms(p, p->gram, noise, 1, psi, NULL, NULL);
+        multiply(p->L, p->K, p->K, p->carrier, psi, p->beams);
+        find_spent(p, p->beams, p->spent);
+        rebalance(p, theta, p->spent);
+    }
+}

@@ -1,0 +1,76 @@
+"""Limits on the power of each feed, besides that of all (csrc/feeds.inc.h).
+
+Beams under several limits are those under one, on sum_i theta_i spent_i of what each of them
+counts, with the multipliers theta of the limits (docs/mathematics.md, "Feed limits").  What is
+spent is relative to its limit, the first that of all feeds, so that theta sums to one.  Without
+limits of the feeds there are no multipliers.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .algebra import SINGULAR
+from .inner_general import wmmse_sweep
+
+#: Least multiplier, from which it can come back; exponent of its step; sweeps until it settles.
+LEAST_MULTIPLIER, REBALANCE, REBALANCINGS = 1e-9, 0.375, 40
+
+
+def start_multipliers(feeds):
+    """Equal ones, (L + 1,)."""
+    return np.full(feeds + 1, 1.0 / (feeds + 1))
+
+
+def whiten_by(received, gram):
+    """Y' = C^{-1} G^H and Y = C^{-H} Y', (L, K) each, where the power of V is ||C^H V||^2.
+
+    ``received`` is G^H, ``gram`` C C^H; without any power both are zero.
+    """
+    guard = SINGULAR * np.sum(np.diag(gram).real) / len(gram)
+    if not guard > 0.0:
+        return received * 0.0, received * 0.0
+    factor = np.linalg.cholesky(gram + guard * np.eye(len(gram)))
+    whitened = np.ascontiguousarray(np.linalg.solve(factor, received))
+    beams = np.linalg.solve(np.ascontiguousarray(factor.conj().T), whitened)
+    return whitened, np.ascontiguousarray(beams)
+
+
+def find_metric(gram, theta, limits):
+    """The metric of what the multipliers count, with S of the power of all feeds, (L, L)."""
+    return theta[0] * gram + np.diag(theta[1:] * (limits.power / limits.feed_power))
+
+
+def find_spent(beams, gram, limits):
+    """What V takes of the power and of the limit of each feed, (L + 1,)."""
+    spent = np.empty(len(limits.feed_power) + 1)
+    radiating = gram @ beams
+    total = np.sum(radiating.real * beams.real + radiating.imag * beams.imag)
+    spent[0] = total / limits.power
+    spent[1:] = np.sum(beams.real**2 + beams.imag**2, axis=1) / limits.feed_power
+    return spent
+
+
+def find_excess(theta, spent):
+    """The most that is spent of a limit, over what the multipliers count."""
+    counted = np.sum(theta * spent)
+    return np.max(spent) / counted if counted > 0.0 else 1.0
+
+
+def rebalance(theta, spent):
+    """Multipliers moved towards the limits that are exceeded."""
+    largest = np.max(spent)
+    moved = theta * (spent / largest) ** REBALANCE if largest > 0.0 else 0.0 * theta
+    total = np.sum(moved)
+    moved = np.maximum(moved / total if total > 0.0 else moved, LEAST_MULTIPLIER)
+    return moved / np.sum(moved)
+
+
+def settle(received, gram, psi, theta, limits, noise_power, sweeps):
+    """Psi and its multipliers after WMMSE sweeps, at G^H and S that stay."""
+    for _ in range(sweeps):
+        whitened, carrier = whiten_by(received, find_metric(gram, theta, limits))
+        within = np.ascontiguousarray(whitened.conj().T) @ whitened
+        psi = wmmse_sweep(within, psi, noise_power / limits.power, limits.weights)
+        theta = rebalance(theta, find_spent(carrier @ psi, gram, limits))
+    return psi, theta
