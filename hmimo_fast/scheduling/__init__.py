@@ -91,6 +91,7 @@ def schedule(
     levels: int | ArrayLike | None = None,
     direct: ArrayLike | None = None,
     broken: ArrayLike | None = None,
+    feed_power: ArrayLike | None = None,
     objective: str = "sum_rate",
     circuit_power: float | None = None,
     element_power: float | None = None,
@@ -169,6 +170,8 @@ def schedule(
     direct : (..., K, L) complex, optional
     broken : (..., N) real or complex, optional
         Channel past the surface, and amplitudes of stuck elements, as in `solve`.
+    feed_power : scalar or (..., L) real, optional
+        Most power of each feed, as in `solve`.
     shared : bool
         Whether the channel has a dimension F.
     rescue : bool, optional
@@ -220,7 +223,7 @@ def schedule(
     problem = Problem.of(
         channel, phase, power, noise_power, constraint=constraint, weights=weights,
         min_rate=min_rate, start=start, elements=elements, levels=levels, direct=direct,
-        broken=broken, objective=objective, circuit_power=circuit_power,
+        broken=broken, feed_power=feed_power, objective=objective, circuit_power=circuit_power,
         element_power=element_power, amplifier_efficiency=amplifier_efficiency,
         user_noise=user_noise, shared=shared, threads=threads, check_finite=check_finite,
     )  # fmt: skip

@@ -122,7 +122,8 @@ def solve(
     feed_power : scalar or (..., L) real, optional
         Most power ||V_l||^2 of each feed, in the unit of ``power`` and in each channel, besides
         the total, for amplifiers that saturate; infinity for none.  By ``joint`` and
-        ``wmmse_hbf``, for the sum rate without minimum rates.  The total may then stay below the power.
+        ``wmmse_hbf``, for the sum rate without minimum rates.  The total may then stay below
+        the power.
     objective : str
         What is maximised: ``"sum_rate"``; ``"max_min"``, the lowest rate over its weight, where a
         weight of 0 exempts a user; ``"geometric_mean"`` of the rates, proportional fairness;

@@ -72,8 +72,8 @@ class Method:
             name = "direct" if problem.ends else "broken"
             raise ValueError(f"{name}: expected a method whose elements may be stuck")
         if not self.feed_limits and problem.feed_power is not None:
-            able = ", ".join(name for name in METHODS if METHODS[name].feed_limits)
-            raise ValueError(f"feed_power: expected a method that can hold it ({able})")
+            holding = ", ".join(name for name in METHODS if METHODS[name].feed_limits)
+            raise ValueError(f"feed_power: expected a method that can hold it ({holding})")
         if self.zero_forces and users > problem.feeds:
             raise ValueError(
                 f"channel: expected at most L = {problem.feeds} users for zero forcing, "

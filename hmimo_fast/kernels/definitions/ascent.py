@@ -124,16 +124,10 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served):
             stage, gram, best, f, limits, noise_power, served, sweeps
         )
         if limited:
-            theta, users = multipliers_of(best[f], phase.shape[2]), len(gram)
-            own = beams @ np.ascontiguousarray(best[f, :users, :users])
             radiating = gather_feeds(channel[f], weights, waves, limits.radiated)[1]
-            spent = find_spent(own, radiating, limits)
-            louder = noise_power * find_excess(theta, spent)
-            rate, gamma, lambda_, fits = channel_terms(
-                stage, gram, best, f, limits, louder, served, 0
+            rate, gamma, lambda_ = limited_terms(
+                stage, gram, beams, radiating, best, f, limits, noise_power, served
             )
-            lambda_ = theta[0] * lambda_
-            best[f, MULTIPLIERS, : len(theta)] = rebalance(theta, spent)
         if fit and not fits:
             total, fit = 0.0, False
             gradient[:] = 0.0
@@ -189,6 +183,20 @@ def channel_terms(stage, gram, psi, f, limits, noise_power, served, sweeps):
     )
     psi[f, :users, :users] = found
     return rate, gamma, lambda_, True
+
+
+def limited_terms(stage, gram, beams, radiating, psi, f, limits, noise_power, served):
+    """What channel f gives within the limits of the feeds, as `channel_terms`; S is ``radiating``.
+
+    The power that the beams may have is that at which the first limit is reached.
+    """
+    theta, users = multipliers_of(psi[f], len(radiating)), len(gram)
+    digital = beams @ np.ascontiguousarray(psi[f, :users, :users])
+    spent = find_spent(digital, radiating, limits)
+    louder = noise_power * find_excess(theta, spent)
+    rate, gamma, lambda_, _ = channel_terms(stage, gram, psi, f, limits, louder, served, 0)
+    psi[f, MULTIPLIERS, : len(theta)] = rebalance(theta, spent)
+    return rate, gamma, theta[0] * lambda_
 
 
 def find_scale(bend):
@@ -254,7 +262,8 @@ def ascend(
     Under `digital` power, where nearly all amplitudes end at a bound, their steps are spectral.
     Under `radiated` power the rate does not change with the scale of m, which may grow unless an
     element is stuck, and the general stage takes quasi-Newton steps; on circles both stages do.
-    Under limits of the feeds the scale of m counts.  The budget counts evaluations, accepted or not.
+    Under limits of the feeds the scale of m counts.  The budget counts evaluations, whether they
+    are accepted or not.
 
     Returns the best states, their Psi and rate, the evaluations made, and whether it stopped by
     itself.
