@@ -133,7 +133,7 @@ def test_the_beam_of_an_only_user_is_the_best(most):
         over = np.sum(np.minimum(np.sqrt(most), mu * gains) ** 2, axis=-1, keepdims=True) > 1.0
         low, high = np.where(over, low, mu), np.where(over, mu, high)
     best = np.log2(1.0 + np.sum(gains * np.minimum(np.sqrt(most), low * gains), axis=-1) ** 2 / 0.1)
-    given = [channel, m, SURFACE.phase[None], 1.0, 0.1, None, None, most]
+    given = [channel, m, SURFACE.phase[None], 1.0, 0.1, None, None, None, most]
     _, found = call("best_beams", given, {"radiated": False})
     assert np.all(found <= best + 1e-9)
     np.testing.assert_allclose(found, best, rtol=2e-4)
@@ -148,7 +148,7 @@ def test_the_gradient_is_that_of_the_value(radiated):
     elements = element.Elements(0, np.ones(8, complex), np.ones(8))
     limits = problem.Limits(
         1.0, 0.2, np.array([1.0, 0.7, 0.4]), np.zeros(3), False, radiated, 300, elements, 0, 0.0,
-        False, np.array([0.02, 0.1, 0.05, 0.3]),
+        False, np.ones((2, 3)), np.array([0.02, 0.1, 0.05, 0.3]),
     )  # fmt: skip
     psi = np.zeros((2, 3 + ascent.FOLLOWING, 5), complex)
     psi[:, :3, :3], psi[:, ascent.PART, 0] = np.eye(3), 1.0

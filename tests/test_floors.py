@@ -222,23 +222,9 @@ def test_gradients_under_floors(stage: int, floor: float, radiated: bool) -> Non
     def evaluated(m: np.ndarray) -> Any:
         elements = Elements(AMPLITUDE, m.astype(complex), np.ones(8))
         limits = Limits(
-<<<<<<< HEAD
-            1.0,
-            noise,
-            weights,
-            floors,
-            True,
-            radiated,
-            400,
-            elements,
-            0,
-            0.0,
-            True,
-            np.ones((2, 3)),
-=======
-            1.0, noise, weights, floors, True, radiated, 400, elements, 0, 0.0, True, np.zeros(0)
->>>>>>> 35b2727 (feed_power: gradient, closed forms and refusals tested; beside Adam in bench/feeds.py; the mathematics)
-        )
+            1.0, noise, weights, floors, True, radiated, 400, elements, 0, 0.0, True,
+            np.ones((2, 3)), np.zeros(0),
+        )  # fmt: skip
         return evaluate(stage, channel, phase, m, psi, limits, noise, np.ones(3))
 
     value, gradient, *_ = evaluated(amplitudes)

@@ -71,11 +71,7 @@ def test_the_gradient_is_that_of_the_value(name: str, radiated: bool, floor: flo
     limits = problem.Limits(
         2.0, 0.2, np.array([1.0, 0.7, 0.4]), floors, floor is not None, radiated, 200, movable,
         CODES[name], 0.3, floor is not None or name not in ("sum_rate", "energy_efficiency"),
-<<<<<<< HEAD
-        np.array([[1.0, 0.9, 1.2]]),
-=======
-        np.zeros(0),
->>>>>>> 35b2727 (feed_power: gradient, closed forms and refusals tested; beside Adam in bench/feeds.py; the mathematics)
+        np.array([[1.0, 0.9, 1.2]]), np.zeros(0),
     )  # fmt: skip
     served, m = np.ones(users), rng.uniform(0.3, 0.9, elements)
     psi = np.zeros((1, users + ascent.FOLLOWING, users), complex)
