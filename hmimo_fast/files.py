@@ -229,7 +229,9 @@ def _read_hdf5(file: Path, names: set[str] | None, matlab: bool = False) -> Arra
         # MATLAB stores its column-major arrays as they lie in memory: dimensions reversed.
         return array.T if matlab else array
 
-    def visit(name: str, item: Any) -> None:
+    def visit(name: str | bytes, item: Any) -> None:
+        if isinstance(name, bytes):  # in another encoding than UTF-8
+            name = name.decode(errors="replace")
         key = name.replace("/", ".") if matlab and not name.startswith("#") else name
         if names is not None and key not in names:
             return
@@ -243,7 +245,7 @@ def _read_hdf5(file: Path, names: set[str] | None, matlab: bool = False) -> Arra
 
     failure = None
     with h5py.File(file, "r") as opened:
-        found: list[str] = []
+        found: list[str | bytes] = []
         opened.visit(found.append)
         for name in found:
             try:

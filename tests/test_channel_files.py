@@ -184,6 +184,17 @@ def test_what_cannot_be_read_blocks_nothing(tmp_path):
     np.testing.assert_array_equal(load(tmp_path / "a.npz").channel, truth)
 
 
+def test_a_name_in_another_encoding_blocks_nothing(tmp_path):
+    """As Latin-1, which h5py hands on as bytes."""
+    truth = channel_of(4, 7)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["gr\xfc\xdfe/H".encode("latin-1")] = truth
+        file["note\xe9".encode("latin-1")] = np.arange(3.0)
+    scene = load(tmp_path / "a.h5")
+    np.testing.assert_array_equal(scene.channel, truth)
+    assert scene.reading == "gr\ufffd\ufffde/H: 4 users × 7 elements"
+
+
 def test_objects_of_matlab_block_nothing(tmp_path):
     """An opaque object (a string or a table) has its name where others have dimensions."""
 

@@ -123,6 +123,18 @@ def test_streams_that_the_shell_closed(here: Path) -> None:
         assert saved["rates"].shape == (1, 4, 2)
 
 
+def test_streams_that_the_shell_closed_are_there_for_processes_of_ours() -> None:
+    script = (
+        "import subprocess, sys\n"
+        "from hmimo_fast.streams import settle\n"
+        "settle()\n"
+        "inner = 'import os, sys; os.fstat(1), os.fstat(2); sys.exit(5 if sys.stderr else 6)'\n"
+        "sys.exit(subprocess.run([sys.executable, '-c', inner]).returncode)"
+    )
+    done = run(["sh", "-c", '"$@" >&- 2>&- <&-', "sh", sys.executable, "-c", script])
+    assert done.returncode == 5
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp932", "latin-1"])
 def test_a_terminal_without_the_characters(encoding: str, here: Path) -> None:
     done = run(
@@ -422,6 +434,7 @@ def alive(process: int) -> bool:
         ("processes:2", signal.SIGHUP),
         ("processes:2", signal.SIGINT),
         ("local", signal.SIGTERM),
+        ("local", signal.SIGINT),
     ],
 )
 def test_a_signal_leaves_no_worker(engine: str, number: signal.Signals, here: Path) -> None:
@@ -447,8 +460,7 @@ def test_a_signal_leaves_no_worker(engine: str, number: signal.Signals, here: Pa
     said = ending(process)
     assert time.monotonic() - began < 4  # and two on a machine that is free
     assert process.returncode == (130 if number == signal.SIGINT else 128 + number)
-    if engine != "local":  # whose controllers are submitit's, and say so
-        assert b"Traceback" not in said
+    assert b"Traceback" not in said
     while any(map(alive, workers)):
         assert time.monotonic() - began < 6
         time.sleep(0.05)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -29,6 +30,7 @@ pytestmark = pytest.mark.slow
 
 
 OURS = code(CHUNK.backend)
+LARGER = replace(CHUNK, setting=replace(CHUNK.setting, elements=64, users=6))
 
 
 @pytest.mark.parametrize(
@@ -37,8 +39,9 @@ OURS = code(CHUNK.backend)
         ((), ("hmimo_fast unknown, an older copy", f"hmimo_fast {hf.__version__}")),
         (({**OURS, "files": "edited"},), ("files edited", f"files {OURS['files']}")),
         (({**OURS, "simd": "none"},), ("simd none", f"simd {OURS['simd']}")),
+        (({**OURS, "products": "1"},), ("products 1", f"products {OURS['products']}")),
     ],
-    ids=["older", "edited", "simd"],
+    ids=["older", "edited", "simd", "products"],
 )
 def test_other_code_is_refused_with_both_sides(
     told: tuple[dict[str, str], ...],
@@ -73,6 +76,25 @@ def test_a_worker_on_other_instructions_is_refused(
     finally:
         externals.get_reusable_executor().shutdown(kill_workers=True)
     assert list((tmp_path / "chunks").iterdir()) == []
+
+
+def test_another_blas_is_other_code() -> None:
+    """NumPy's OpenBLAS takes its kernels from an environment that a worker may not share."""
+    script = (
+        "import hashlib, sys; sys.path.insert(0, sys.argv[1])\n"
+        "from test_engines import LARGER\n"
+        "from hmimo_fast.studies.chunks import code, compute\n"
+        "print(hashlib.sha256(compute(LARGER)['rates'].tobytes()).hexdigest(), "
+        "code(LARGER.backend))"
+    )
+    command = [sys.executable, "-c", script, str(Path(__file__).parent)]
+    (bits, ours), (other_bits, theirs) = (
+        subprocess.run(
+            command, env=os.environ | chosen, capture_output=True, text=True, check=True
+        ).stdout.split(" ", 1)
+        for chosen in ({}, {"OPENBLAS_CORETYPE": "Prescott"})
+    )
+    assert bits == other_bits or ours != theirs
 
 
 def test_code_tells_sources_and_not_builds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -274,11 +274,11 @@ def test_an_unknown_constraint_is_refused(model):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: MBDNN(layers=0), "layers: expected a positive integer, got 0"),
-        (lambda: UnrolledNet(hidden=-1), "hidden: expected a positive integer, got -1"),
-        (lambda: FNN(width=2.5), "width: expected a positive integer, got 2.5"),
+        (lambda: MBDNN(layers=0), "layers: expected an integer from 1 to 10000, got 0"),
+        (lambda: UnrolledNet(hidden=-1), "hidden: expected an integer from 1 to 10000, got -1"),
+        (lambda: FNN(width=2.5), "width: expected an integer, got 2.5"),
         (lambda: GNN2D(widths=()), "widths: expected one size at least, got none"),
-        (lambda: GNN2D(widths=(4, "8")), "widths: expected a positive integer, got '8'"),
+        (lambda: GNN2D(widths=(4, "8")), "widths: expected an integer, got '8'"),
     ],
 )
 def test_wrong_sizes_are_named(build, message):

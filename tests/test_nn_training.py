@@ -367,6 +367,8 @@ def spoiled(whole: bytes, tensors: dict[str, Any], config: dict[str, Any]) -> di
         "too many widths": file(model("GNN2D", {"widths": [1] * 200_000})),
         "layers beyond any integer": file(model("UnrolledNet", {"layers": 10**30})),
         "a width beyond any integer": file(model("UnrolledNet", {"width": 10**30})),
+        "more layers than could end": file(model("MBDNN", config | {"first_layers": 10**9})),
+        "a list for a number": file(model("MBDNN", config | {"first_layers": [4, 4]})),
         "no layers": file(model("MBDNN", config | {"layers": 0})),
         "layers by half": file(model("MBDNN", config | {"layers": 1.5})),
         "layers in words": file(model("MBDNN", config | {"layers": "two"})),
@@ -576,6 +578,17 @@ def test_a_channel_of_minus_170_db(
     solution = network(far, phase, noise_power=0.2e-17, **options)
     np.testing.assert_allclose(solution.sum_rate, near.sum_rate, rtol=1e-2)
     assert solution.sum_rate.mean() == pytest.approx(near.sum_rate.mean(), rel=1e-3)
+
+
+@networks
+def test_any_number_of_threads_gives_the_same_bits(name: str) -> None:
+    surface = hf.Surface((8, 8), feeds=6)
+    channel = hf.channels.sparse_mmwave(surface, users=6, size=70, seed=4)
+    one, *others = (
+        network(channel, surface.phase, model=name, threads=threads) for threads in (1, 2, 5)
+    )
+    for other in others:
+        np.testing.assert_array_equal(other.digital, one.digital)
 
 
 def test_threads_of_python_leave_those_of_torch_alone(fresh: np.ndarray) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -655,6 +656,13 @@ def test_claim_tells_where() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_descriptions_pickle(study: Study) -> None:
+    again = pickle.loads(pickle.dumps(study))
+    assert replace(again, claims=()) == replace(study, claims=())
+    assert [claim.text for claim in again.claims] == [claim.text for claim in study.claims]
+
+
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_every_study(study: Study, tmp_path: Path) -> None:
     """Two realizations of each: descriptions fit, all is drawn and tabulated, claims are told."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..kernels import sum_rate
-from ..kernels.threads import default_threads
+from ..kernels.threads import default_threads, run_slices
 from ..problem import Problem
 from .found import Run
 from .variable_projection import joint
@@ -20,8 +20,9 @@ from .variable_projection import joint
 if TYPE_CHECKING:
     from torch import nn
 
-#: Items the network sees at a time, which bounds the memory of its layers.
-_BATCH = 256
+#: Items the network sees at a time, whatever the number of threads: its products have other bits in
+#: other batches, and on other numbers of torch's threads.
+_BATCH = 32
 
 
 def mbdnn(problem: Problem, start: np.ndarray, *, model: str = "mbdnn", polish: int = 0) -> Run:
@@ -85,13 +86,17 @@ def _infer(problem: Problem, network: nn.Module) -> Run:
     amplitudes = np.empty((p.size, p.elements), channel.real.dtype)
     digital = np.empty((p.size, 1, p.feeds, p.users), channel.dtype)
     phase = torch.from_numpy(p.waves[0].copy())
-    with _TORCH_THREADS.at_most(p.threads or default_threads()), torch.no_grad():
-        for at in (slice(begin, begin + _BATCH) for begin in range(0, p.size, _BATCH)):
+
+    def infer(start: int, stop: int) -> None:
+        at = slice(start, stop)
+        with TORCH_THREADS.at_most(1), torch.no_grad():
             m, v = network(
                 torch.from_numpy(channel[at]), phase,
                 torch.from_numpy(p.power[at]), torch.from_numpy(p.noise_power[at]),
             )  # fmt: skip
             amplitudes[at], digital[at, 0] = m.numpy(), v.numpy()
+
+    run_slices(infer, p.size, -(-p.size // _BATCH), p.threads or default_threads())
     digital[~p.finite] = np.nan
     none = np.zeros(p.size, np.int64)
     return Run(amplitudes, digital, none, none.astype(bool), np.full((p.size, 1), np.nan))
@@ -133,4 +138,4 @@ class _TorchThreads:
                 torch.set_num_threads(self._before)
 
 
-_TORCH_THREADS = _TorchThreads()
+TORCH_THREADS = _TorchThreads()

@@ -27,6 +27,7 @@ from ..files import Arrays
 from ..kernels import backend
 from ..scheduling import schedule
 from ..solvers import METHODS, solve
+from ..solvers.network import TORCH_THREADS
 from ..surface import Surface
 from .description import Method, Setting
 
@@ -83,6 +84,7 @@ def code(name: str, solver: str = "") -> dict[str, str]:
         "files": _files_digest(),
         "numpy": np.__version__,
         "simd": _simd(),
+        "products": _products(),
     }
     if name == "native":
         import hmimo_fast.kernels.native as native
@@ -91,7 +93,7 @@ def code(name: str, solver: str = "") -> dict[str, str]:
     if name == "numba":
         told["numba"] = _version("numba")
     if solver and METHODS[solver].is_network:
-        told["torch"] = _version("torch")
+        told |= {"torch": _version("torch"), "torch's products": _products_of_torch()}
     return told
 
 
@@ -107,6 +109,34 @@ def _version(package: str) -> str:
 def _simd() -> str:
     known = np.show_config(mode="dicts").get("SIMD Extensions", {})
     return " ".join(known.get("found", ()))
+
+
+@cache
+def _products() -> str:
+    """Of the BLAS, by what it computes: it chooses its instructions itself, and does not tell.
+
+    The product is small enough for one thread of any BLAS.
+    """
+    real, imag = np.random.default_rng(0).normal(size=(2, 6, 64))
+    wave = real + 1j * imag
+    gram = wave @ wave.conj().T
+    return _bits(gram, np.linalg.inv(gram), gram.astype(np.complex64) @ wave.astype(np.complex64))
+
+
+@cache
+def _products_of_torch() -> str:
+    import torch
+
+    numbers = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 16, 64)))
+    with TORCH_THREADS.at_most(1):
+        products = [torch.matmul(*part).numpy() for part in (
+            (numbers[0], numbers[1].T), (numbers[0].float(), numbers[1].T.float())
+        )]  # fmt: skip
+    return _bits(*products)
+
+
+def _bits(*arrays: np.ndarray) -> str:
+    return hashlib.sha256(b"".join(array.tobytes() for array in arrays)).hexdigest()[:8]
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Checks of what the papers state, each a function of the dataset.
+"""Checks of what the papers state, each a function of the dataset that can be pickled.
 
 Differences are taken draw by draw, all settings and methods having seen the same channels; a
 claim holds where the mean difference has the stated sign at every point.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any
 
@@ -97,36 +98,36 @@ def _steps(dataset: Dataset, dimension: str, variable: str, kept: Labels) -> lis
 
 def above(one: str, other: str, variable: str = "sum_rate", **kept: Any) -> Check:
     """A method above another at every point."""
+    return partial(_above, one, other, variable, kept)
 
-    def check(dataset: Dataset) -> Verdict:
-        absent = {one, other} - set(dataset["method"].values.tolist())
-        if absent:
-            return Verdict(None, f"not run: {', '.join(sorted(absent))}")
-        return _positive([*gaps(dataset, variable, {"method": one}, {"method": other}, kept)])
 
-    return check
+def _above(one: str, other: str, variable: str, kept: Labels, dataset: Dataset) -> Verdict:
+    absent = {one, other} - set(dataset["method"].values.tolist())
+    if absent:
+        return Verdict(None, f"not run: {', '.join(sorted(absent))}")
+    return _positive([*gaps(dataset, variable, {"method": one}, {"method": other}, kept)])
 
 
 def rises(dimension: str, variable: str = "sum_rate", **kept: Any) -> Check:
     """A variable rises along a dimension, at every step, for all that is kept."""
+    return partial(_rises, dimension, variable, kept)
 
-    def check(dataset: Dataset) -> Verdict:
-        return _positive(_steps(dataset, dimension, variable, kept))
 
-    return check
+def _rises(dimension: str, variable: str, kept: Labels, dataset: Dataset) -> Verdict:
+    return _positive(_steps(dataset, dimension, variable, kept))
 
 
 def falls_or_stays(dimension: str, variable: str, **kept: Any) -> Check:
     """A variable never rises along a dimension by more than the 95 % band tells."""
+    return partial(_falls_or_stays, dimension, variable, kept)
 
-    def check(dataset: Dataset) -> Verdict:
-        steps = _steps(dataset, dimension, variable, kept)
-        rising = sum(step.mean - step.half > _ROUNDING for step in steps)
-        most = max(steps, key=lambda step: step.mean)
-        text = f"{len(steps) - rising} of {len(steps)} steps down or level, most up {most}"
-        return Verdict(not rising, text)
 
-    return check
+def _falls_or_stays(dimension: str, variable: str, kept: Labels, dataset: Dataset) -> Verdict:
+    steps = _steps(dataset, dimension, variable, kept)
+    rising = sum(step.mean - step.half > _ROUNDING for step in steps)
+    most = max(steps, key=lambda step: step.mean)
+    text = f"{len(steps) - rising} of {len(steps)} steps down or level, most up {most}"
+    return Verdict(not rising, text)
 
 
 def gap_along(
@@ -138,20 +139,28 @@ def gap_along(
     **kept: Any,
 ) -> Check:
     """A gap grows (sign 1) or shrinks (sign -1) from one end of a dimension to the other."""
+    return partial(_gap_along, dimension, sign, one, other, variable, kept)
 
-    def check(dataset: Dataset) -> Verdict:
-        labels = _choices(dataset, dimension, kept)
-        low, high = labels[0], labels[-1]
-        ends = (
-            list(gaps(dataset, variable, one, other, {**kept, dimension: at})) for at in (low, high)
-        )
-        pairs = list(zip(*ends, strict=True))
-        holds = all(sign * (last.mean - first.mean) > 0 for first, last in pairs)
-        told = [f"{Gap('', first.mean, first.half)} to {last}" for first, last in pairs]
-        at = f"from {describe(dimension, low)} to {describe(dimension, high)}"
-        return Verdict(holds, f"{at}: {'; '.join(told)}")
 
-    return check
+def _gap_along(
+    dimension: str,
+    sign: int,
+    one: Labels,
+    other: Labels,
+    variable: str,
+    kept: Labels,
+    dataset: Dataset,
+) -> Verdict:
+    labels = _choices(dataset, dimension, kept)
+    low, high = labels[0], labels[-1]
+    ends = (
+        list(gaps(dataset, variable, one, other, {**kept, dimension: at})) for at in (low, high)
+    )
+    pairs = list(zip(*ends, strict=True))
+    holds = all(sign * (last.mean - first.mean) > 0 for first, last in pairs)
+    told = [f"{Gap('', first.mean, first.half)} to {last}" for first, last in pairs]
+    at = f"from {describe(dimension, low)} to {describe(dimension, high)}"
+    return Verdict(holds, f"{at}: {'; '.join(told)}")
 
 
 def _positive(found: list[Gap]) -> Verdict:

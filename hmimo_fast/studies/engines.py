@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from ..files import Arrays, write_arrays
 from ..kernels import backend
 from .chunks import Chunk, code
-from .jobs import cancel, ended, signals_held
+from .jobs import cancel, ended, signals_held, stderr_closed
 
 #: A chunk's place among the tasks.
 Task = tuple[int, Chunk]
@@ -192,7 +192,7 @@ def _jobs(
     parts = [tasks[first : first + _JOB] for first in range(0, len(tasks), _JOB)]
     jobs: list[Any] = []
     try:
-        with signals_held():
+        with signals_held(), stderr_closed():
             jobs = executor.map_array(partial(_several, run, folder), parts)
         for number, lost in ended(jobs):
             job = jobs[number]

@@ -6,6 +6,7 @@ rate of 1 bit/s/Hz, and an amplitude that falls by 20 % from user to user.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -223,34 +224,29 @@ def _never_falls(dataset: Dataset) -> Verdict:
 
 def _power_of(dimension: str, ends: tuple[int, int], stated: float, **held: int) -> Claim:
     """The exponent with which the time of an iteration grows between two sizes."""
-
-    def check(dataset: Dataset) -> Verdict:
-        first, last = (
-            median(
-                select(
-                    dataset,
-                    "microseconds_an_iteration",
-                    method=ONE_STEP.label,
-                    **held,
-                    **{dimension: end},
-                )
-            )[0]
-            for end in ends
-        )
-        power = float(np.log(last / first) / np.log(ends[1] / ends[0]))
-        text = (
-            f"{first:.2f} µs at {describe(dimension, ends[0])}, {last:.2f} µs at "
-            f"{describe(dimension, ends[1])}: power {power:.2f}"
-        )
-        return Verdict(abs(power - stated) < 0.3, text)
-
     symbol = {"elements": "N", "users": "K"}[dimension]
     return Claim(
         f"an iteration takes a time that grows as {symbol}^{stated:g}",
-        check,
+        partial(_has_power, dimension, ends, stated, held),
         remark="The gradient shares its inner products (docs/mathematics.md): 16 N K L + 24 K^2 L "
         "operations in all, where (21) of the paper, element by element, is of order N^2 K^2.",
     )
+
+
+def _has_power(
+    dimension: str, ends: tuple[int, int], stated: float, held: dict[str, int], dataset: Dataset
+) -> Verdict:
+    variable = "microseconds_an_iteration"
+    first, last = (
+        median(select(dataset, variable, method=ONE_STEP.label, **held, **{dimension: end}))[0]
+        for end in ends
+    )
+    power = float(np.log(last / first) / np.log(ends[1] / ends[0]))
+    text = (
+        f"{first:.2f} µs at {describe(dimension, ends[0])}, {last:.2f} µs at "
+        f"{describe(dimension, ends[1])}: power {power:.2f}"
+    )
+    return Verdict(abs(power - stated) < 0.3, text)
 
 
 B_C = Study(

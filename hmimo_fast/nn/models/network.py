@@ -8,10 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...arguments import as_count
+from ...kernels.operators import integer
 from ..definitions import scale
 from .link import Link
 from .values import Values
+
+#: Of any size: what a damaged file asks for beyond it would never end, or fit nowhere.
+_MOST = 10_000
 
 
 class Network(nn.Module):
@@ -32,7 +35,7 @@ class Network(nn.Module):
     Raises
     ------
     ValueError, TypeError
-        If the constraint is unknown or a size is no positive integer.
+        If the constraint is unknown or a size is no integer from 1 to 10 000.
     """
 
     #: Items that a processor designs at once where no gradient is asked for, on arrays: their
@@ -125,11 +128,11 @@ def precision(name: str, *weights: Tensor) -> torch.dtype:
 
 
 def _counts(name: str, value: Any) -> int | list[int]:
-    if not isinstance(value, (list, tuple)):
-        return as_count(name, value)
+    if name != "widths":
+        return integer(name, value, 1, _MOST)
     if not value:
-        raise ValueError(f"{name}: expected one size at least, got none")
-    return [as_count(name, size) for size in value]
+        raise ValueError("widths: expected one size at least, got none")
+    return [integer(name, size, 1, _MOST) for size in value]
 
 
 def _check(channel: Tensor, phase: Tensor) -> None:
