@@ -229,19 +229,31 @@ def _read_hdf5(file: Path, names: set[str] | None, matlab: bool = False) -> Arra
         # MATLAB stores its column-major arrays as they lie in memory: dimensions reversed.
         return array.T if matlab else array
 
+    def held(key: str, item: Any, above: tuple[int, ...] = ()) -> Arrays:
+        """What is under a name, with what MATLAB's cells refer to; structs are groups."""
+        place = h5py.h5o.get_info(item.id).addr
+        if place in above or len(above) > _MATLAB_DEPTH:
+            return {}
+        above = (*above, place)
+        if isinstance(item, h5py.Group):
+            parts = [held(f"{key}.{name}", item[name], above) for name in item]
+            return {name: array for part in parts for name, array in part.items()}
+        if isinstance(item, h5py.Dataset) and h5py.check_ref_dtype(item.dtype) is h5py.Reference:
+            cells = np.asarray(item[()]).T.ravel("F")
+            return _stacked(
+                key, [held(key, item.file[cell], above) if cell else {} for cell in cells]
+            )
+        array = numbers(item)
+        return {} if array is None else {key: array}
+
     def visit(name: str | bytes, item: Any) -> None:
         if isinstance(name, bytes):  # in another encoding than UTF-8
             name = name.decode(errors="replace")
-        key = name.replace("/", ".") if matlab and not name.startswith("#") else name
-        if names is not None and key not in names:
+        if isinstance(item, h5py.Group) or (matlab and name.startswith("#")):
             return
-        if isinstance(item, h5py.Dataset) and h5py.check_ref_dtype(item.dtype) is h5py.Reference:
-            cells = [numbers(opened[cell]) for cell in np.asarray(item[()]).T.ravel("F") if cell]
-            arrays.update(_stacked(key, [{} if cell is None else {key: cell} for cell in cells]))
-            return
-        array = numbers(item)
-        if array is not None:
-            arrays[key] = array
+        key = name.replace("/", ".") if matlab else name
+        found = held(key, item)
+        arrays.update({at: found[at] for at in found if names is None or at in names})
 
     failure = None
     with h5py.File(file, "r") as opened:

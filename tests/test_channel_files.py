@@ -178,6 +178,29 @@ def test_deepmimo_of_matlab(tmp_path):
     assert scene.reading == "DeepMIMO_dataset.user.channel: 4 users × 7 elements"
 
 
+def test_deepmimo_of_matlab_in_hdf5(tmp_path):
+    """The same in version 7.3, where cells refer to structs, and structs are groups."""
+    truth = channel_of(4, 7)
+    path = tmp_path / "deepmimo.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+
+        def cell(name, entries):
+            references = np.array([[entry.ref] for entry in entries], dtype=h5py.ref_dtype)
+            return file.create_dataset(name, data=references, dtype=h5py.ref_dtype)
+
+        users = [file.create_group(f"#refs#/{user}") for user in range(4)]
+        for user, entry in enumerate(users):
+            entry["channel"] = truth[user][:, None]
+            entry["loc"] = np.ones((3, 1))
+        station = file.create_group("#refs#/station")
+        cell("#refs#/station/user", users)
+        again = cell("DeepMIMO_dataset", [station])
+        cell("#refs#/station/loop", [again, again, station])
+    scene = load(path)
+    np.testing.assert_array_equal(scene.channel, truth)
+    assert scene.reading == "DeepMIMO_dataset.user.channel: 4 users × 7 elements"
+
+
 def test_what_cannot_be_read_blocks_nothing(tmp_path):
     truth = channel_of(4, 7)
     np.savez(tmp_path / "a.npz", H=truth, notes=np.array([None], dtype=object))
