@@ -17,11 +17,11 @@ from .kernels.definitions import objective as codes
 if TYPE_CHECKING:
     from .problem import Problem
 
-#: Power in watts of the circuits of a feed (an RF chain 40 mW, its converters 200 mW) and of the
-#: baseband: Mendez-Rial, Rusu, Gonzalez-Prelcic, Alkhateeb and Heath, IEEE Access 4, 2016, Table 2.
+#: Assumed powers in watts: of the circuits of a feed (an RF chain 0.04, its converters 0.2), of the
+#: baseband, and of an element; assumed efficiency of the amplifiers.  Typical of studies of hybrid
+#: arrays (Mendez-Rial et al., IEEE Access 4, 2016) and of reconfigurable surfaces (Huang et al., IEEE
+#: Trans. Wireless Commun. 18, 2019), not measured, and not compared with the tables of these two.
 FEED_POWER, BASEBAND_POWER = 0.24, 0.2
-#: Power in watts of an element of 3 bits, and efficiency of the amplifiers: Huang, Zappone,
-#: Alexandropoulos, Debbah and Yuen, IEEE Trans. Wireless Commun. 18, 2019, section V.
 ELEMENT_POWER, AMPLIFIER_EFFICIENCY = 1.5e-3, 1.0 / 1.2
 
 

@@ -254,7 +254,8 @@ class Problem:
         _, digital, _, _, _, history = self.run(
             "variable_projection", amplitudes, sweeps=sweeps, **stay
         )
-        return digital, history[:, 0]
+        score = history[:, 0]
+        return digital, np.where(score < np.inf, score, -score)  # no power, from elements all off
 
     def take(self, rows: np.ndarray) -> Problem:
         """Some of the items."""

@@ -323,6 +323,20 @@ def test_with_everything_else(name: str) -> None:
             assert not solution.amplitudes[:, :3].any()
 
 
+@pytest.mark.parametrize("options", [{"levels": 1}, {"elements": [1, 1j, -1, -1j]}])
+@pytest.mark.parametrize("constraint", ["radiated", "digital"])
+def test_least_power_at_few_states_is_not_that_of_a_dark_surface(
+    constraint: str, options: dict[str, Any]
+) -> None:
+    """All elements off take no power and serve nobody."""
+    channel = draws()
+    found = solve("min_power", channel, constraint=constraint, **options)
+    assert found.feasible.all()
+    assert found.amplitudes.any(axis=-1).all()
+    free = solve("min_power", channel, constraint=constraint)
+    assert found.value.mean() < 2.0 * free.value.mean()
+
+
 # ------------------------------------------------------------------ schedule
 
 

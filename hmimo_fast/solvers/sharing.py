@@ -16,13 +16,15 @@ from ..problem import Problem
 from .found import Found, Run
 
 #: Changes of the split at given amplitudes, and further ones of `max_min` that level the sums.
-_CHANGES, _LEVELLING = 24, 16
+_CHANGES, _LEVELLING = 24, 60
 #: Sweeps behind the beams of a split.
 _SWEEPS = 20
 #: Least part of a user's rate in a channel, from which it can come back.
 _LEAST_PART = 1e-7
 #: Largest logarithm of a change; largest power of what a channel gives.
 _LARGEST_CHANGE, _MOST = 1.0, 50.0
+#: Logarithm of the ratio of sums that count as equal.
+_LEVEL = 1e-9
 #: Of minimum rates that are only approached, above them.
 _MARGIN = 1e-6
 #: A rate, and an SINR, that is none.
@@ -81,6 +83,8 @@ class _Shares:
             rates = _rates(self.found)
             given = rates.sum(axis=-1) / (self.posed.weights[:, None] * parts).sum(axis=-1)
             before, gap = gap, np.log(given / given.mean(axis=-1, keepdims=True))
+            if not (np.abs(gap) > _LEVEL).any():
+                break
             closed = np.sum(before * (before - gap), axis=-1) / np.sum(before * before, axis=-1)
             power = np.clip(power / np.where(closed > 0.0, closed, 1.0)[:, None], 1.0, _MOST)
             parts = _normalized(rates * np.exp((power - 1.0) * gap)[..., None])
