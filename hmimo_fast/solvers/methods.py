@@ -235,6 +235,7 @@ def balancing(problem: Problem) -> Problem:
     return replace(
         problem,
         min_rate=asked,
+        split=np.ones((1, problem.channel.shape[1], problem.users)),  # in each
         weights=np.ones((1, problem.users)),
         objective="sum_rate",
         idle=None,
