@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 #: Assumed powers in watts: of the circuits of a feed (an RF chain 0.04, its converters 0.2), of the
 #: baseband, and of an element; assumed efficiency of the amplifiers.  Typical of studies of hybrid
-#: arrays (Mendez-Rial et al., IEEE Access 4, 2016) and of reconfigurable surfaces (Huang et al., IEEE
-#: Trans. Wireless Commun. 18, 2019), not measured, and not compared with the tables of these two.
+#: arrays (Mendez-Rial et al., IEEE Access 4, 2016) and of reconfigurable surfaces (Huang et al.,
+#: IEEE Trans. Wireless Commun. 18, 2019), not measured, and not compared with the tables of these.
 FEED_POWER, BASEBAND_POWER = 0.24, 0.2
 ELEMENT_POWER, AMPLIFIER_EFFICIENCY = 1.5e-3, 1.0 / 1.2
 

@@ -27,6 +27,9 @@ except ImportError as error:
 else:
     _missing = None
 
+#: Those under which a grid gets the power that its streams have.
+_OBJECTIVES = ("sum_rate", "max_min", "geometric_mean")
+
 __all__ = ["HolographicPrecodedChannel", "HolographicPrecoder"]
 
 
@@ -52,8 +55,13 @@ class _SurfaceBlock(PrecodedChannel):
         super().__init__(resource_grid, stream_management, precision=precision, device=device)
         if not isinstance(surface, Surface):
             raise TypeError(f"surface: expected a Surface, got {surface!r}")
-        if objective not in ("sum_rate", "max_min"):
-            raise ValueError(f"objective: expected 'sum_rate' or 'max_min', got {objective!r}")
+        if objective not in _OBJECTIVES:
+            expected = ", ".join(map(repr, _OBJECTIVES))
+            raise ValueError(f"objective: expected one of {expected}, got {objective!r}")
+        if "direct" in options:
+            raise ValueError(
+                "direct: expected none, since the channel of the block is that of the elements alone"
+            )
         is_radiated(constraint)
         known = {*METHODS["joint"].options, "threads"}
         if objective == "max_min" and not known >= set(options):
@@ -148,8 +156,9 @@ class HolographicPrecoder(_SurfaceBlock):
     surface : Surface
         The transmitters' antennas: a ``PanelArray`` of one panel with single polarization, with
         Ny rows, Nx columns and the surface's spacing.
-    objective : {"sum_rate", "max_min"}
-        Sum of the rates over streams and blocks, or the lowest of them.
+    objective : {"sum_rate", "max_min", "geometric_mean"}
+        Sum of the rates over streams and blocks; the lowest of them; or the geometric mean of the
+        streams' sums over blocks.
     constraint : {"radiated", "digital"}
         Which power is limited, that of G (as with RZF) or that of the digital beams.
     block : (int or None, int)
@@ -298,7 +307,10 @@ def _beams(
         run = joint.run(balancing(problem), np.ones((1, len(phase))), **own)
         amplitudes, digital = problem.shaped(run.amplitudes), problem.shaped(run.digital)
     else:
-        found = solve(channel, phase, 1.0, 1.0, constraint=constraint, shared=True, **options)
+        found = solve(
+            channel, phase, 1.0, 1.0, constraint=constraint, shared=True, objective=objective,
+            **options,
+        )  # fmt: skip
         amplitudes, digital = found.amplitudes, found.digital
     if METHODS[options.get("method", "joint")].fully_digital:
         beams = digital
