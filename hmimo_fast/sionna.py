@@ -60,7 +60,7 @@ class _SurfaceBlock(PrecodedChannel):
             raise ValueError(f"objective: expected one of {expected}, got {objective!r}")
         if "direct" in options:
             raise ValueError(
-                "direct: expected none, since the channel of the block is that of the elements alone"
+                "direct: expected none, since the channel of a block is that of the elements"
             )
         is_radiated(constraint)
         known = {*METHODS["joint"].options, "threads"}
