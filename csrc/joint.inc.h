@@ -675,7 +675,7 @@ OPERATOR(wmmse_gradient) {
         write_number(p, rate, out[0]);
         write_matrix(p, beams, L * K, out[1], 0);
         if (shape->turned)
-            write_columns(p, (const cvec *)parts, 1, out[2]);
+            write_columns(p, (const cvec *)parts, 1, NUM(1), out[2]);
         else
             write_elements(p, parts, out[2]);
     }

@@ -44,6 +44,7 @@
 typedef float real;
 typedef int32_t whole;
 typedef uint32_t bits;
+#define SIGN_BIT 0x80000000u
 #define ONE_BITS 0x3f800000u
 #define ROOT_HALF_BITS 0x3f3504f3u
 #define MANTISSA_BITS 23
@@ -53,6 +54,7 @@ typedef uint32_t bits;
 typedef double real;
 typedef int64_t whole;
 typedef uint64_t bits;
+#define SIGN_BIT 0x8000000000000000u
 #define ONE_BITS 0x3ff0000000000000u
 #define ROOT_HALF_BITS 0x3fe6a09e667f3bcdu
 #define MANTISSA_BITS 52

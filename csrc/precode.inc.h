@@ -110,17 +110,19 @@ static int open_precoding(problem *p, precoding *c, const hf_shape *s, arena *a)
     return HF_OK;
 }
 
-/* Loads the channels in the lanes, scaled to a largest part of one, and their Gram matrix.
- * Returns one over that scale; NaN where a channel is not finite. */
+#define MODERATE 1024 /* a largest part from which nothing leaves the range of single precision */
+
+/* Loads the channels in the lanes, scaled where they need it, and their Gram matrix.  Returns what
+ * they were divided by; NaN where a channel is not finite. */
 static num load_channel(problem *p, hf_operand channel) {
     const idx count = p->n * p->K;
     read_rows(p, channel, 0, p->K, p->channel);
-    const num size = largest_part(count, p->channel), inverse = inverse_size(size);
-    const vec by = spread(inverse);
-    for (idx i = 0; i < count; i++)
-        p->channel[i] = (cvec){by * p->channel[i].re, by * p->channel[i].im};
+    const num size = largest_part(count, p->channel);
+    num unit = NUM(1);
+    if (!all((size > (real)(1.0 / MODERATE)) & (size < (real)MODERATE)))
+        unit = scale_parts(count, size, p->channel);
     find_channel_gram(p, 0, p->gram);
-    return pick(is_finite(size), 1 / inverse, NUM(NAN));
+    return pick(is_finite(size), unit, NUM(NAN));
 }
 
 /* sum_j conj(h_j) Psi_jk of one element, for a constant number of users k. */
@@ -159,10 +161,7 @@ static void write_precoder(problem *p, precoding *c, const cpx *psi, num power, 
     }
     const num spent = total(sum);
     leave_lanes(p, not(is_finite(spent)));
-    const vec by = spread(pick(spent > 0, root(power) / root(spent), NUM(1)));
-    for (idx i = 0; i < p->n * K; i++)
-        c->precoder[i] = (cvec){by * c->precoder[i].re, by * c->precoder[i].im};
-    write_columns(p, c->precoder, K, out);
+    write_columns(p, c->precoder, K, pick(spent > 0, root(power) / root(spent), NUM(1)), out);
 }
 
 OPERATOR(zero_forcing) {

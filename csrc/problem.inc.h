@@ -1,5 +1,6 @@
 /* From the callers' arrays to lanes and back; what a problem holds between. */
 
+#define AHEAD 128            /* reals of an item that are fetched early */
 #define STRIP 16             /* vecs of elements that share a strip of pairs */
 #define KEPT_PAIRS 524288    /* bytes of the pairs of a phase, to be kept */
 #define NATURAL 1.44269504088896340736 /* 1 / ln 2 */
@@ -159,8 +160,10 @@ INLINE void gather(int single, const void *const *from, idx count, const int gro
     idx i = 0;
     for (; i + W <= count; i += W) {
         vec block[W];
-        for (int lane = 0; lane < W; lane++)
+        for (int lane = 0; lane < W; lane++) {
             block[lane] = read_vec(single, from[lane], i);
+            __builtin_prefetch((const char *)from[lane] + (i + AHEAD) * (single ? 4 : 8));
+        }
         turn(block);
         for (int j = 0; j < W; j++)
             to[(i + j) / group * step + (i + j) % group] = block[j];
@@ -170,13 +173,13 @@ INLINE void gather(int single, const void *const *from, idx count, const int gro
             to[i / group * step + i % group][lane] = (real)read_one(single, from[lane], i);
 }
 
-/* The inverse, of consecutive vecs, into the arrays of the lanes that have one. */
-INLINE void scatter(int single, void *const *to, idx count, const vec *restrict from) {
+/* The inverse, of consecutive vecs times `by`, into the arrays of the lanes that have one. */
+INLINE void scatter(int single, void *const *to, idx count, vec by, const vec *restrict from) {
     idx i = 0;
     for (; i + W <= count; i += W) {
         vec block[W];
         for (int j = 0; j < W; j++)
-            block[j] = from[i + j];
+            block[j] = by * from[i + j];
         turn(block);
         for (int lane = 0; lane < W; lane++)
             if (to[lane])
@@ -185,7 +188,7 @@ INLINE void scatter(int single, void *const *to, idx count, const vec *restrict 
     for (; i < count; i++)
         for (int lane = 0; lane < W; lane++)
             if (to[lane])
-                write_one(single, to[lane], i, from[i][lane]);
+                write_one(single, to[lane], i, by[lane] * from[i][lane]);
 }
 
 /* Where channel f of `bytes` begins in every lane. */
@@ -236,7 +239,7 @@ static void write_matrix(const problem *p, const cpx *from, idx count, void *to,
         const int wanted = p->lanes == CHANNELS ? channel < F : p->used[lane];
         start[lane] = wanted ? (char *)to + (p->item[lane] * F + channel) * bytes : NULL;
     }
-    scatter(p->shape->single, start, 2 * count, (const vec *)from);
+    scatter(p->shape->single, start, 2 * count, VEC(1), (const vec *)from);
 #endif
 }
 
@@ -268,7 +271,7 @@ static void write_elements(const problem *p, const vec *from, void *to) {
     for (idx lane = 0; lane < W; lane++)
         start[lane] =
             p->used[lane] ? (char *)to + p->item[lane] * p->N * bytes_of(p->shape) : NULL;
-    scatter(p->shape->single, start, p->N, from);
+    scatter(p->shape->single, start, p->N, VEC(1), from);
 #endif
 }
 
@@ -331,26 +334,38 @@ static void read_columns(const problem *p, hf_operand from, idx f, idx columns, 
 #endif
 }
 
+INLINE lanes higher(lanes a, lanes b) {
+    const lanes more = a > b;
+    return (a & more) | (b & ~more);
+}
+
 /* The largest real or imaginary part. */
 static num largest_part(idx count, const cvec *a) {
-    vec top = {0};
-    for (idx i = 0; i < count; i++) {
-        const vec re = choose(a[i].re < 0, -a[i].re, a[i].re);
-        const vec im = choose(a[i].im < 0, -a[i].im, a[i].im);
-        top = choose(re > top, re, top);
-        top = choose(im > top, im, top);
-        top = choose(re == re, choose(im == im, top, im), re); /* NaN stays */
+    lanes top[4] = {{0}}; /* sizes are ordered as their bits are, and NaN is above all */
+    for (idx i = 0; i < 2 * count; i++) {
+        const lanes size = (lanes)(((const bit_vec *)a)[i] & ~SIGN_BIT);
+        top[i % 4] = higher(size, top[i % 4]);
     }
-    return largest(top);
+    return largest((vec)higher(higher(top[0], top[1]), higher(top[2], top[3])));
 }
 
-/* One over a size, or one where it is nothing. */
+/* One over the power of two under a size, a factor that changes no digit; one of nothing. */
 INLINE num inverse_size(num size) {
-    return pick(size > 0, smaller(1 / size, NUM(HUGE_REAL)), NUM(1));
+    const bit_vec sized = (bit_vec)spread(size) >> MANTISSA_BITS << MANTISSA_BITS;
+    return pick(size > 0, smaller(1 / largest((vec)sized), NUM(HUGE_REAL)), NUM(1));
 }
 
-/* The inverse of read_columns, of the first channel. */
-static void write_columns(const problem *p, const cvec *from, idx columns, void *to) {
+/* Scales numbers to a largest part of about one.  Returns what they were divided by. */
+static num scale_parts(idx count, num size, cvec *a) {
+    const num inverse = inverse_size(size);
+    const vec by = spread(inverse);
+    for (idx i = 0; i < count; i++)
+        a[i] = (cvec){by * a[i].re, by * a[i].im};
+    return 1 / inverse;
+}
+
+/* The inverse of read_columns, of the first channel, times `by`. */
+static void write_columns(const problem *p, const cvec *from, idx columns, num by, void *to) {
     const int single = p->shape->single;
     const idx bytes = 2 * columns * bytes_of(p->shape);
     void *start[W];
@@ -360,19 +375,19 @@ static void write_columns(const problem *p, const cvec *from, idx columns, void 
             start[lane] = i * W + lane < p->N
                               ? (char *)to + (p->item[0] * p->N + i * W + lane) * bytes
                               : NULL;
-        scatter(single, start, 2 * columns, (const vec *)(from + i * columns));
+        scatter(single, start, 2 * columns, spread(by), (const vec *)(from + i * columns));
     }
 #else
     for (idx lane = 0; lane < W; lane++)
         start[lane] = p->used[lane] ? (char *)to + p->item[lane] * p->N * bytes : NULL;
-    scatter(single, start, 2 * p->N * columns, (const vec *)from);
+    scatter(single, start, 2 * p->N * columns, by, (const vec *)from);
 #endif
 }
 
 /* Amplitudes, or complex weights as the last pass over states m left them. */
 static void write_amplitudes(const problem *p, const vec *m, void *to) {
     if (p->element)
-        write_columns(p, p->q, 1, to);
+        write_columns(p, p->q, 1, NUM(1), to);
     else
         write_elements(p, m, to);
 }
@@ -514,9 +529,7 @@ static void finish_phase(problem *p) {
     if (p->own_phase) {
         cvec *phi = p->phase;
         p->phase_size = largest_part(count, phi);
-        const vec by = spread(inverse_size(p->phase_size));
-        for (idx i = 0; i < count; i++)
-            phi[i] = (cvec){by * phi[i].re, by * phi[i].im};
+        scale_parts(count, p->phase_size, phi);
     } else {
         real *phi = p->phase, top = 0;
         for (idx i = 0; i < 2 * count; i++) {
@@ -768,12 +781,9 @@ static mask load_problem(problem *p, const hf_operand *in, int *loaded, vec *m) 
         size = NUM(top);
     }
     p->channel_size = size;
-    const num inverse = inverse_size(size);
-    const vec by = spread(inverse);
-    for (idx i = 0; i < p->F * count; i++)
-        p->channel[i] = (cvec){by * p->channel[i].re, by * p->channel[i].im};
+    const num unit = scale_parts(p->F * count, size, p->channel);
     const num sum = load_amplitudes(p, in[AMPLITUDES], m);
-    load_limits(p, in + POWER, 1 / inverse);
+    load_limits(p, in + POWER, unit);
     return is_finite(size) & is_finite(p->phase_size) & is_finite(sum);
 }
 

@@ -137,7 +137,7 @@ static int rate_beams(const hf_shape *s, const hf_operand *in, void *sinr, void 
         scale(K * L, inverse_noise, p->omega);
         if (p->element) {
             find_turned_gradient(p, 0, p->omega);
-            write_columns(p, p->d_q, 1, d_amplitudes);
+            write_columns(p, p->d_q, 1, NUM(1), d_amplitudes);
         } else {
             pull_back(p, 0, p->omega, p->slope);
             write_elements(p, p->slope, d_amplitudes);
