@@ -27,6 +27,7 @@ from threadpoolctl import threadpool_info
 import hmimo_fast as hf
 from hmimo_fast import benchmark as bm
 from hmimo_fast.benchmark import OURS, Row
+from hmimo_fast.writing import try_out, write
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
@@ -372,6 +373,8 @@ def main() -> None:
     chosen = parser.parse_args()
     seconds = chosen.seconds
 
+    for path in (chosen.output, chosen.figure):
+        try_out(path)
     cores = os.sched_getaffinity(0)
     peers.one_core()
     dgemm, sgemm, peak = ceilings.blas(np.float64), ceilings.blas(np.float32), ceilings.fused()
@@ -402,7 +405,7 @@ def main() -> None:
     )
     print(text)
     old = chosen.output.read_text() if chosen.output.exists() else f"{KEPT}\n"
-    chosen.output.write_text(f"{text}\n{old[old.index(KEPT) :]}")
+    write(chosen.output, f"{text}\n{old[old.index(KEPT) :]}".encode())
 
     from figure import draw
 
