@@ -182,16 +182,24 @@ static void clear(idx count, cpx *a) {
         a[i] = (cpx){NUM(0), NUM(0)};
 }
 
+INLINE num highest_entry(idx n, const cpx *a) {
+    num high = a[0].re;
+    for (idx j = 1; j < n; j++)
+        high = larger(a[j * n + j].re, high);
+    return high;
+}
+
 /* Inverts a Hermitian positive matrix in place by n symmetric sweeps, each of which exchanges one
  * variable with its right-hand side: no square roots, no triangular solves, half the work of
- * Gauss-Jordan.  Only the upper triangle is read.  Returns the smallest over the largest pivot,
- * at most 0 or NaN where the matrix is not positive. */
+ * Gauss-Jordan.  Only the upper triangle is read.  Returns the smallest pivot over the largest
+ * diagonal entry, whose rounding error a pivot may be: at most 0 or NaN where the matrix is not
+ * positive. */
 INLINE num invert_any(const idx n, cpx *a) {
-    num low = NUM(0), high = NUM(0);
+    const num high = highest_entry(n, a);
+    num low = high;
     for (idx j = 0; j < n; j++) {
         const num pivot = a[j * n + j].re, inverse = 1 / pivot;
-        low = j ? smaller(pivot, low) : pivot;
-        high = j ? larger(pivot, high) : pivot;
+        low = smaller(pivot, low);
         for (idx r = 0; r < n; r++) {
             if (r == j)
                 continue;
@@ -240,13 +248,13 @@ static num invert(idx n, cpx *a) {
 }
 
 /* S = U^H U of a Hermitian positive matrix, U in its upper triangle with the *inverse* of its
- * diagonal; the smallest over the largest pivot, at most 0 or NaN where it is not positive. */
+ * diagonal; what `invert` returns. */
 static num cholesky(idx n, cpx *a) {
-    num low = NUM(0), high = NUM(0);
+    const num high = highest_entry(n, a);
+    num low = high;
     for (idx j = 0; j < n; j++) {
         const num pivot = a[j * n + j].re;
-        low = j ? smaller(pivot, low) : pivot;
-        high = j ? larger(pivot, high) : pivot;
+        low = smaller(pivot, low);
         const num inverse = 1 / root(pivot);
         a[j * n + j] = (cpx){inverse, NUM(0)};
         for (idx c = j + 1; c < n; c++)

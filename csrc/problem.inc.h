@@ -5,7 +5,7 @@
 #define KEPT_PAIRS 524288    /* bytes of the pairs of a phase, to be kept */
 #define NATURAL 1.44269504088896340736 /* 1 / ln 2 */
 #define GUARD (sizeof(real) == 4 ? 1e-6 : 1e-12) /* of the mean of S's diagonal, added to it */
-#define SINGULAR (sizeof(real) == 4 ? 1e-6 : 1e-12) /* smallest over largest pivot */
+#define SINGULAR (sizeof(real) == 4 ? 1e-6 : 1e-12) /* smallest pivot over largest entry */
 
 /* An operator in this kind of number: as the callers', with what the lanes are (kinds.h) and, of
  * the batch, one mark per item.  A pack does what is not marked and marks what it leaves, a lone

@@ -395,3 +395,38 @@ def test_precoders_of_multiples_have_the_power(backend: str, dtype: Any, seed: i
         for precoder in (hf.zero_forcing(effective, 2.0), hf.wmmse(effective, 2.0, noise_power)):
             used = (np.abs(precoder.astype(complex)) ** 2).sum(axis=(-2, -1))
             np.testing.assert_allclose(used, 2.0, rtol=1e-9 if dtype == np.complex128 else 1e-6)
+
+
+@pytest.mark.parametrize("kind", [np.complex64, np.complex128])
+@pytest.mark.parametrize("ratio", [1e-6, 1.0, 1e6])
+@pytest.mark.parametrize("items", [1, 20])
+def test_projections_on_feeds_that_are_multiples_keep_the_power(
+    items: int, ratio: float, kind: type
+) -> None:
+    """Rounding errors of what one feed leaves of another are no direction of their own."""
+    rng = np.random.default_rng(8)
+    wave = np.exp(2j * np.pi * rng.uniform(size=(items, 12, 1)))
+    phase = (wave * [ratio, 1.0]).astype(kind)
+    amplitudes = rng.uniform(0.1, 1.0, (items, 12)).astype(phase.real.dtype)
+    wanted = rng.standard_normal((items, 12, 3, 2)).view(complex)[..., 0].astype(kind)
+    beams = hf.project(amplitudes, phase, wanted, 1.7).astype(complex)
+    surface = amplitudes.astype(float)[..., None] * phase
+    power = np.sum(np.abs(surface @ beams) ** 2, axis=(-2, -1))
+    np.testing.assert_allclose(power, 1.7, rtol=1e-6 if kind is np.complex64 else 1e-9)
+    least = np.linalg.pinv(surface, 1e-5) @ wanted
+    size = np.linalg.norm(surface @ least, axis=(-2, -1), keepdims=True)
+    np.testing.assert_allclose(beams, np.sqrt(1.7) * least / size, rtol=1e-3, atol=1e-6 / ratio)
+
+
+@pytest.mark.parametrize("kind", [np.complex64, np.complex128])
+@pytest.mark.parametrize("items", [1, 20])
+def test_zero_forcing_of_a_far_stronger_multiple_keeps_the_power(items: int, kind: type) -> None:
+    rng = np.random.default_rng(9)
+    channel = rng.standard_normal((items, 3, 8, 2)).view(complex)[..., 0]
+    channel[:, 2] = 1e5 * channel[:, 0]
+    beams = hf.zero_forcing(channel.astype(kind), 2.0).astype(complex)
+    power = np.sum(np.abs(beams) ** 2, axis=(-2, -1))
+    np.testing.assert_allclose(power, 2.0, rtol=1e-6 if kind is np.complex64 else 1e-9)
+    expected = np.linalg.pinv(channel.astype(kind).astype(complex), 1e-6)
+    expected *= np.sqrt(2.0) / np.linalg.norm(expected, axis=(-2, -1), keepdims=True)
+    np.testing.assert_allclose(beams, expected, atol=1e-4)
