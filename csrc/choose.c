@@ -39,7 +39,8 @@ static int in_double(int operator_) {
 
 /* Marks the items of a loop any of whose users has a minimum rate; whether there are any. */
 static int mark_floored(int operator_, const hf_shape *s, const hf_operand *in, uint8_t *marks) {
-    if (operator_ != HF_VARIABLE_PROJECTION && operator_ != HF_BEST_BEAMS)
+    const int may = operator_ == HF_VARIABLE_PROJECTION || operator_ == HF_BEST_BEAMS;
+    if (!may || !in[MIN_RATE].data)
         return 0;
     int any = 0;
     for (ptrdiff_t b = 0; b < s->batch; b++) {

@@ -617,7 +617,7 @@ static void lay_out_algebra(problem *p, arena *a) {
 static int has_floors(const problem *p, idx item) {
     const double *rate = (const double *)((const char *)p->min_rate.data + item * p->min_rate.step);
     int found = 0;
-    for (idx k = 0; k < p->K; k++)
+    for (idx k = 0; p->min_rate.data && k < p->K; k++)
         found |= rate[k] > 0;
     return found;
 }
@@ -632,7 +632,7 @@ static int fill_lanes(problem *p, idx *next) {
         const idx item = (*next)++;
         if (p->marks && p->marks[item] != (LANES == 1))
             continue;
-        if (p->floored >= 0 && p->min_rate.data && has_floors(p, item) != p->floored)
+        if (p->floored >= 0 && has_floors(p, item) != p->floored)
             continue;
         p->item[lane] = item;
         p->used[lane++] = 1;

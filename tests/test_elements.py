@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 import hmimo_fast as hf
 from hmimo_fast.kernels.edge import call
+from hmimo_fast.problem import Problem
+from hmimo_fast.solvers import levels
 
 CIRCLES = {"lorentzian": (0.5j, 0.5), "phase": (0.0, 1.0)}
 METHODS = ("joint", "zf", "wmmse_hbf", "zf_hbf", "alternating", "random")
@@ -408,3 +410,31 @@ def test_patterns_of_complex_weights():
     power = SURFACE.pattern(weights, digital, [[0.0, 0.0, 1.0]])
     fields = (weights[:, None] * SURFACE.phase) @ digital
     np.testing.assert_allclose(power, np.sum(np.abs(fields.sum(axis=0)) ** 2), rtol=1e-9)
+
+
+@pytest.mark.parametrize("constraint", ["radiated", "digital"])
+def test_few_states_are_rounded_from_two_solutions(constraint, monkeypatch):
+    """The second is from random angles; without it no item is better, and the mean is lower."""
+    channel = drawn(size=12, seed=4)
+
+    def rates():
+        return hf.solve(
+            channel, SURFACE.phase, 1.0, 0.3, constraint=constraint, elements=[1.0, -1.0]
+        ).sum_rate
+
+    two = rates()
+    monkeypatch.setattr(Problem, "some_angles", Problem.all_on)
+    one = rates()
+    assert (two >= one).all()
+    assert two.mean() > 1.001 * one.mean()
+
+
+def test_with_a_direct_channel_all_rotations_are_tried():
+    """It does not turn with the elements, so that turns by a whole step differ too."""
+    channel, direct, states = drawn(), np.ones((3, 3, 4)), np.array([1.0, -1.0])
+    plain = Problem.of(channel, SURFACE.phase, 1.0, 0.1, constraint="digital", elements=states)
+    past = Problem.of(
+        channel, SURFACE.phase, 1.0, 0.1, constraint="digital", elements=states, direct=direct
+    )
+    assert np.angle(levels._rotations(plain, states)).max() < np.pi
+    assert np.ptp(np.angle(levels._rotations(past, states))) > 1.9 * np.pi

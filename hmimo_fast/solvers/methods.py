@@ -22,7 +22,7 @@ from .hbf import wmmse_hbf, zf_hbf
 from .levels import quantized
 from .network import mbdnn
 from .sharing import in_channels, is_split, shared_out
-from .variable_projection import joint, zero_forcing_stage, zf
+from .variable_projection import further, joint, zero_forcing_stage, zf
 
 #: Solutions for rates as they were shared out over channels.
 _SHARINGS = 2
@@ -176,9 +176,8 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     bound = problem.min_rate is None or problem.objective == "min_power"  # which is under them
     free = problem if bound else replace(problem, min_rate=None)
     best = _reached(problem, free, method, method.run(free, start, **options), options)
-    if method.anew and problem.hardware.states is not None and problem.hardware.turned:
-        # Roundings of complex weights differ more than what they are rounded from.
-        run = method.run(free, problem.some_angles(), **options)
+    for another, own in further(free, start, options) if method.anew else ():
+        run = method.run(free, another, **own)
         best = best.better(_reached(problem, free, method, run, options))
     if bound:
         return best

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ _STAGES = {False: (6, 36), True: (5, 38)}
 _TURNED_STAGES = {False: (12, 22), True: (5, 38)}
 #: Of objectives that leave nobody out, and so have one candidate.
 _ONE_CANDIDATE = (10, 80)
+#: Of a second try at `max_min` under `digital` power, where ascents end apart and are short.
+_SECOND_TRY = {"zf_iterations": 4, "iterations": 40}
 
 
 def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
@@ -29,8 +32,22 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     in bit/s/Hz of a user with the largest weight.  Candidates are compared in single precision
     (``mixed=False``: in that of the channel); the rest is in double for complex128.
     """
-    chosen = _stages(problem) | {"candidates": problem.users, "mixed": True} | options
+    chosen = _stages(problem) | {"candidates": problem.users, "mixed": True}
+    if problem.aim.saves and problem.users > problem.feeds:  # more candidates that are as good
+        chosen["finalists"] = 2
+    chosen |= options
     return run_loop("variable_projection", problem, start, **chosen)
+
+
+def further(
+    problem: Problem, start: np.ndarray, options: dict[str, Any]
+) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+    """Starts and options of what is tried besides a run from the start."""
+    if problem.hardware.states is not None and problem.hardware.turned:
+        # Roundings of complex weights differ more than what they are rounded from.
+        yield problem.some_angles(), options
+    if problem.objective == "max_min" and not problem.radiated and not options.keys() & _SECOND_TRY:
+        yield start, options | _SECOND_TRY
 
 
 def zf(problem: Problem, start: np.ndarray, iterations: int = 60, **options: Any) -> Run:
