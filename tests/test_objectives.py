@@ -168,6 +168,20 @@ def test_max_min_gives_all_the_same(constraint: str) -> None:
     assert not solution.digital[..., 2].any()
 
 
+@pytest.mark.parametrize("noise", [3.2, 0.32, 0.032])
+@pytest.mark.parametrize("shape", [(6, 6), (4, 4)])
+def test_max_min_is_at_least_the_common_rate_under_digital_power(
+    shape: tuple[int, int], noise: float
+) -> None:
+    """Where one ascent was below it on the mean."""
+    surface = hf.Surface(shape=shape, feeds=4)
+    channel = hf.channels.sparse_mmwave(surface, users=4, size=100, seed=77)
+    given = channel, surface.phase, 1.0, noise
+    fair = hf.solve(*given, constraint="digital", objective="max_min")
+    common = hf.solve(*given, constraint="digital", min_rate=0.01).common_rate
+    assert fair.value.mean() >= common.mean()
+
+
 @pytest.mark.parametrize("constraint", ["radiated", "digital"])
 def test_energy_efficiency_beats_every_common_power(constraint: str) -> None:
     channel = draws()
