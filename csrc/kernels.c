@@ -17,6 +17,7 @@
 #include "ascent.inc.h"
 #include "start.inc.h"
 #include "joint.inc.h"
+#include "spectral.inc.h"
 #include "precode.inc.h"
 #include "alternating.inc.h"
 #include "descent.inc.h"
@@ -54,5 +55,5 @@ const hf_kind JOIN(hf, KIND, HF_ISA) = {
     outside_unit,
     {effective_channel, sinr, sum_rate, sum_rate_gradient, zero_forcing, wmmse, water_filling,
      project, best_beams, alternating, variable_projection, coordinate_descent, wmmse_gradient,
-     max_min, min_power, refine, screen, finish},
+     max_min, min_power, spectral_ascent, refine, screen, finish},
 };

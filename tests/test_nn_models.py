@@ -16,6 +16,8 @@ import hmimo_fast as hf  # noqa: E402
 from hmimo_fast.nn.models import FNN, GNN2D, MBDNN, UnrolledNet  # noqa: E402
 from hmimo_fast.nn.models.link import Link  # noqa: E402
 from hmimo_fast.nn.models.steps import (  # noqa: E402
+    Point,
+    Step,
     curvature,
     nested,
     spectral_step,
@@ -506,19 +508,29 @@ def test_the_spectral_step_is_that_of_a_quadratic():
     goal, bend = torch.tensor([[0.3, 0.6]]), torch.tensor([[4.0, 1.0]])
     start, second = torch.tensor([[0.9, 0.9]]), torch.tensor([[0.5, 0.7]])
     gradients = [2.0 * bend * (goal - at) for at in (start, second)]
-    step = spectral_step(second, second - start, *gradients, bend, 1.0)
-    torch.testing.assert_close(second + step.move(), goal)
-    first = spectral_step(start, torch.zeros(1, 2), None, gradients[0], bend, 0.3)
-    torch.testing.assert_close(first.move(), torch.tensor([[-0.15, -0.075]]))
-    torch.testing.assert_close(first.move(1.0, 2.0), torch.tensor([[0.0, 0.15]]))
+    step, _ = spectral_step(second, second - start, *gradients, bend, 1.0)
+    torch.testing.assert_close(second + step, goal)
+    none = torch.zeros(1, 2)
+    step, length = spectral_step(start, none, none, gradients[0], bend, 0.3)
+    torch.testing.assert_close(step, torch.tensor([[-0.15, -0.075]]))
+    assert length.item() == pytest.approx(0.15)
 
 
 def test_elements_that_are_held_at_zero_do_not_shorten_the_step():
     last, gradient = torch.tensor([[1.0, -1.0]]), torch.tensor([[0.5, -3.0]])
     at, change = torch.tensor([[0.5, 0.0]]), torch.tensor([[0.25, -0.25]])
-    step = spectral_step(at, change, last, gradient, torch.ones(1, 1), 1.0)
+    step, _ = spectral_step(at, change, last, gradient, torch.ones(1, 1), 1.0)
     free = 2.0 * 0.25**2 / (0.25 * 0.5)
-    torch.testing.assert_close(step.move()[0, 0], torch.tensor(0.5 * free))
+    torch.testing.assert_close(step[0, 0], torch.tensor(0.5 * free))
+
+
+def test_a_step_is_stretched_and_shifted_in_units_of_its_length():
+    at, none = torch.full((1, 2), 0.5), torch.zeros(1, 2)
+    step = Step(None, "beams", "slope", None, torch.tensor([[-0.15, 0.1]]), torch.tensor([[0.15]]))
+    ahead = Point(at, None, none, none).moved(step, 1.0, 2.0)
+    torch.testing.assert_close(ahead.amplitudes, torch.tensor([[0.5, 1.0]]))
+    torch.testing.assert_close(ahead.change, torch.tensor([[0.0, 0.5]]))
+    assert (ahead.digital, ahead.last) == ("beams", "slope")
 
 
 def test_no_item_drowns_the_others_on_the_way_back():
@@ -537,7 +549,7 @@ def test_a_move_that_turns_everything_off_is_not_made():
 def test_the_spectral_step_is_differentiable_in_all_it_comes_from():
     values = torch.tensor([[0.5, 0.4], [-0.1, 0.2], [0.9, -0.3], [1.1, -0.6], [0.8, 1.2]]).double()
     inputs = [row[None].requires_grad_() for row in values]
-    assert torch.autograd.gradcheck(lambda *x: spectral_step(*x, 1.0).move(), inputs)
+    assert torch.autograd.gradcheck(lambda *x: spectral_step(*x, 1.0)[0], inputs)
 
 
 @pytest.mark.parametrize("model", [MBDNN, UnrolledNet])

@@ -57,6 +57,7 @@ enum {
     HF_WMMSE_GRADIENT,
     HF_MAX_MIN,
     HF_MIN_POWER,
+    HF_SPECTRAL_ASCENT,
     HF_OPERATORS
 };
 

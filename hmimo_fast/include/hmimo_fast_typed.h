@@ -167,4 +167,19 @@ static inline int hf_min_power(const hf_table *kernels, const hf_shape *shape,
     return kernels->operators[HF_MIN_POWER](shape, inputs, NULL, outputs);
 }
 
+static inline int hf_spectral_ascent(const hf_table *kernels, const hf_shape *shape,
+                                     hf_operand channel, hf_operand start, hf_operand phase,
+                                     hf_operand digital, hf_operand power, hf_operand noise_power,
+                                     hf_operand weights, hf_operand change, hf_operand slope,
+                                     int radiated, int64_t sweeps, int64_t steps, double *sum_rate,
+                                     void *to_digital, void *end, void *to_change, void *to_slope,
+                                     void *gradient, void *curvature, void *step, double *length) {
+    const hf_operand inputs[] = {channel, start, phase, digital, power, noise_power, weights,
+                                 change, slope};
+    const double options[] = {radiated, (double)sweeps, (double)steps};
+    void *const outputs[] = {sum_rate, to_digital, end, to_change, to_slope, gradient, curvature,
+                             step, length};
+    return kernels->operators[HF_SPECTRAL_ASCENT](shape, inputs, options, outputs);
+}
+
 #endif

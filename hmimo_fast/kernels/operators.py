@@ -79,6 +79,14 @@ ARGUMENTS = {
     "d_digital": Argument("c"),
     "amplitudes": Argument("q", _IN_UNIT),
     "d_amplitudes": Argument("q"),
+    "start": Argument("r", _IN_UNIT),
+    "end": Argument("r"),
+    "change": Argument("r", default=0.0),
+    "slope": Argument("r", default=0.0),
+    "gradient": Argument("r"),
+    "curvature": Argument("r"),
+    "step": Argument("r"),
+    "length": Argument("d"),
     "movable": Argument("r", _FLAG, default=1.0),
     "sinr": Argument("r"),
     "rate": Argument("r"),
@@ -332,6 +340,15 @@ OPERATORS = {
             "min_power",
             "effective_channel:KM noise_power: min_rate:K -> precoder:MK power: feasible:",
             "KKM",
+        ),
+        _operator(
+            "spectral_ascent",
+            "channel:KN start:N phase:NL digital:LK power: noise_power: weights:K change:N slope:N "
+            "-> sum_rate: digital:LK end:N change:N slope:N gradient:N curvature:N step:N length:",
+            "KNL",
+            _RADIATED,
+            Option("sweeps", int, 2, least=1),
+            Option("steps", int, 4),
         ),
     )
 }

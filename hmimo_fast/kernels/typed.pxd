@@ -57,3 +57,7 @@ cdef extern from "hmimo_fast_typed.h" nogil:
     int hf_min_power(
         const hf_table *, const hf_shape *, hf_operand, hf_operand, hf_operand, void *, double *,
         uint8_t *) noexcept
+    int hf_spectral_ascent(
+        const hf_table *, const hf_shape *, hf_operand, hf_operand, hf_operand, hf_operand,
+        hf_operand, hf_operand, hf_operand, hf_operand, hf_operand, int, int64_t, int64_t,
+        double *, void *, void *, void *, void *, void *, void *, void *, double *) noexcept

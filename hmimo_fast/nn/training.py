@@ -277,7 +277,8 @@ class _Run:
         else:
             samples = self._samples(surface, users, t.samples)
             channel = samples[rng.integers(t.samples, size=t.batch)]
-        loss = -self._rate(surface, channel, rng.uniform(*t.snr, t.batch)).mean()
+        snr = rng.uniform(*t.snr, t.batch)
+        loss = -rates(self.model, surface, channel, snr, self.device).mean()
         self.optimizer.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), _LARGEST_GRADIENT)
@@ -293,20 +294,12 @@ class _Run:
         surface, channel, snr = validation(self.training)
         with torch.no_grad():
             self.model.eval()
-            rate = self._rate(surface, channel, np.full(len(channel), snr)).mean().item()
+            rate = rates(self.model, surface, channel, snr, self.device).mean().item()
             self.model.train()
         now = time.perf_counter()
         seconds = now - self.began + (self.log[-1]["seconds"] if self.log else 0.0)
         self.began = now
         self.log.append({"step": self.done, "rate": rate, "seconds": round(seconds, 3)})
-
-    def _rate(self, surface: Surface, channel: np.ndarray, snr: np.ndarray) -> torch.Tensor:
-        """Sum rates the model reaches at power 1, (B,)."""
-        h = torch.from_numpy(channel).to(self.device, torch.complex64)
-        phase = torch.tensor(surface.phase, dtype=torch.complex64, device=self.device)
-        noise_power = torch.from_numpy(10.0 ** (-snr / 10.0)).to(self.device, torch.float32)
-        amplitudes, digital = self.model(h, phase, 1.0, noise_power)
-        return ops.sum_rate(h, amplitudes, phase, digital, noise_power)
 
     def keep(self, folder: Path) -> None:
         """Checkpoint and log, each complete."""
@@ -366,6 +359,22 @@ class _Run:
 def _forms(tensors: dict[str, torch.Tensor]) -> dict[str, list[Any]]:
     """Dtype and shape of each, as JSON has them."""
     return {name: [str(tensor.dtype), *tensor.shape] for name, tensor in tensors.items()}
+
+
+def rates(
+    model: nn.Module,
+    surface: Surface,
+    channel: np.ndarray,
+    snr: np.ndarray | float,
+    device: torch.device | str = "cpu",
+) -> torch.Tensor:
+    """Sum rates that a model reaches at power 1 over channels (B, K, N), (B,); SNRs in dB."""
+    h = torch.from_numpy(channel).to(device, torch.complex64)
+    phase = torch.tensor(surface.phase, dtype=torch.complex64, device=device)
+    noise = np.broadcast_to(10.0 ** (-np.asarray(snr) / 10.0), len(h))
+    noise_power = torch.tensor(noise, dtype=torch.float32, device=device)
+    amplitudes, digital = model(h, phase, 1.0, noise_power)
+    return ops.sum_rate(h, amplitudes, phase, digital, noise_power)
 
 
 def validation(training: Training) -> tuple[Surface, np.ndarray, float]:

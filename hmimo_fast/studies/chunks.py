@@ -30,6 +30,7 @@ from ..solvers import METHODS, solve
 from ..solvers.network import TORCH_THREADS
 from ..surface import Surface
 from .description import Method, Setting
+from .samples import samples
 
 #: Iterates at which histories are kept, dense where they bend.
 ITERATES = np.unique(np.geomspace(1, 3001, 60).astype(int)) - 1
@@ -269,4 +270,4 @@ def runs(chunk: Chunk) -> Arrays:
     return {name: np.array([each[name] for each in found], float) for name in found[0]}
 
 
-MEASURES: dict[str, Callable[[Chunk], Arrays]] = {"rates": rates, "runs": runs}
+MEASURES: dict[str, Callable[[Chunk], Arrays]] = {"rates": rates, "runs": runs, "samples": samples}

@@ -108,6 +108,24 @@ def _above(one: str, other: str, variable: str, kept: Labels, dataset: Dataset) 
     return _positive([*gaps(dataset, variable, {"method": one}, {"method": other}, kept)])
 
 
+def sooner(one: str, other: str) -> Check:
+    """A training that matches the goal after fewer channels than another, or alone, on every seed."""
+
+    def check(dataset: Dataset) -> Verdict:
+        ours, theirs = (
+            select(dataset, "samples", method=label).ravel() for label in (one, other)
+        )
+        told = [
+            f"{label}: {', '.join('not' if np.isnan(x) else f'{x:.3g}' for x in seen)}"
+            for label, seen in ((one, ours), (other, theirs))
+        ]
+        if np.isnan(ours).all() and np.isnan(theirs).all():
+            return Verdict(None, f"neither does ({'; '.join(told)})")
+        return Verdict(bool(np.all(ours < np.nan_to_num(theirs, nan=np.inf))), "; ".join(told))
+
+    return check
+
+
 def rises(dimension: str, variable: str = "sum_rate", **kept: Any) -> Check:
     """A variable rises along a dimension, at every step, for all that is kept."""
     return partial(_rises, dimension, variable, kept)

@@ -34,6 +34,14 @@ MEANINGS = {
     "microseconds": ("CPU time of one channel", "µs"),
     "microseconds_an_iteration": ("CPU time of one iteration", "µs"),
     "history": ("rate of the iterate", "bit/s/Hz"),
+    "samples": ("channels until it matches WMMSE-HBF", "1"),
+    "seen": ("channels seen", "1"),
+    "course": ("mean rate / that of WMMSE-HBF", "1"),
+    "share": ("mean rate / that of WMMSE-HBF", "1"),
+    "seconds": ("CPU time of the training", "s"),
+    "parameters": ("parameters", "1"),
+    "megabytes": ("memory of a step", "MB"),
+    "channels_seen": ("channels seen", "1"),
     "largest_fall": ("largest fall of the rate", "bit/s/Hz"),
 }
 

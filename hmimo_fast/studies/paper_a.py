@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .claims import above, rises
+from .claims import above, rises, sooner
 from .description import Claim, Method, Panel, Setting, Study
 
 JOINT = Method("joint (ours)", "joint")
@@ -159,4 +159,35 @@ A_T2 = Study(
     ),
 )
 
-STUDIES = (A_3, A_4, A_T1, A_T2)
+A_T1S = Study(
+    id="A-T1s",
+    title="channels until a network matches WMMSE-HBF, 16 elements, 2 users",
+    source="[A] Table I, at a size for two cores",
+    measure="samples",
+    variables=("course", "share", "samples", "seen", "seconds", "parameters", "megabytes"),
+    methods=tuple(
+        Method(label, "mbdnn", options={"recipe": f"{name}_16"})
+        for label, name in (("MB-DNN", "mbdnn"), ("2DGNN", "gnn2d"), ("FNN", "fnn"))
+    ),
+    base=Setting(elements=16, users=2),
+    grids=({"users": (2,)},),
+    panels=(
+        Panel("validation, three seeds", "course", x="channels_seen", where={"users": 2}, log="x"),
+    ),
+    says="MB-DNN needs 5 K channels to match WMMSE-HBF, 2DGNN 15 K and FNN 450 K.",
+    claims=(
+        Claim(
+            "MB-DNN matches WMMSE-HBF before 2DGNN does",
+            sooner("MB-DNN", "2DGNN"),
+        ),
+        Claim("2DGNN matches WMMSE-HBF before FNN does", sooner("2DGNN", "FNN")),
+        Claim(
+            "after as many channels, as long as both train, 2DGNN is above FNN",
+            above("2DGNN", "FNN", "course"),
+        ),
+    ),
+    most=3,
+    chunk=1,
+)
+
+STUDIES = (A_3, A_4, A_T1, A_T2, A_T1S)

@@ -18,6 +18,7 @@ from .chunks import ITERATES, Chunk, code, compute, weights
 from .dataset import meaning
 from .description import Method, Study
 from .engines import Compute, outcomes
+from .samples import SEEN
 from .trained import joined, measured, trainings
 
 if TYPE_CHECKING:
@@ -156,7 +157,8 @@ def lacking(method: Method, constraint: str) -> str:
 
 
 #: Dimensions of a variable beyond the realizations.
-_INNER = {"rates": ("user",), "served": ("user",), "history": ("iterate",)}
+_INNER = {"rates": ("user",), "served": ("user",), "history": ("iterate",),
+          "course": ("channels_seen",)}  # fmt: skip
 #: Place along the axes, number of the method, number of the chunk.
 _Place = tuple[tuple[int, ...], int, int]
 
@@ -204,7 +206,11 @@ def _is_whole(study: Study, chunk: Chunk, arrays: Arrays) -> bool:
 
 
 def _inner_labels(study: Study) -> dict[str, np.ndarray]:
-    return {"user": np.arange(1, study.base.users + 1), "iterate": ITERATES}
+    return {
+        "user": np.arange(1, study.base.users + 1),
+        "iterate": ITERATES,
+        "channels_seen": SEEN,
+    }
 
 
 def _blank(study: Study, realizations: int, seed: int) -> Dataset:

@@ -137,7 +137,7 @@ def trainings(study: Study, others: Mapping[str, Dataset]) -> dict[str, Any]:
     files = {
         method.label: COMMITTED / f"{_recipe(method, study)}.json"
         for method in study.methods
-        if METHODS[method.solver].is_network
+        if METHODS[method.solver].is_network and study.measure != "samples"
     }
     shipped = {
         label: json.loads(file.read_text(encoding="utf-8"))

@@ -20,6 +20,7 @@ from .joint import best_beams, variable_projection, wmmse_gradient
 from .passes import effective_channel
 from .precode import max_min, min_power, project, water_filling, wmmse, zero_forcing
 from .rates import sinr, sum_rate, sum_rate_gradient
+from .spectral import spectral_ascent
 
 __all__ = [
     "alternating",
@@ -30,6 +31,7 @@ __all__ = [
     "min_power",
     "project",
     "sinr",
+    "spectral_ascent",
     "sum_rate",
     "sum_rate_gradient",
     "variable_projection",

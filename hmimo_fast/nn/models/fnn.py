@@ -24,6 +24,9 @@ class FNN(Network):
         K and N.
     width, layers : int
         Neurons of the hidden layers, and how many there are.
+    aligned : bool
+        Whether each user's channel is first turned so that its entry at the first element is real:
+        its phase changes no rate, and the network has not to learn that (ours).
     constraint : {"radiated", "digital"}
         Power of diag(m) Phi V or of V.
 
@@ -40,9 +43,11 @@ class FNN(Network):
         elements: int = 64,
         width: int = 1646,
         layers: int = 4,
+        aligned: bool = False,
         constraint: str = "radiated",
     ) -> None:
         super().__init__(constraint, users=users, elements=elements, width=width, layers=layers)
+        self.config["aligned"] = self.aligned = bool(aligned)
         self.users, self.elements = users, elements
         edges = users * elements
         sizes = [1 + 2 * edges, *[width] * layers]
@@ -59,7 +64,10 @@ class FNN(Network):
                 f"channel: expected (B, K, N) with K = {self.users} and N = {self.elements}, "
                 f"got {tuple(link.channel.shape)}"
             )
-        parts = torch.view_as_real(link.channel).flatten(1)
+        channel = link.channel
+        if self.aligned:
+            channel = channel * torch.sgn(channel[..., :1]).conj()
+        parts = torch.view_as_real(channel.resolve_conj()).flatten(1)
         left = self.head(self.body(torch.cat([parts, link.snr[:, None]], -1)))
         amplitudes, precoder = left.split([self.elements, 2 * self.users * self.elements], -1)
         wanted = torch.view_as_complex(precoder.unflatten(-1, (*size, 2)).contiguous())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,15 +59,11 @@ class Link:
             noise_power=self.noise_power.to(dtype.to_real()),
         )
 
-    def arrays(self, items: slice) -> Link:
+    def arrays(self, items: slice = slice(None)) -> Link:
         """Some items as arrays."""
         channel, phase, noise_power = (
-            np.ascontiguousarray(x)
-            for x in (
-                self.channel.numpy()[items],
-                self.phase.numpy(),
-                self.noise_power.numpy()[items],
-            )
+            np.ascontiguousarray(x.detach().numpy())
+            for x in (self.channel[items], self.phase, self.noise_power[items])
         )
         return Link(channel, phase, noise_power, self.radiated)
 
@@ -142,6 +138,24 @@ class Link:
         self._kernels["wmmse_gradient"](inputs, (self.radiated, sweeps), [*results], len(digital))
         return results
 
+    def spectral_ascent(
+        self,
+        point: tuple[np.ndarray, ...],
+        sweeps: int,
+        steps: int,
+        weights: np.ndarray | None = None,
+    ) -> list[np.ndarray]:
+        """The results of the kernel from amplitudes, beams, change and slope."""
+        amplitudes, digital, change, slope = point
+        shares = self._equal if weights is None else weights.astype(np.float64)
+        inputs = [self.channel, amplitudes, self.phase[None], digital, _ONE, self._noise, shares,
+                  change, slope]  # fmt: skip
+        items = len(digital)
+        results = [np.empty(items), np.empty_like(digital)]
+        results += [*np.empty((6, *amplitudes.shape), amplitudes.dtype), np.empty(items)]
+        self._kernels["spectral_ascent"](inputs, (self.radiated, sweeps, steps), results, items)
+        return results
+
     @cached_property
     def _noise(self) -> np.ndarray:
         return self.noise_power.astype(np.float64)
@@ -152,13 +166,17 @@ class Link:
 
     @cached_property
     def _kernels(self) -> dict[str, BatchFunction]:
-        _, users, elements = self.channel.shape
-        sizes = {"K": users, "N": elements, "L": self.phase.shape[1], "I": 0}
         single = self.channel.dtype == np.complex64
-        return {
-            name: batch_function(get_backend(), name, single, sizes)
-            for name in ("sinr", "wmmse_gradient")
-        }
+        return _kernels(get_backend(), single, *self.channel.shape[1:], self.phase.shape[1])
+
+
+@lru_cache(maxsize=256)
+def _kernels(
+    backend: str, single: bool, users: int, elements: int, feeds: int
+) -> dict[str, BatchFunction]:
+    sizes = {"K": users, "N": elements, "L": feeds, "I": 0}
+    names = ("sinr", "spectral_ascent", "wmmse_gradient")
+    return {name: batch_function(backend, name, single, sizes) for name in names}
 
 
 class _Gradient(torch.autograd.Function):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Any
 
@@ -10,18 +11,8 @@ from torch import nn
 
 from .link import Link
 from .network import Network
-from .steps import (
-    SEEN,
-    begin,
-    curvature,
-    seen,
-    spectral_step,
-    still,
-    unit,
-    waves,
-    within,
-)
-from .values import Values, library, perceptron
+from .steps import SEEN, begin, follow, seen, still, waves
+from .values import Values, clip, library, perceptron
 
 
 class MBDNN(Network):
@@ -70,12 +61,12 @@ class MBDNN(Network):
 
     def __init__(
         self,
-        layers: int = 10,
+        layers: int = 6,
         width: int = 48,
         hidden: int = 16,
         edge_width: int = 16,
         edge_hidden: int = 8,
-        first_layers: int = 4,
+        first_layers: int = 10,
         constraint: str = "radiated",
     ) -> None:
         super().__init__(
@@ -96,22 +87,18 @@ class MBDNN(Network):
 
     def design(self, link: Link) -> tuple[Values, Values]:
         """Amplitudes, and the beams of the structure at them."""
-        amplitudes, digital, change, last = begin(link, self.first_layers, self.SWEEPS)
-        antennas, edges = amplitudes[None][:0], link.channel.real[None][:0]
+        point = begin(link, self.first_layers, self.SWEEPS)
+        antennas, edges = point.amplitudes[None][:0], link.channel.real[None][:0]
         for layer in self.layers:
-            weights = layer.weights(link, amplitudes, digital, edges)
-            _, digital, gradient = link.ascent(amplitudes, digital, self.SWEEPS, weights)
-            sent = waves(link, digital)
-            bend = curvature(link, sent)
-            step = spectral_step(amplitudes, change, last, gradient, bend, unit(link))
-            features = seen(link, amplitudes, change, step, bend)
-            parts = link.channel * (sent * amplitudes[:, None])
+            weights = layer.weights(link, point.amplitudes, point.digital, edges)
+            step = follow(link, point, self.SWEEPS, weights)
+            parts = link.channel * (waves(link, step.digital) * point.amplitudes[:, None])
+            features = seen(link, point, step)
             stretch, shift, antennas, edges = layer(parts, features, antennas, edges)
-            ahead = within(amplitudes, step.move(stretch, shift))
-            amplitudes, change, last = ahead, ahead - amplitudes, gradient
+            point = point.moved(step, stretch, shift)
         with torch.no_grad():
-            _, digital, _ = link.ascent(amplitudes, digital, self.SWEEPS)
-        return amplitudes, digital
+            _, digital, _ = link.ascent(point.amplitudes, point.digital, self.SWEEPS)
+        return point.amplitudes, digital
 
 
 #: What the networks are told of each user and edge besides their own features.
@@ -136,10 +123,10 @@ class _Layer(nn.Module):
         rates = link.rates(amplitudes, digital)
         told = [rates[None] / 5.0, link.snr[None, :, None], edges.sum(3) / edges.shape[3]]
         lib = library(rates)
-        scores = lib.exp(_read(self.attention, told)[0].clip(-_MOST, _MOST))
-        shares = scores / scores.mean(1)[:, None]
+        scores = lib.exp(clip(_read(self.attention, told)[0], -_MOST, _MOST))
+        shares = scores * (scores.shape[1] / scores.sum(1)[:, None])
         # The kernels refuse a weight that is not finite; the channel's NaN goes on without it.
-        return lib.nan_to_num(shares, nan=1.0)
+        return lib.where(shares == shares, shares, 1.0)
 
     def forward(
         self, parts: Any, features: list[Any], antennas: Any, edges: Any
@@ -150,7 +137,7 @@ class _Layer(nn.Module):
         """
         near = (row[:, :, None] for row in features[:2])
         edges = _read(self.edge, [parts.real[None], parts.imag[None], *near, edges])
-        edges = edges.clip(0.0, None)
+        edges = clip(edges, 0.0, math.inf)
         left = _read(self.antenna, [*features, antennas, edges.sum(2) / edges.shape[2]])
         return left[0], left[1], left[2:], edges
 

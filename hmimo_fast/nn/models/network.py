@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...kernels.operators import integer
 from ..definitions import scale
 from .link import Link
-from .values import Values
+from .values import Values, plain
 
 #: Of any size: what a damaged file asks for beyond it would never end, or fit nowhere.
 _MOST = 10_000
@@ -98,7 +98,7 @@ class Network(nn.Module):
 
     def _designed(self, link: Link) -> tuple[Tensor, Tensor]:
         """`design`, on arrays and in parts of the batch where that is quicker."""
-        if self.PART is None or torch.is_grad_enabled() or not _plain(link.channel):
+        if self.PART is None or torch.is_grad_enabled() or not plain(link.channel):
             return self.design(link)
         starts = range(0, len(link.channel), self.PART) or (0,)
         parts = [slice(start, start + self.PART) for start in starts]
@@ -110,12 +110,6 @@ class Network(nn.Module):
     def design(self, link: Any) -> tuple[Values, Values]:
         """Amplitudes (B, N) in [0, 1] and beams (B, L, K) of any scale."""
         raise NotImplementedError
-
-
-def _plain(value: Tensor) -> bool:
-    """Whether a tensor can be read as an array: on the CPU, with nothing tracing it."""
-    traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-    return type(value) is Tensor and value.device.type == "cpu" and not traced
 
 
 def precision(name: str, *weights: Tensor) -> torch.dtype:

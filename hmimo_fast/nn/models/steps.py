@@ -6,16 +6,18 @@ steps in the box, scaled by the curvature of the radiated power (docs/mathematic
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...kernels.definitions.ascent import LEAST_BEND
+from ...kernels.definitions.spectral import FIRST_STEP, LARGE, LEAST_STEP, MOST_STEP
 from .link import Link
-from .values import double, library, like
+from .values import clip, double, library, like, plain
 
-#: Amplitudes begin this far below 1 under radiated power, where their scale is free.
-_HEADROOM = 0.3
 #: Sets of users that are tried, at most.
 _MOST_SETS = 8
 #: Bonus of the set with all users over none, relative to its rate, under digital power: later
@@ -25,10 +27,6 @@ _MORE_USERS = 0.2
 _FITTED = 0.8
 #: Least residual of a user's channel over its gain: below, it is a copy of others.
 _COPY = 1e-6
-#: Of the first step, in units of the amplitudes; the range of the length of the others.
-_FIRST, _SHORTEST, _LONGEST = 0.5, 0.02, 5.0
-#: Of the mean curvature, added to an element's own.
-_LEAST_BEND = 0.05
 #: Features of an element in `seen`.
 SEEN = 7
 #: Keeps a quotient from 0 / 0.
@@ -40,36 +38,114 @@ class Point(NamedTuple):
 
     amplitudes: Any  # (B, N)
     digital: Any  # (B, L, K)
-    change: Any  # (B, N) step that led here
-    last: Any  # (B, N) gradient before it, None at first
+    change: Any  # (B, N) step that led here, zero at first
+    last: Any  # (B, N) gradient before it
+
+    def moved(self, step: Step, stretch: Any = 0.0, shift: Any = 0.0) -> Point:
+        """The point after a step that is stretched, and shifted in units of its length."""
+        move = step.step * (1.0 + stretch) + step.length * shift
+        ahead = within(self.amplitudes, move)
+        return Point(ahead, step.digital, ahead - self.amplitudes, step.gradient)
+
+
+class Step(NamedTuple):
+    """What an ascent finds at a point."""
+
+    rate: Any  # (B,)
+    digital: Any  # (B, L, K) beams after some sweeps
+    gradient: Any  # (B, N)
+    bend: Any  # (B, N) or (B, 1) curvature of the radiated power, over its mean
+    step: Any  # (B, N) the next step before the box cuts it off
+    length: Any  # (B, 1) its largest part
 
 
 def begin(link: Link, layers: int, sweeps: int) -> Point:
-    """The most promising of nested sets of users after some spectral steps with each."""
-    with torch.no_grad():
-        amplitudes, digital = nested(link)
-        items, sets = amplitudes.shape[:2]
-        link = link.repeated(sets)
-        amplitudes, digital = (x.reshape(items * sets, *x.shape[2:]) for x in (amplitudes, digital))
-        point = Point(amplitudes, digital, 0.0 * amplitudes, None)
-        for _ in range(layers):
-            point = _stepped(link, point, sweeps)
-        rate, digital, _ = link.ascent(point.amplitudes, point.digital, sweeps)
-        served = (abs(digital).sum(1) > 0.0).sum(1) / digital.shape[2]
-        merit = rate if link.radiated else rate * (1.0 + _MORE_USERS * served)
-        best = merit.reshape(items, sets).argmax(1)
-        chosen = sets * library(best).arange(items) + best
-        return Point(*(x[chosen] for x in point))
+    """The most promising of nested sets of users after some spectral steps with each.
+
+    No gradient flows through it, so that tensors may be read as arrays.
+    """
+    with torch.no_grad(), np.errstate(all="ignore"):
+        if plain(link.channel):
+            return Point(*map(torch.from_numpy, _begin(link.arrays(), layers, sweeps)))
+        return _begin(link, layers, sweeps)
 
 
-def _stepped(link: Link, point: Point, sweeps: int) -> Point:
+def _begin(link: Link, layers: int, sweeps: int) -> Point:
+    amplitudes, digital = nested(link)
+    items, sets = amplitudes.shape[:2]
+    link = link.repeated(sets)
+    amplitudes, digital = (x.reshape(items * sets, *x.shape[2:]) for x in (amplitudes, digital))
+    none = 0.0 * amplitudes
+    rate, point = _plain_steps(link, Point(amplitudes, digital, none, none), layers, sweeps)
+    if not link.radiated:
+        served = (abs(point.digital).sum(1) > 0.0).sum(1) / digital.shape[2]
+        rate = rate * (1.0 + _MORE_USERS * served)
+    best = rate.reshape(items, sets).argmax(1)
+    chosen = sets * library(best).arange(items) + best
+    return Point(*(x[chosen] for x in point))
+
+
+def _plain_steps(link: Link, point: Point, steps: int, sweeps: int) -> tuple[Any, Point]:
+    """The rate where steps lead, and the point; the kernel makes them one after another."""
+    if isinstance(point.amplitudes, np.ndarray):
+        rate, digital, *ahead = link.spectral_ascent(point, sweeps, steps)
+        return rate, Point(ahead[0], digital, *ahead[1:3])
+    for _ in range(steps):
+        point = point.moved(follow(link, point, sweeps))
+    rate, digital, _ = link.ascent(point.amplitudes, point.digital, sweeps)
+    return rate, point._replace(digital=digital)
+
+
+def follow(link: Link, point: Point, sweeps: int, weights: Any = None) -> Step:
+    """Sweeps of the beams, the gradient of their weighted rate, and the spectral step along it."""
     amplitudes, digital, change, last = point
-    _, digital, gradient = link.ascent(amplitudes, digital, sweeps)
-    step = spectral_step(
-        amplitudes, change, last, gradient, curvature(link, waves(link, digital)), unit(link)
-    )
-    ahead = within(amplitudes, step.move())
-    return Point(ahead, digital, ahead - amplitudes, gradient)
+    if isinstance(amplitudes, np.ndarray):
+        rate, digital, *_, gradient, bend, step, length = link.spectral_ascent(
+            point, sweeps, 0, weights
+        )
+        return Step(rate, digital, gradient, bend, step, length[:, None].astype(step.dtype))
+    rate, digital, gradient = link.ascent(amplitudes, digital, sweeps, weights)
+    bend = curvature(link, waves(link, digital))
+    step, length = spectral_step(amplitudes, change, last, gradient, bend, unit(link))
+    return Step(rate, digital, gradient, bend, step, length)
+
+
+def spectral_step(
+    amplitudes: Tensor, change: Tensor, last: Tensor, gradient: Tensor, bend: Tensor, unit: float
+) -> tuple[Tensor, Tensor]:
+    """The step of Barzilai and Borwein, s.s / s.y, in the metric of the curvature, and its length.
+
+    Parameters
+    ----------
+    amplitudes, change : (B, N) real
+        Where we are, and the step s that led here; zero at first.
+    last : (B, N) real
+        Gradient before that step; y is what it lost.
+    gradient : (B, N) real
+        Gradient here.
+    bend : (B, N) or (B, 1) real
+        Curvature of each element, the metric of the step.
+    unit : float
+        Amplitude that lengths are relative to.
+
+    Returns
+    -------
+    step : (B, N) real
+        Before the box cuts it off.
+    length : (B, 1) real
+        Its largest part.
+    """
+    slope = gradient / bend
+    steepest = slope.abs().amax(-1, keepdim=True)
+    steepest = steepest + (steepest == 0.0)
+    # Elements at 0 that the gradient pushes against have no part.
+    lost = (last - gradient) * ((amplitudes > 0.0) | (gradient > 0.0))
+    product = (change * lost).sum(-1, keepdim=True)
+    moved = (change * change * bend).sum(-1, keepdim=True)
+    inverse = product / (moved * steepest + _TINY)
+    length = 1.0 / inverse.clip(1.0 / (MOST_STEP * unit), 1.0 / (LEAST_STEP * unit))
+    length = torch.where(moved > 0.0, length, FIRST_STEP * unit)
+    return slope * (length / steepest), length
 
 
 def nested(link: Link) -> tuple[Any, Any]:
@@ -110,26 +186,26 @@ def _orthonormal(link: Link) -> Any:
     left = channel @ channel.conj().swapaxes(1, 2)
     items, users, _ = left.shape
     item, own = lib.arange(items), lib.arange(users)
-    gain = left[:, own, own].real
-    combined = 0.0 * left + lib.eye(users)
-    free = gain * 0.0 + 1.0
+    gain = left[:, own, own].real + _TINY
+    free = gain > 0.0
+    # What is left of the users, and how it is combined of them.
+    table = lib.concatenate([left, 0.0 * left + lib.eye(users)], -1)
     rows = []
     for _ in range(users):
-        residual = left[:, own, own].real
-        user = lib.where(free > 0.0, residual, -1.0).argmax(1)
-        pivot = (residual / (gain + _TINY)).clip(_COPY, None)[item, user] * gain[item, user] + _TINY
-        row, mine = left[item, user], combined[item, user]
-        rows.append(mine / pivot[:, None] ** 0.5)
-        part = (row.conj() / pivot[:, None])[:, :, None]
-        left = left - part * row[:, None]
-        combined = combined - part * mine[:, None]
-        free = free * (own != user[:, None])
+        residual = table[:, own, own].real / gain
+        user = lib.where(free, residual * gain, -1.0).argmax(1)
+        pivot = clip(residual[item, user], _COPY, math.inf) * gain[item, user]
+        row = table[item, user]
+        rows.append(row[:, users:] / pivot[:, None] ** 0.5)
+        part = row[:, :users].conj() / pivot[:, None]
+        table = table - part[:, :, None] * row[:, None]
+        free = free & (own != user[:, None])
     return like(lib.stack(rows, 1), link.channel)
 
 
 def unit(link: Link) -> float:
     """Amplitudes that count as large."""
-    return _HEADROOM if link.radiated else 1.0
+    return LARGE if link.radiated else 1.0
 
 
 def waves(link: Link, digital: Any) -> Any:
@@ -156,53 +232,7 @@ def curvature(link: Link, sent: Any) -> Any:
     if not link.radiated:
         return 1.0 + 0.0 * link.noise_power[:, None]
     bend = (sent.real**2 + sent.imag**2).sum(1)
-    return bend.shape[1] * bend / (bend.sum(-1, keepdims=True) + _TINY) + _LEAST_BEND
-
-
-class Step(NamedTuple):
-    """A step before the box cuts it off: length times direction."""
-
-    direction: Any  # (B, N), of largest magnitude 1
-    length: Any  # (B, 1)
-
-    def move(self, stretch: Any = 0.0, shift: Any = 0.0) -> Any:
-        """What is added to the amplitudes, stretched and shifted in units of the length."""
-        return self.length * (self.direction * (1.0 + stretch) + shift)
-
-
-def spectral_step(
-    amplitudes: Any, change: Any, last: Any, gradient: Any, bend: Any, unit: float
-) -> Step:
-    """Step of Barzilai and Borwein's length s.s / s.y, as `hf.solve` begins from.
-
-    Parameters
-    ----------
-    amplitudes, change : (B, N) real
-        Where we are, and the step s that led here.
-    last : (B, N) real or None
-        Gradient before that step; y is what it lost.
-    gradient : (B, N) real
-        Gradient here.
-    bend : (B, N) or (B, 1) real
-        Curvature of each element, the metric of the step.
-    unit : float
-        Amplitude that lengths are relative to.
-    """
-    lib = library(gradient)
-    slope = gradient / bend
-    steepest = lib.amax(abs(slope), -1, keepdims=True)
-    steepest = steepest + (steepest == 0.0)
-    direction = slope / steepest
-    length = _FIRST * unit * (steepest / steepest)
-    if last is not None:
-        # Elements at 0 that the gradient pushes against have no part.
-        lost = (last - gradient) * ((amplitudes > 0.0) | (gradient > 0.0))
-        product = (change * lost).sum(-1, keepdims=True)
-        size = (change * change * bend).sum(-1, keepdims=True) * steepest
-        # Inverted, so that no change, or none for the worse, needs no case of its own.
-        inverse = (product / (size + _TINY)).clip(1.0 / (_LONGEST * unit), 1.0 / (_SHORTEST * unit))
-        length = 1.0 / inverse
-    return Step(direction, length)
+    return bend.shape[1] * bend / (bend.sum(-1, keepdims=True) + _TINY) + LEAST_BEND
 
 
 def within(amplitudes: Any, move: Any) -> Any:
@@ -211,11 +241,10 @@ def within(amplitudes: Any, move: Any) -> Any:
     On the way back every item's gradient gets the batch's median size: close to a singular channel
     second derivatives are huge, and a handful of items would decide every step of a training.
     """
-    ahead = (amplitudes + move).clip(0.0, 1.0)
+    ahead = clip(amplitudes + move, 0.0, 1.0)
     if isinstance(ahead, Tensor) and ahead.requires_grad:
         ahead.register_hook(_of_one_size)
-    on = ahead.sum(-1)[:, None] > 0.0
-    return ahead * on + amplitudes * ~on
+    return library(ahead).where(ahead.sum(-1)[:, None] > 0.0, ahead, amplitudes)
 
 
 def _of_one_size(gradient: Tensor) -> Tensor:
@@ -223,14 +252,14 @@ def _of_one_size(gradient: Tensor) -> Tensor:
     return gradient * torch.where(size > 0.0, size.nanmedian() / size, 1.0)
 
 
-def seen(link: Link, amplitudes: Any, change: Any, step: Step, bend: Any) -> list[Any]:
+def seen(link: Link, point: Point, step: Step) -> list[Any]:
     """What a learned rule is told of each element, (1, B, N) or (1, B, 1) each."""
     of_one = 1.0 / unit(link)
-    move = (amplitudes + step.move()).clip(0.0, 1.0) - amplitudes
+    move = clip(point.amplitudes + step.step, 0.0, 1.0) - point.amplitudes
     rows = [
-        *(of_one * each for each in (amplitudes, move, change, step.length)),
-        step.direction,
-        bend,
+        *(of_one * each for each in (point.amplitudes, move, point.change, step.length)),
+        step.step / step.length,
+        step.bend,
         link.snr[:, None],
     ]
     return [row[None] for row in rows]

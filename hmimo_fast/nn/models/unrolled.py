@@ -10,17 +10,7 @@ from torch import nn
 
 from .link import Link
 from .network import Network
-from .steps import (
-    SEEN,
-    begin,
-    curvature,
-    seen,
-    spectral_step,
-    still,
-    unit,
-    waves,
-    within,
-)
+from .steps import SEEN, begin, follow, seen, still
 from .values import Values, perceptron
 
 
@@ -68,10 +58,10 @@ class UnrolledNet(Network):
 
     def __init__(
         self,
-        layers: int = 10,
+        layers: int = 4,
         width: int = 32,
         hidden: int = 8,
-        first_layers: int = 4,
+        first_layers: int = 12,
         sweeps: int = 2,
         last_sweeps: int = 4,
         constraint: str = "radiated",
@@ -93,19 +83,16 @@ class UnrolledNet(Network):
 
     def design(self, link: Link) -> tuple[Values, Values]:
         """Amplitudes, and the WMMSE beams at them."""
-        amplitudes, digital, change, last = begin(link, self.first_layers, self.sweeps)
-        memory = amplitudes[None][:0]
+        point = begin(link, self.first_layers, self.sweeps)
+        memory = point.amplitudes[None][:0]
         for rule in self.rules:
-            _, digital, gradient = link.ascent(amplitudes, digital, self.sweeps)
-            bend = curvature(link, waves(link, digital))
-            step = spectral_step(amplitudes, change, last, gradient, bend, unit(link))
-            stretch, shift, memory = rule(seen(link, amplitudes, change, step, bend), memory)
-            ahead = within(amplitudes, step.move(stretch, shift))
-            amplitudes, change, last = ahead, ahead - amplitudes, gradient
+            step = follow(link, point, self.sweeps)
+            stretch, shift, memory = rule(seen(link, point, step), memory)
+            point = point.moved(step, stretch, shift)
         # The rate is stationary in these beams: nothing of theirs to differentiate.
         with torch.no_grad():
-            _, digital, _ = link.ascent(amplitudes, digital, self.last_sweeps)
-        return amplitudes, digital
+            _, digital, _ = link.ascent(point.amplitudes, point.digital, self.last_sweeps)
+        return point.amplitudes, digital
 
 
 class _Rule(nn.Module):
