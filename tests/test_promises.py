@@ -112,7 +112,9 @@ def test_leading_dimensions_broadcast(backend: str, name: str, single: bool) -> 
         for place, argument in enumerate(OPERATORS[name].inputs)
     }
     shape = np.broadcast_shapes(*(leads[place % 6] for place in range(len(inputs))))
-    whole = run(name, inputs)
+    # A step may leave fewer elements on than feeds, whose beams rounding decides.
+    settings = {"steps": 0} if "steps" in OPERATORS[name].options else {}
+    whole = run(name, inputs, **settings)
     loop = "converged" in OPERATORS[name].outputs  # whose steps amplify rounding
     allowance = (3e-2 if loop else 1e-3) if single else 1e-7
     for index in np.ndindex(shape):
@@ -120,7 +122,7 @@ def test_leading_dimensions_broadcast(backend: str, name: str, single: bool) -> 
             argument: np.broadcast_to(value, shape + core(argument, name))[index]
             for argument, value in inputs.items()
         }
-        for result, alone in zip(whole, run(name, item), strict=True):
+        for result, alone in zip(whole, run(name, item, **settings), strict=True):
             here = result[index][..., : alone.shape[-1]] if alone.ndim else result[index]
             scale = np.max(np.abs(alone), initial=1e-300)
             np.testing.assert_allclose(here, alone, rtol=0.0, atol=allowance * scale)

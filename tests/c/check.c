@@ -727,6 +727,38 @@ static void check_wmmse_gradient(int radiated) {
     release();
 }
 
+static void check_spectral_ascent(int radiated) {
+    const idx K = shape.users, N = shape.elements, L = shape.feeds, B = shape.batch;
+    const problem given = random_problem(1, 1, radiated);
+    const hf_operand digital = random_complex(L * K, variant == 2);
+    const hf_operand change = random_reals(N, 0, 0), slope = random_reals(N, variant == 1, 0);
+    double *rate = array(B, sizeof(double)), *length = array(B, sizeof(double));
+    void *beams = reals(2 * B * L * K), *real[6];
+    for (int i = 0; i < 6; i++)
+        real[i] = reals(B * N);
+    returned(hf_spectral_ascent(kernels, &shape, given.channel, given.amplitudes, given.phase,
+                                digital, given.power, given.noise_power, given.weights, change,
+                                slope, radiated, 2, variant, rate, beams, real[0], real[1], real[2],
+                                real[3], real[4], real[5], length),
+             "spectral_ascent");
+    const hf_operand end = {real[0], N * (idx)real_size()};
+    check_beams("spectral_ascent", given, end, beams, rate, 0);
+    for (idx b = 0; b < B; b++) {
+        if (is_bad(given.channel, b))
+            continue;
+        double longest = 0, largest = 0;
+        for (idx n = 0; n < N; n++) {
+            const double m = at(real[0], b * N + n), step = fabs(at(real[5], b * N + n));
+            expect(m >= 0 && m <= 1, "spectral_ascent", b, "an amplitude outside the box");
+            longest = fmax(longest, step);
+            largest = fmax(largest, fabs(at(real[3], b * N + n)));
+        }
+        expect(largest == 0 || fabs(longest - length[b]) <= 1e-4 * length[b], "spectral_ascent", b,
+               "a step not of its length");
+    }
+    release();
+}
+
 /* ---------------------------------------------------------------- refusals */
 
 static hf_shape of_sizes(int single, idx users, idx elements, idx feeds) {
@@ -811,6 +843,7 @@ static void check_sizes(void) {
                     continue;
                 check_project();
                 check_wmmse_gradient(turn / 3 % 2);
+                check_spectral_ascent(turn / 3 % 2);
                 shape.channels = 1 + turn / 3 % 3;
                 shape.phases = turn / 9 % 2 ? shape.channels : 1;
                 shape.batch = shape.whole = elements[n] > 40 || users[k] > 8 ? ZERO : ITEMS;
