@@ -741,11 +741,15 @@ static void check_spectral_ascent(int radiated) {
                                 slope, radiated, 2, variant, rate, beams, real[0], real[1], real[2],
                                 real[3], real[4], real[5], length),
              "spectral_ascent");
-    const hf_operand end = {real[0], N * (idx)real_size()};
-    check_beams("spectral_ascent", given, end, beams, rate, 0);
     for (idx b = 0; b < B; b++) {
-        if (is_bad(given.channel, b))
+        if (is_bad(given.channel, b)) {
+            expect(isnan(rate[b]) && isnan(length[b]) && all_finite(real[5], b * N, N, 0),
+                   "spectral_ascent", b, "bad item: a number");
             continue;
+        }
+        const void *end = (const char *)real[0] + b * N * (idx)real_size();
+        const double spent = spent_by(given, end, beams, b, 0);
+        expect(fabs(spent - POWER) <= 1e-3 * POWER, "spectral_ascent", b, "off the power");
         double longest = 0, largest = 0;
         for (idx n = 0; n < N; n++) {
             const double m = at(real[0], b * N + n), step = fabs(at(real[5], b * N + n));
