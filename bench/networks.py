@@ -166,7 +166,7 @@ def times(surface: hf.Surface, channel: np.ndarray) -> None:
 
 
 def depths(surface: hf.Surface, channel: np.ndarray) -> None:
-    """Untrained networks of growing depth: rate at three SNRs, and time per channel in a batch."""
+    """Untrained networks of growing depth: rates, and time per channel in a batch and alone."""
     with TemporaryDirectory() as folder:
         for constraint in CONSTRAINTS:
             print(f"### Depth, untrained, {constraint} power\n")
@@ -179,12 +179,15 @@ def depths(surface: hf.Surface, channel: np.ndarray) -> None:
                         solved(channel, surface, constraint, snr, method="mbdnn", model=str(file))
                         for snr in FIGURE_SNR
                     ]
-                    milliseconds = min(1e3 * each.seconds for each in found)
+                    together = min(1e3 * each.seconds for each in found)
+                    lone = partial(hf.solve, channel[0], surface.phase, 1.0, 0.1, "mbdnn",
+                                   constraint, threads=1, model=str(file))  # fmt: skip
+                    alone = 1e3 * seconds(lone, 0.5).min()
                     rates = [f"{each.mean:.3f}" for each in found]
-                    sizes = str(first), str(layers), f"{milliseconds:.3f}"
+                    sizes = str(first), str(layers), f"{together:.3f}", f"{alone:.2f}"
                     rows.append((network.__name__, *sizes, *rates))
             rates = [f"bit/s/Hz, {snr:g} dB" for snr in FIGURE_SNR]
-            table(("", "first_layers", "layers", "ms/channel", *rates), *rows)
+            table(("", "first_layers", "layers", "ms in a batch", "ms alone", *rates), *rows)
 
 
 def seconds(task: Callable[[], object], length: float = 3.0) -> np.ndarray:
@@ -203,9 +206,9 @@ def milliseconds(found: np.ndarray) -> str:
     return f"{1e3 * found.min():.3f} ({1e3 * np.median(found):.3f})"
 
 
-FIGURE_SNR = (-10.0, 10.0, 20.0)
+FIGURE_SNR = (-10.0, 10.0, 20.0, 30.0)
 #: Plain steps with each set of users, and layers.
-DEPTHS = ((2, 6), (3, 8), (4, 10), (6, 10), (8, 10), (6, 16))
+DEPTHS = ((4, 4), (8, 4), (12, 4), (16, 4), (10, 6), (8, 8), (12, 8), (6, 16))
 #: Curves of the figure: budgets from short to long.
 CURVES: dict[str, list[dict[str, Any]]] = {
     "joint, from all on": [
@@ -260,9 +263,11 @@ def draw(path: Path, surface: hf.Surface, channel: np.ndarray) -> None:
     style = {"font.size": 10.5, "axes.spines.top": False, "axes.spines.right": False,
              "legend.frameon": False, "savefig.dpi": 150}  # fmt: skip
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(13.0, 8.0))
+        figure = Figure(figsize=(16.0, 8.0))
         panels = [(constraint, snr) for constraint in CONSTRAINTS for snr in FIGURE_SNR]
-        for axes, (constraint, snr) in zip(figure.subplots(2, 3).flat, panels, strict=True):
+        for axes, (constraint, snr) in zip(
+            figure.subplots(2, len(FIGURE_SNR)).flat, panels, strict=True
+        ):
             print(
                 f"### Rate against time, {constraint} power, N = {surface.elements}, {snr:g} dB\n"
             )

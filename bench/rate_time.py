@@ -1,6 +1,6 @@
 """Best mean sum rate that every method reaches within a time, and the picture of it.
 
-Sparse mmWave channels, N = 64, K = L = 6, 10 dB, one thread.  Each method runs with growing
+Sparse mmWave channels, N = 64, K = L = 6, -10 to 30 dB, one thread.  Each method runs with growing
 budgets: iterations, then starts for `joint`, draws for `random`, and for the networks in PyTorch
 polishing by `joint`.  A curve is the highest mean rate
 of those budgets that take no longer; a ring marks the method's default.  `alternating` is the
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from solving import solved, sparse
 
-NOISE_POWER = 0.1
+SNR = (-10.0, 10.0, 20.0, 30.0)
 YARDSTICK = "fully digital array"
 SWEEPS = (1, 2, 3, 5, 8, 13, 20, 40, 80, 150, 300, 1000, 3000, 10_000)
 #: Iterations of both stages and candidates.
@@ -87,28 +87,29 @@ CURVES = {
 }  # fmt: skip
 
 
-def measure(constraint: str, draws: int, seed: int) -> dict[str, Measured]:
+def measure(constraint: str, snr: float, draws: int, seed: int) -> dict[str, Measured]:
     """Every budget of every method, and the fully digital array."""
     channel, phase = sparse(64, draws, seed)
+    noise_power = 10.0 ** (-snr / 10.0)
     measured = {}
     for name, curve in CURVES.items():
         seconds, rates = [], []
         for options in (curve.default, *curve.budgets):
-            solved(channel[:1], phase, NOISE_POWER, constraint=constraint, **options)
-            result = solved(channel, phase, NOISE_POWER, constraint=constraint, **options)
+            solved(channel[:1], phase, noise_power, constraint=constraint, **options)
+            result = solved(channel, phase, noise_power, constraint=constraint, **options)
             seconds.append(result.seconds)
             rates.append(result.rates.mean())
         measured[name] = Measured(np.array(seconds), np.array(rates))
         front = zip(*measured[name].front(), strict=True)
         points = "  ".join(f"{1e6 * each:.3g} µs {rate:.2f}" for each, rate in front)
-        print(f"{constraint:9s}{name:17s}{points}", flush=True)
-    digital = solved(channel, phase, NOISE_POWER, method="fully_digital")
+        print(f"{constraint:9s}{snr:4g} dB  {name:17s}{points}", flush=True)
+    digital = solved(channel, phase, noise_power, method="fully_digital")
     measured[YARDSTICK] = Measured(np.array([digital.seconds]), digital.rates.mean()[None])
     return measured
 
 
 def draw(path: Path, panels: dict[str, dict[str, Measured]], draws: int) -> None:
-    """Rate against time, a panel a power convention, each curve with its name at its end."""
+    """Rate against time, a panel a power and an SNR, each curve with its name at its end."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -116,14 +117,15 @@ def draw(path: Path, panels: dict[str, dict[str, Measured]], draws: int) -> None
              "savefig.dpi": 150, "svg.fonttype": "none"}  # fmt: skip
     last = max(each.seconds.max() for measured in panels.values() for each in measured.values())
     with matplotlib.rc_context(style):
-        figure = Figure(figsize=(13.0, 6.0))
-        grid = figure.subplots(1, len(panels), squeeze=False)[0]
-        for axes, (constraint, measured) in zip(grid, panels.items(), strict=True):
+        figure = Figure(figsize=(24.0, 12.0))
+        grid = figure.subplots(2, len(SNR))
+        for axes, (title, measured) in zip(grid.flat, panels.items(), strict=True):
             draw_panel(axes, measured, 1.3 * last)
-            axes.set_title(f"{constraint} power", loc="left", fontweight="bold", fontsize=11.5)
+            axes.set_title(title, loc="left", fontweight="bold", fontsize=11.5)
             axes.set_xlabel("time of a channel on one core")
-        grid[0].set_ylabel(f"best mean sum rate of {draws} channels, bit/s/Hz")
-        figure.subplots_adjust(left=0.05, right=0.875, bottom=0.1, top=0.94, wspace=0.45)
+        for axes in grid[:, 0]:
+            axes.set_ylabel(f"best mean sum rate of {draws} channels, bit/s/Hz")
+        figure.subplots_adjust(left=0.03, right=0.93, bottom=0.05, top=0.97, wspace=0.5)
         figure.savefig(path)
 
 
@@ -178,8 +180,9 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, default=Path("docs/images/rate_time.png"))
     chosen = parser.parse_args()
     panels = {
-        constraint: measure(constraint, chosen.draws, chosen.seed)
+        f"{constraint} power, {snr:g} dB": measure(constraint, snr, chosen.draws, chosen.seed)
         for constraint in ("digital", "radiated")
+        for snr in SNR
     }
     draw(chosen.figure, panels, chosen.draws)
 

@@ -424,8 +424,16 @@ def test_a_recipe_starts_from_the_same_weights() -> None:
     assert not same(recipe.build(), other.build())
 
 
+@conventions
+def test_the_untrained_network_is_what_the_training_begins_from(constraint: str) -> None:
+    first = load_recipe(f"mbdnn_{constraint}").build()
+    assert same(nn.load_pretrained("untrained", constraint), first)
+
+
 def test_unknown_recipes_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^recipe: expected one of fnn_radiated, .*'perceptron'"):
+    with pytest.raises(
+        ValueError, match=r"^recipe: expected one of fnn_16, fnn_radiated, .*'perceptron'"
+    ):
         nn.train("perceptron")
     with pytest.raises(FileNotFoundError, match="no such file"):
         nn.train(tmp_path / "mine.json")

@@ -120,4 +120,3 @@ def test_single_precision(backend: str, radiated: bool) -> None:
         found, expected = (run(x, radiated, steps=1) for x in (single, given))
     assert [x.dtype for x in found[1:8]] == [np.complex64, *[np.float32] * 6]
     agree(found, expected, 2e-4)
-

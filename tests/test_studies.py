@@ -31,7 +31,7 @@ from hmimo_fast.studies.dataset import select
 from hmimo_fast.studies.engines import outcomes
 from hmimo_fast.studies.figures import draw
 from hmimo_fast.studies.summaries import distribution, lines, mean, median
-from hmimo_fast.studies.tables import tabulate, tabulate_training
+from hmimo_fast.studies.tables import tabulate, tabulate_samples, tabulate_training
 from hmimo_fast.studies.trained import COMMITTED
 
 OURS = Method("ours", "joint", "greedy")
@@ -655,7 +655,62 @@ def test_claim_tells_where() -> None:
     assert verdict.figures.endswith("not at 2 of 6 points")
 
 
-@pytest.mark.slow
+SAMPLES = STUDIES["A-T1s"]
+
+
+def test_trainings_end_where_they_match(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MB-DNN needs no channels, and an FNN of six steps is told as far as it came."""
+    pytest.importorskip("torch")
+    from hmimo_fast.nn.training import Recipe, Training
+
+    few = Training(((4, 4),), 2, 2, (10.0, 10.0), batch=50, steps=6, check_every=2)
+    config = {"users": 2, "elements": 16, "width": 8, "layers": 1}
+    recipes = {
+        "mbdnn_16": Recipe("MBDNN", {}, few),
+        "gnn2d_16": Recipe("GNN2D", {"widths": [4, 8]}, few),
+        "fnn_16": Recipe("FNN", config, few),
+    }
+    monkeypatch.setattr("hmimo_fast.nn.training.load_recipe", recipes.__getitem__)
+    found = studies.run(SAMPLES, tmp_path, 2, engine="serial")
+    assert found.attrs["failed"] == 0
+    assert found["realization"].size == 2
+    free, fnn = (found.sel({"method": label, "users": 2}) for label in ("MB-DNN", "FNN"))
+    assert (free["samples"] == 0).all()
+    assert (free["seen"] == 0).all()
+    assert (free["course"] == free["share"]).all()
+    assert (free["share"] >= 1).all()
+    assert np.isnan(fnn["samples"]).all()
+    assert (fnn["seen"] == 300).all()
+    assert (fnn["parameters"] == (1 + 2 * 32) * 8 + 8 + 8 * 80 + 80).all()
+    # Told after 0, 100, 200 and 300 channels, and never after the last.
+    course = fnn["course"].values
+    assert np.isfinite(course[:, :3]).all()
+    assert np.isnan(course[:, 3:]).all()
+    assert (course[0] != course[1])[:3].all()
+    # Four of each weight, and the hidden layer of 50 channels twice (its input, and the mask).
+    assert (fnn["megabytes"] * 1e6 > 16 * fnn["parameters"]).all()
+    rows = tabulate_samples(found)
+    assert [row[0] for row in rows[2:]] == ["MB-DNN", "2DGNN", "FNN"]
+    assert rows[2][5] == rows[2][7] == "0, 0"
+    assert rows[4][5::2] == ("300, 300", "-, -")
+    verdicts = [claim.check(found).holds for claim in SAMPLES.claims[:2]]
+    assert verdicts == [True, None]
+    draw(tmp_path / "figure.pdf", SAMPLES, found)
+
+
+def test_the_committed_samples_are_of_the_recipes() -> None:
+    pytest.importorskip("torch")
+    from hmimo_fast.nn.training import load_recipe
+
+    found = studies.load(COMMITTED / "A-T1s.h5", SAMPLES)
+    assert found["realization"].size == 3
+    for method in SAMPLES.methods:
+        training = load_recipe(method.options["recipe"]).training
+        runs = found.sel({"method": method.label, "users": 2})
+        for seen, samples in zip(runs["seen"].values, runs["samples"].values, strict=True):
+            assert seen == (training.steps * training.batch if np.isnan(samples) else samples)
+
+
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_descriptions_pickle(study: Study) -> None:
     again = pickle.loads(pickle.dumps(study))
@@ -663,7 +718,10 @@ def test_descriptions_pickle(study: Study) -> None:
     assert [claim.text for claim in again.claims] == [claim.text for claim in study.claims]
 
 
-@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "study", [x for x in STUDIES.values() if x is not SAMPLES], ids=lambda study: study.id
+)
 def test_every_study(study: Study, tmp_path: Path) -> None:
     """Two realizations of each: descriptions fit, all is drawn and tabulated, claims are told."""
     axes = study.axes()

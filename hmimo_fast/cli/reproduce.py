@@ -32,7 +32,7 @@ whether it appears, with the figures.
 _EPILOG = """\
 STUDY is one of
   list     what there is
-  B-3, B-4, B-7, B-9, B-C, A-3, A-4, A-T1, A-T2, E-1
+  B-3, B-4, B-7, B-9, B-C, A-3, A-4, A-T1, A-T2, A-T1s, E-1
   all      all of these
   trends   what the papers state, against the results in the folder
   curves   mean rates to hold other code against: method, SNR, size and power,
@@ -193,7 +193,7 @@ def _files(study: Study, folder: Path) -> list[Path]:
 
 
 def _tables(study: Study, dataset: Dataset) -> str:
-    from ..studies.tables import tabulate, tabulate_training
+    from ..studies.tables import tabulate, tabulate_samples, tabulate_training
 
     about = dataset.attrs
     parts = [
@@ -206,6 +206,9 @@ def _tables(study: Study, dataset: Dataset) -> str:
         heading, rows = tabulate(dataset, panel)
         if len(rows) > 2:
             parts.append(f"{heading}\n{table(*rows)}")
+    if study.measure == "samples":
+        heading = "trainings, a number for each seed"
+        parts.append(f"{heading}\n{table(*tabulate_samples(dataset))}")
     if about["training"]:
         heading = "training; the goal is WMMSE-HBF's 300 sweeps over the 256 channels of validation"
         parts.append(f"{heading}\n{table(*tabulate_training(dataset))}")

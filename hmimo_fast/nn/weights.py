@@ -117,8 +117,8 @@ def load_pretrained(name: str = "mbdnn", constraint: str = "radiated") -> nn.Mod
 
     Parameters
     ----------
-    name : {"mbdnn", "unrolled"}
-        `MBDNN` or `UnrolledNet`.
+    name : {"mbdnn", "unrolled", "untrained"}
+        `MBDNN`, `UnrolledNet`, or `MBDNN` as its training began.
     constraint : {"radiated", "digital"}
         The power convention it was trained under.
 

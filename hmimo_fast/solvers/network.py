@@ -28,7 +28,8 @@ _BATCH = 32
 def mbdnn(problem: Problem, start: np.ndarray, *, model: str = "mbdnn", polish: int = 0) -> Run:
     """Shipped weights of paper A's network, or of ours with ``model="unrolled"``.
 
-    ``model`` may also be the file .safetensors that `hmimo_fast.nn.save` wrote of another one.
+    ``"untrained"`` are those that the training of paper A's began from.  ``model`` may also be the
+    file .safetensors that `hmimo_fast.nn.save` wrote of another one.
     The network takes no start, and weighs all users alike.  ``polish`` iterations of the second
     stage of `joint` follow from its amplitudes, with the weights of the problem; where they do
     not raise the rate, what the network gave stays.

@@ -109,21 +109,19 @@ def _above(one: str, other: str, variable: str, kept: Labels, dataset: Dataset) 
 
 
 def sooner(one: str, other: str) -> Check:
-    """A training that matches the goal after fewer channels than another, or alone, on every seed."""
+    """A training that matches after fewer channels than another, or alone, with every seed."""
+    return partial(_sooner, one, other)
 
-    def check(dataset: Dataset) -> Verdict:
-        ours, theirs = (
-            select(dataset, "samples", method=label).ravel() for label in (one, other)
-        )
-        told = [
-            f"{label}: {', '.join('not' if np.isnan(x) else f'{x:.3g}' for x in seen)}"
-            for label, seen in ((one, ours), (other, theirs))
-        ]
-        if np.isnan(ours).all() and np.isnan(theirs).all():
-            return Verdict(None, f"neither does ({'; '.join(told)})")
-        return Verdict(bool(np.all(ours < np.nan_to_num(theirs, nan=np.inf))), "; ".join(told))
 
-    return check
+def _sooner(one: str, other: str, dataset: Dataset) -> Verdict:
+    ours, theirs = (select(dataset, "samples", method=label).ravel() for label in (one, other))
+    told = [
+        f"{label}: {', '.join('not' if np.isnan(x) else f'{x:.3g}' for x in seen)}"
+        for label, seen in ((one, ours), (other, theirs))
+    ]
+    if np.isnan(ours).all() and np.isnan(theirs).all():
+        return Verdict(None, f"neither does ({'; '.join(told)})")
+    return Verdict(bool(np.all(ours < np.nan_to_num(theirs, nan=np.inf))), "; ".join(told))
 
 
 def rises(dimension: str, variable: str = "sum_rate", **kept: Any) -> Check:

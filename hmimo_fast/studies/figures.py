@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from xarray import Dataset
 
 #: Okabe and Ito's colours, which the colour-blind tell apart, without yellow, which does not print,
-#: and two dark ones.
+#: and three dark ones.
 _COLOURS = ("#D55E00", "#000000", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00",
-            "#882255", "#666666")  # fmt: skip
-_MARKERS = "osD^vPX<>"
+            "#882255", "#666666", "#332288")  # fmt: skip
+_MARKERS = "osD^vPX<>*"
 _GREY = "#777777"
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 _SIZE = (4.6, 3.5)  # inches, of a panel

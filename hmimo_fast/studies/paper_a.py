@@ -8,6 +8,7 @@ from .description import Claim, Method, Panel, Setting, Study
 JOINT = Method("joint (ours)", "joint")
 BOUND = Method("fully digital", "fully_digital")
 MBDNN = Method("MB-DNN", "mbdnn")
+UNTRAINED = Method("MB-DNN, untrained", "mbdnn", options={"model": "untrained"})
 UNROLLED = Method("unrolled network (ours)", "mbdnn", options={"model": "unrolled"})
 WMMSE = Method("WMMSE-HBF, 300 sweeps", "wmmse_hbf")
 CONVERGED = Method("WMMSE-HBF, converged", "wmmse_hbf", options={"iterations": 10_000})
@@ -18,7 +19,7 @@ FNN = Method("FNN", "mbdnn", options={"model": "fnn"})
 BASE = Setting()
 SNR = (-10.0, -5.0, 0.0, 5.0, 10.0, 15.0, 20.0)
 ELEMENTS = (16, 36, 64, 100, 144)
-_ALL = (JOINT, BOUND, MBDNN, WMMSE, ZF, UNROLLED, CONVERGED, GNN2D, FNN)
+_ALL = (JOINT, BOUND, MBDNN, WMMSE, ZF, UNROLLED, CONVERGED, UNTRAINED, GNN2D, FNN)
 
 _NETWORK = (
     "The paper's widths, depth and training set do not determine its network, and its WMMSE-HBF "
@@ -38,6 +39,7 @@ _ORDER = (
         "MB-DNN is above FNN everywhere (here after minutes of training)",
         above(MBDNN.label, FNN.label),
     ),
+    Claim("training raises MB-DNN everywhere", above(MBDNN.label, UNTRAINED.label)),
     Claim("WMMSE-HBF is above ZF-HBF everywhere", above(WMMSE.label, ZF.label)),
     Claim(
         "ours is above WMMSE-HBF everywhere",
@@ -134,7 +136,7 @@ A_T2 = Study(
     source="[A] Table II",
     measure="rates",
     variables=("sum_rate",),
-    methods=(JOINT, BOUND, MBDNN, WMMSE),
+    methods=(JOINT, BOUND, MBDNN, WMMSE, UNTRAINED),
     base=BASE,
     grids=({"elements": (36, 64, 100), "users": (2, 4, 6, 8)},),
     panels=tuple(
@@ -146,7 +148,7 @@ A_T2 = Study(
             where={"method": method.label},
             relative_to=WMMSE.label,
         )
-        for method in (MBDNN, JOINT, BOUND)
+        for method in (MBDNN, UNTRAINED, JOINT, BOUND)
     ),
     says="MB-DNN stays at or above 100 % of WMMSE-HBF at other K than it was trained at.",
     claims=(

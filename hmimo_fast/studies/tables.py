@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -53,6 +53,42 @@ def tabulate(dataset: Dataset, panel: Panel) -> tuple[str, list[tuple[str, ...]]
     names = [", ".join(told(dataset, *item) for item in line.labels.items()) for line in drawn]
     rows = [(name, *row) for name, row in zip(names, cells, strict=True)]
     return heading, [("", *[""] * (len(columns) - 1), across), ("", *columns), *rows]
+
+
+def tabulate_samples(dataset: Dataset) -> list[tuple[str, ...]]:
+    """What each training of a study of samples took, and where it ended, one number a seed.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Of the measure "samples".
+
+    Returns
+    -------
+    rows : list of tuple of str
+        Two rows of headings, then a row for each network.
+    """
+    heads = (
+        ("", "", "a step,", "% of WMMSE-HBF", "", "channels", "", "matches"),
+        ("", "parameters", "MB", "untrained", "at the end", "seen", "s", "after"),
+    )
+
+    def told(label: str, variable: str, form: str, by: float = 1.0, **at: Any) -> str:
+        values = by * select(dataset, variable, method=label, **at).ravel()
+        return ", ".join("-" if np.isnan(x) else form.format(x) for x in values)
+
+    rows = []
+    for label in dataset["method"].values.tolist():
+        parameters, megabytes = (
+            np.nanmax(select(dataset, name, method=label)) for name in ("parameters", "megabytes")
+        )
+        rows.append((
+            label, f"{parameters / 1e3:.1f} k", f"{megabytes:.1f}",
+            told(label, "course", "{:.1f}", 100.0, channels_seen=0),
+            told(label, "share", "{:.1f}", 100.0), told(label, "seen", "{:.0f}"),
+            told(label, "seconds", "{:.0f}"), told(label, "samples", "{:.0f}"),
+        ))  # fmt: skip
+    return [*heads, *rows]
 
 
 def tabulate_training(dataset: Dataset) -> list[tuple[str, ...]]:
