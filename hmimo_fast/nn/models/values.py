@@ -22,10 +22,10 @@ def library(values: Values) -> ModuleType:
     return torch if isinstance(values, Tensor) else np
 
 
-def plain(values: Values) -> bool:
+def plain(values: Any) -> bool:
     """Whether it is a tensor that can be read as an array: on the CPU, with nothing tracing it."""
     traced = torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
-    return type(values) is Tensor and values.is_cpu and not traced
+    return type(values) is Tensor and values.device.type == "cpu" and not traced
 
 
 def double(matrix: Any) -> Any:
