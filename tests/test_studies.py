@@ -698,26 +698,6 @@ def test_trainings_end_where_they_match(tmp_path: Path, monkeypatch: pytest.Monk
     draw(tmp_path / "figure.pdf", SAMPLES, found)
 
 
-def test_the_committed_samples_are_of_the_recipes() -> None:
-    pytest.importorskip("torch")
-    from hmimo_fast.nn.training import load_recipe
-
-    found = studies.load(COMMITTED / "A-T1s.h5", SAMPLES)
-    assert found["realization"].size == 3
-    for method in SAMPLES.methods:
-        training = load_recipe(method.options["recipe"]).training
-        runs = found.sel({"method": method.label, "users": 2})
-        for seen, samples in zip(runs["seen"].values, runs["samples"].values, strict=True):
-            assert seen == (training.steps * training.batch if np.isnan(samples) else samples)
-
-
-@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
-def test_descriptions_pickle(study: Study) -> None:
-    again = pickle.loads(pickle.dumps(study))
-    assert replace(again, claims=()) == replace(study, claims=())
-    assert [claim.text for claim in again.claims] == [claim.text for claim in study.claims]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "study", [x for x in STUDIES.values() if x is not SAMPLES], ids=lambda study: study.id
