@@ -23,6 +23,8 @@ _SWEEPS = 20
 _LEAST_PART = 1e-7
 #: Largest logarithm of a change; largest power of what a channel gives.
 _LARGEST_CHANGE, _MOST = 1.0, 50.0
+#: Change of parts that ends them.
+_STILL = 1e-4
 #: Logarithm of the ratio of sums that count as equal.
 _LEVEL = 1e-9
 #: Of minimum rates that are only approached, above them.
@@ -46,8 +48,7 @@ def in_channels(problem: Problem) -> Problem:
 def shared_out(problem: Problem, posed: Problem, run: Run) -> tuple[Found, Problem]:
     """The best beams found at the amplitudes of a run, and the problem as it was posed for them."""
     shares = _Shares(problem, run, posed)
-    for _ in range(_CHANGES):
-        shares.take(_cheaper(problem, shares.found))
+    shares.move()
     if problem.objective == "max_min":
         shares.level()
     return shares.best, shares.best_posed
@@ -60,6 +61,7 @@ class _Shares:
         self.problem, self.run = problem, run
         self.posed = self.best_posed = posed
         self.found = self.best = Found.of(problem, run)
+        self.going = np.ones(len(run.amplitudes), bool)
 
     def take(self, parts: np.ndarray) -> None:
         """Answer parts (B, F, K) of the users' rates."""
@@ -67,8 +69,20 @@ class _Shares:
         digital, _ = self.posed.beams(self.run.amplitudes, _SWEEPS)
         self.found = Found.of(self.problem, self.run._replace(digital=digital))
         better = self.found.beats(self.best) | ~self.best.feasible  # which come nearer
+        better &= self.going
         self.best = self.best.better(self.found, better)
         self.best_posed = _mixed(self.best_posed, self.posed, better)
+
+    def move(self) -> None:
+        """Parts less in the channels where a bit costs a user more, until they are still."""
+        before = np.full_like(self.found.rates, np.inf, dtype=float)
+        for _ in range(_CHANGES):
+            parts = _cheaper(self.problem, self.found)
+            self.going &= (np.abs(parts - before) > _STILL).any(axis=(-2, -1))
+            if not self.going.any():
+                break
+            self.take(parts)
+            before = parts
 
     def level(self) -> None:
         """From the best, parts at which all channels give as much of them, so that sums are equal.
@@ -76,6 +90,7 @@ class _Shares:
         Parts times a power of that; the power is such that the last gap had been closed.
         """
         self.found, self.posed = self.best, self.best_posed
+        self.going[:] = True
         power, gap = np.ones((len(self.run.amplitudes), 1)), 0.0
         parts = _normalized(_rates(self.found))
         for _ in range(_LEVELLING):
@@ -83,7 +98,8 @@ class _Shares:
             rates = _rates(self.found)
             given = rates.sum(axis=-1) / (self.posed.weights[:, None] * parts).sum(axis=-1)
             before, gap = gap, np.log(given / given.mean(axis=-1, keepdims=True))
-            if not (np.abs(gap) > _LEVEL).any():
+            self.going &= (np.abs(gap) > _LEVEL).any(axis=-1)
+            if not self.going.any():
                 break
             closed = np.sum(before * (before - gap), axis=-1) / np.sum(before * before, axis=-1)
             power = np.clip(power / np.where(closed > 0.0, closed, 1.0)[:, None], 1.0, _MOST)
