@@ -315,6 +315,18 @@ def test_minimum_rates_are_on_the_sum_over_channels(name: str, constraint: str) 
         assert (found.rates < floors / 2 - 0.1).any()  # not by equal parts
 
 
+def test_minimum_rates_over_channels_are_met_under_all_objectives_or_none() -> None:
+    """High ones for one user, which some ascents alone would miss."""
+    channel = draws(users=3, items=16, seed=5).reshape(8, 2, 3, 36)
+    given = {"min_rate": np.array([2.0, 5.0, 14.0]), "constraint": "digital", "shared": True}
+    found = {
+        name: hf.solve(channel, SURFACE.phase, 3.0, 1.0, objective=name, **given)
+        for name in OBJECTIVES
+    }
+    for each in found.values():
+        np.testing.assert_array_equal(each.feasible, np.arange(8) != 1)
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_with_everything_else(name: str) -> None:
     """Elements, levels, stuck elements, noise of each user, starts."""

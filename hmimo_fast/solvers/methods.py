@@ -179,18 +179,41 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     for another, own in further(free, start, options) if method.anew else ():
         run = method.run(free, another, **own)
         best = best.better(_reached(problem, free, method, run, options))
-    if bound:
+    if problem.min_rate is None:
         return best
     rows = np.flatnonzero(~best.feasible & np.isfinite(best.sum_rate))
     if not len(rows):
         return best
-    part, missed, starts = problem.take(rows), best.take(rows), taken(start, rows)
-    better = missed
-    for run in method.under_floors(in_channels(part), starts, missed, options):
+    part, better, starts = problem.take(rows), best.take(rows), taken(start, rows)
+    missed = better
+    for run in () if bound else method.under_floors(in_channels(part), starts, missed, options):
         other = _reached(part, part, method, run, options)
         better = better.better(other, other.feasible & other.beats(better))
+    if is_split(part) and method.anew and not method.zero_forces and not better.feasible.all():
+        for other in _rescued(part, method, starts, options):
+            better = better.better(other, other.feasible & other.beats(better))
     best.put(rows, better)
     return best
+
+
+def _rescued(
+    problem: Problem, method: Method, start: np.ndarray, options: dict[str, Any]
+) -> Iterator[Found]:
+    """What has the highest multiple of the minimum rates, and what follows from its amplitudes."""
+    floors = problem.floors
+    highest = np.maximum(floors.max(axis=-1), np.finfo(float).tiny)
+    fair = replace(
+        problem,
+        min_rate=None,
+        objective="max_min",
+        weights=floors / highest[:, None],
+        heaviest=highest,
+        idle=None,
+    )
+    found = _reached(problem, fair, method, method.run(fair, start, **options), options)
+    yield found
+    run = method.run(in_channels(problem), found.amplitudes, **options | {"zf_iterations": 0})
+    yield _reached(problem, problem, method, run, options)
 
 
 def _reached(
