@@ -252,6 +252,26 @@ def test_the_loss_reaches_every_weight(name, constraint):
             assert weight.grad.abs().max() > 1e-10, key
 
 
+@pytest.mark.slow  # the compiler takes seconds
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+@pytest.mark.parametrize("name", SMALL)
+def test_compiled_without_a_graph_break(name):
+    """On the backend that traces forward and backward but generates no code."""
+    channel, phase = draw()
+    model = build(name)
+    torch.compiler.reset()
+    compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
+    expected, actual = model(channel, phase, 1.0, 0.1), compiled(channel, phase, 1.0, 0.1)
+    torch.testing.assert_close(actual, expected)
+    slopes = [
+        torch.autograd.grad(sum(value.abs().sum() for value in found), model.parameters())
+        for found in (actual, expected)
+    ]
+    torch.testing.assert_close(*slopes)
+    with torch.no_grad():
+        torch.testing.assert_close(compiled(channel, phase, 1.0, 0.1), expected)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_the_configuration_builds_the_network_again(name):
     model = build(name, constraint="digital")

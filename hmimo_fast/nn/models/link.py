@@ -52,12 +52,9 @@ class Link:
 
     def to(self, dtype: torch.dtype) -> Link:
         """The link in another complex dtype."""
-        return replace(
-            self,
-            channel=self.channel.to(dtype),
-            phase=self.phase.to(dtype),
-            noise_power=self.noise_power.to(dtype.to_real()),
-        )
+        channel = self.channel.to(dtype)
+        noise_power = self.noise_power.to(channel.real.dtype)
+        return replace(self, channel=channel, phase=self.phase.to(dtype), noise_power=noise_power)
 
     def arrays(self, items: slice = slice(None)) -> Link:
         """Some items as arrays."""
@@ -72,7 +69,7 @@ class Link:
         items = library(self.channel).arange(len(self.channel) * count) // count
         return replace(self, channel=self.channel[items], noise_power=self.noise_power[items])
 
-    @cached_property
+    @property  # the lock of a cached one, before Python 3.12, breaks graphs of torch.compile
     def snr(self) -> Any:
         """Decimal logarithm of the power over the noise's, (B,)."""
         return -library(self.noise_power).log10(self.noise_power)
@@ -179,9 +176,11 @@ def _kernels(
     return {name: batch_function(backend, name, single, sizes) for name in names}
 
 
-class _Gradient(torch.autograd.Function):
-    STEP = 1e-3
+#: Of the differences that stand for the second derivatives.
+_STEP = 1e-3
 
+
+class _Gradient(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -198,13 +197,13 @@ class _Gradient(torch.autograd.Function):
     def backward(ctx: Any, vector: Tensor) -> tuple[Tensor, Tensor | None, None, None]:
         (amplitudes,) = ctx.saved_tensors
         size = vector.abs().amax(-1, keepdim=True).clamp_min(torch.finfo(vector.dtype).tiny)
-        offset = vector * (_Gradient.STEP / size)
+        offset = vector * (_STEP / size)
         # Both points in the box, but for rounding.
-        centre = amplitudes.clamp(_Gradient.STEP, 1.0 - _Gradient.STEP)
+        centre = amplitudes.clamp(_STEP, 1.0 - _STEP)
         ahead, behind = (
             ctx.nearby((centre + sign * offset).clamp(0.0, 1.0)) for sign in (1.0, -1.0)
         )
-        scale = 0.5 * size / _Gradient.STEP
+        scale = 0.5 * size / _STEP
         along = [(a - b) * scale for a, b in zip(ahead, behind, strict=True)]
         return along[0], along[1] if ctx.needs_input_grad[1] else None, None, None
 

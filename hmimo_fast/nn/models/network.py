@@ -17,6 +17,10 @@ from .values import Values, plain
 _MOST = 10_000
 
 
+#: Where a dtype says so itself, torch.compile breaks the graph.
+_WIDE = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+
+
 class Network(nn.Module):
     """Base of the networks: checks and scales the inputs, and holds the outputs to the power.
 
@@ -85,7 +89,7 @@ class Network(nn.Module):
             half precision.
         """
         _check(channel, phase)
-        wide = precision("weights", next(self.parameters())).to_complex()
+        wide = _WIDE[precision("weights", next(self.parameters()))]
         power, noise_power = (
             _per_item(name, value, channel)
             for name, value in (("power", power), ("noise_power", noise_power))
