@@ -535,6 +535,7 @@ def test_numba_goes_on_without_its_cache(tmp_path, fault):
     assert [outcome() for _ in range(2)] == ["1 0", "0 2"]
 
 
+@pytest.mark.slow  # Numba compiles parallel code, which it does not keep
 def test_numba_functions_run_inside_others():
     import numba
 

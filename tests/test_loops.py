@@ -284,6 +284,7 @@ def test_native_in_single_precision(native: str, loop: str, radiated: bool) -> N
     same_solution(solved, expected, 1e-6)
 
 
+@pytest.mark.slow  # Numba compiles the loops for minutes
 @loops
 def test_numba_runs_the_definition(loop: str) -> None:
     problem = draw(Shape(6, 3, 2, 2, 2), (2,))

@@ -141,6 +141,7 @@ def test_native_functions_refuse_counts_and_types() -> None:
         jit.native_sum_rate(real.real.copy(), *others)
 
 
+@pytest.mark.slow  # Numba compiles parallel code, which it does not keep
 @NEEDS_C
 def test_native_functions_run_in_parallel_loops() -> None:
     """Many threads of Numba inside the C kernels at once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -695,6 +696,13 @@ def test_trainings_end_where_they_match(tmp_path: Path, monkeypatch: pytest.Monk
     verdicts = [claim.check(found).holds for claim in SAMPLES.claims[:2]]
     assert verdicts == [True, None]
     draw(tmp_path / "figure.pdf", SAMPLES, found)
+
+
+@pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
+def test_descriptions_pickle(study: Study) -> None:
+    again = pickle.loads(pickle.dumps(study))
+    assert replace(again, claims=()) == replace(study, claims=())
+    assert [claim.text for claim in again.claims] == [claim.text for claim in study.claims]
 
 
 @pytest.mark.slow
