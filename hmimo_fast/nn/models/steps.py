@@ -64,10 +64,11 @@ def begin(link: Link, layers: int, sweeps: int) -> Point:
 
     No gradient flows through it, so that tensors may be read as arrays.
     """
-    with torch.no_grad(), np.errstate(all="ignore"):
-        if plain(link.channel):
+    with torch.no_grad():
+        if not plain(link.channel):
+            return _begin(link, layers, sweeps)
+        with np.errstate(all="ignore"):
             return Point(*map(torch.from_numpy, _begin(link.arrays(), layers, sweeps)))
-        return _begin(link, layers, sweeps)
 
 
 def _begin(link: Link, layers: int, sweeps: int) -> Point:
