@@ -204,6 +204,18 @@ def test_energy_is_in_the_units_that_are_given() -> None:
     np.testing.assert_allclose(free.power_used, 1.0, rtol=1e-9)  # where rates are all that counts
 
 
+def test_single_precision_does_not_exceed_the_power() -> None:
+    """Of as many feeds as elements, whose beams cancel; circuits cost so much that all is used."""
+    surface = hf.Surface(shape=(2, 2), feeds=4)
+    channel = np.random.default_rng(0).normal(size=(300, 4, 4, 2)).view(complex)[..., 0]
+    found = hf.solve(
+        channel.astype(np.complex64), surface.phase, 1.0, NOISE, objective="energy_efficiency",
+        circuit_power=1e3,
+    )  # fmt: skip
+    assert found.power_used.max() <= 1.0 + 1e-6
+    assert found.power_used.min() >= 1.0 - 1e-3
+
+
 @pytest.mark.parametrize("constraint", ["radiated", "digital"])
 def test_min_power_meets_the_rates_and_no_more(constraint: str) -> None:
     channel = draws()

@@ -73,8 +73,7 @@ class Found:
     def of(cls, problem: Problem, run: Run) -> Found:
         """A run at its power and with its rates."""
         digital = run.digital
-        at_power = not problem.aim.saves and problem.feed_power is None
-        if problem.radiated and not run.fully_digital and at_power:
+        if problem.radiated and not run.fully_digital and problem.feed_power is None:
             digital = rounded(problem, run.amplitudes, digital)
         ratio = _sinr(problem, run, digital).astype(digital.real.dtype)
         rates = np.log1p(ratio) / log(2.0)

@@ -40,6 +40,8 @@ def rounded(problem: Problem, amplitudes: np.ndarray, digital: np.ndarray) -> np
         item, channel = (index[first : first + _ROWS] for index in (items, channels))
         surface = amplitudes[item][:, :, None] * waves[channel % len(waves)]
         asked, spent = problem.power[item], norm2(surface @ digital[item, channel], (-2, -1))
+        if problem.aim.saves:  # as long as it is not more
+            asked = np.minimum(asked, spent)
         off = np.abs(spent - asked) > _TOLERATED * asked
         if off.any():
             where = item[off], channel[off]
