@@ -1,7 +1,8 @@
 /* Limits on the power of each feed, besides that of all (docs/mathematics.md, "Feed limits"). */
 
 #define LEAST_MULTIPLIER 1e-9 /* from which it can come back */
-#define REBALANCINGS 40       /* sweeps until multipliers settle */
+#define REBALANCINGS 15       /* sweeps after which multipliers have settled, */
+#define ANEW 60               /* and those from equal ones */
 
 static void start_multipliers(const problem *p, num *theta) {
     for (idx l = 0; p->limited && l <= p->L; l++)
@@ -31,15 +32,26 @@ static void whiten_by(problem *p) {
     }
 }
 
-/* Y', Y and X in the metric of what the multipliers count, with S in p->power_gram. */
+/* Y', Y and X in the metric of what the multipliers count, with S in p->power_gram.  Under `digital`
+ * power it is diagonal. */
 static void whiten_under(problem *p, const num *theta) {
-    const idx L = p->L;
-    for (idx i = 0; i < L * L; i++)
-        p->feeds[i] = scaled(theta[0], p->power_gram[i]);
-    for (idx l = 0; l < L; l++)
-        p->feeds[l * L + l].re += theta[l + 1] * p->feed_cost[l];
-    whiten_by(p);
-    gram_of_columns(L, p->K, p->whitened, p->gram);
+    const idx K = p->K, L = p->L;
+    if (p->radiated) {
+        for (idx i = 0; i < L * L; i++)
+            p->feeds[i] = scaled(theta[0], p->power_gram[i]);
+        for (idx l = 0; l < L; l++)
+            p->feeds[l * L + l].re += theta[l + 1] * p->feed_cost[l];
+        whiten_by(p);
+    } else {
+        adjoint_of(K, L, p->effective, p->whitened);
+        for (idx l = 0; l < L; l++) {
+            const num by = 1 / root(theta[0] + theta[l + 1] * p->feed_cost[l]);
+            scale(K, by, p->whitened + l * K);
+            for (idx i = l * K; i < (l + 1) * K; i++)
+                p->carrier[i] = scaled(by, p->whitened[i]);
+        }
+    }
+    gram_of_columns(L, K, p->whitened, p->gram);
 }
 
 /* What V takes of the power and of the limit of each feed, L + 1. */

@@ -38,7 +38,8 @@ static void go_to(const problem *p, ascent *s, endpoint e) {
 
 /* V = Y Psi of the best endpoint, scaled to the power, over all channels; the rates are those of
  * the V written.  Under minimum rates that are not met the rate stays the measure of how far. */
-static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, void *const *out) {
+static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, idx rebalancings,
+                           void *const *out) {
     const idx K = p->K, L = p->L, n = p->n;
     vec top = {0};
     for (idx i = 0; i < n; i++)
@@ -55,8 +56,9 @@ static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, vo
             part = e.beams.part[f];
         whiten_within(p, f, s->trial, e.beams.theta + f * (L + 1));
         if (p->limited) {
-            settle(p, p->noise, REBALANCINGS, e.beams.psi + f * K * K, e.beams.theta + f * (L + 1));
-            whiten_under(p, e.beams.theta + f * (L + 1));
+            num *theta = e.beams.theta + f * (L + 1);
+            settle(p, p->noise, rebalancings, e.beams.psi + f * K * K, theta);
+            whiten_under(p, theta);
         }
         multiply(L, K, K, p->carrier, e.beams.psi + f * K * K, p->beams);
         p->noise = noise / part;
@@ -547,7 +549,8 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
             else
                 told = project_variables(p, &s, &c, b);
             if (!told && part != SCREENING)
-                store_solution(p, &s, c.best, p->floored, out);
+                store_solution(p, &s, c.best, p->floored, b.iterations > 1 ? REBALANCINGS : ANEW,
+                               out);
         }
     release(a.memory);
     return told || stopped(shape) ? HF_STOPPED : HF_OK;

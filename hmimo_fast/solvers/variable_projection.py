@@ -15,6 +15,8 @@ from .found import Run, run_loop
 #: `digital` power.
 _STAGES = {False: (6, 36), True: (5, 38)}
 _TURNED_STAGES = {False: (12, 22), True: (5, 38)}
+#: Of amplitudes under limits of the feeds, which zero forcing meets with more ease than the sweeps.
+_LIMITED_STAGES = {False: (16, 30), True: (12, 32)}
 #: Of objectives that leave nobody out, and so have one candidate.
 _ONE_CANDIDATE = (10, 80)
 #: Of a second try at `max_min` under `digital` power, where ascents end apart and are short.
@@ -64,5 +66,7 @@ def zero_forcing_stage(problem: Problem, start: np.ndarray, **options: Any) -> R
 
 def _stages(problem: Problem) -> dict[str, int]:
     stages = _TURNED_STAGES if problem.hardware.turned else _STAGES
+    if problem.feed_power is not None and not problem.hardware.turned:
+        stages = _LIMITED_STAGES
     chosen = stages[problem.radiated] if problem.aim.leaves_out else _ONE_CANDIDATE
     return dict(zip(("zf_iterations", "iterations"), chosen, strict=True))

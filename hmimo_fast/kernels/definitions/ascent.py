@@ -6,7 +6,7 @@ import numpy as np
 
 from .algebra import EPSILON, double
 from .element import AMPLITUDE, weigh
-from .feeds import find_excess, find_metric, find_spent, rebalance, settle, whiten_by
+from .feeds import find_excess, find_spent, rebalance, settle, whiten_by, whiten_under
 from .inner_balanced import dual_terms
 from .inner_general import general_terms
 from .inner_zf import zf_terms
@@ -56,7 +56,7 @@ def whiten_within(channel, weights, phase, theta, limits):
     if len(limits.feed_power) == 0:
         return whiten(channel, weights, phase, limits.radiated)
     received, gram = gather_feeds(channel, weights, phase, limits.radiated)
-    return whiten_by(received, find_metric(gram, theta, limits))
+    return whiten_under(received, gram, theta, limits)
 
 
 def settle_within(channel, weights, phase, psi, limits, noise_power, sweeps):

@@ -13,8 +13,10 @@ import numpy as np
 from .algebra import SINGULAR
 from .inner_general import wmmse_sweep
 
-#: Least multiplier, from which it can come back; exponent of its step; sweeps until it settles.
-LEAST_MULTIPLIER, REBALANCE, REBALANCINGS = 1e-9, 0.375, 40
+#: Least multiplier, from which it can come back; exponent of its step.
+LEAST_MULTIPLIER, REBALANCE = 1e-9, 0.375
+#: Sweeps after which multipliers have settled, and those from equal ones.
+REBALANCINGS, ANEW = 15, 60
 
 
 def start_multipliers(feeds):
@@ -36,9 +38,16 @@ def whiten_by(received, gram):
     return whitened, np.ascontiguousarray(beams)
 
 
-def find_metric(gram, theta, limits):
-    """The metric of what the multipliers count, with S of the power of all feeds, (L, L)."""
-    return theta[0] * gram + np.diag(theta[1:] * (limits.power / limits.feed_power))
+def whiten_under(received, gram, theta, limits):
+    """Y' and Y in the metric of what the multipliers count, with S of the power of all feeds.
+
+    Under `digital` power it is diagonal.
+    """
+    costs = theta[1:] * (limits.power / limits.feed_power)
+    if limits.radiated:
+        return whiten_by(received, theta[0] * gram + np.diag(costs))
+    root = np.sqrt(theta[0] + costs).reshape(-1, 1)
+    return received / root, received / root**2
 
 
 def find_spent(beams, gram, limits):
@@ -69,7 +78,7 @@ def rebalance(theta, spent):
 def settle(received, gram, psi, theta, limits, noise_power, sweeps):
     """Psi and its multipliers after WMMSE sweeps, at G^H and S that stay."""
     for _ in range(sweeps):
-        whitened, carrier = whiten_by(received, find_metric(gram, theta, limits))
+        whitened, carrier = whiten_under(received, gram, theta, limits)
         within = np.ascontiguousarray(whitened.conj().T) @ whitened
         psi = wmmse_sweep(within, psi, noise_power / limits.power, limits.weights)
         theta = rebalance(theta, find_spent(carrier @ psi, gram, limits))

@@ -21,7 +21,7 @@ from .ascent import (
     whiten_within,
 )
 from .element import AMPLITUDE, GIVEN, Elements, is_complex, matched, state_of, weigh
-from .feeds import REBALANCINGS, find_spent, start_multipliers
+from .feeds import ANEW, REBALANCINGS, find_spent, start_multipliers
 from .inner_balanced import initialize_dual, leave_dual
 from .inner_general import initialize_general, power_by, wmmse_sweep, wmmse_update
 from .objective import ENERGY_EFFICIENCY, GEOMETRIC_MEAN, MAX_MIN, MIN_POWER, SUM_RATE
@@ -259,7 +259,7 @@ def variable_projection(
     for f in range(len(channel) if limited else 0):
         settle_within(
             wide[f], found, waves[min(f, len(waves) - 1)], best_psi[f], limits, noise_power,
-            REBALANCINGS,
+            REBALANCINGS if iterations > 1 else ANEW,
         )  # fmt: skip
     digital, rate = beams_at(wide, waves, found, best_psi, limits, best_psi[:, PART, 0].real)
     if floored and best_rate < 0.0:
