@@ -132,6 +132,8 @@ OPERATOR(spectral_ascent) {
             length = find_spectral_step(p, &s, change, last);
         }
         const num rate = scale_to_power(p, 0, s.m, beams);
+        /* Far above the noise single precision may lose a beam. */
+        leave_lanes(p, not(is_finite(rate + dot(p->n, s.direction, last))));
         scale(size, p->size, beams);
         write_number(p, rate * p->weight_size, out[RATE]);
         write_matrix(p, beams, size, out[DIGITAL], 0);

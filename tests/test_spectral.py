@@ -10,6 +10,7 @@ from conftest import BACKENDS
 from test_wmmse_gradient import Step, agree, draw
 from test_wmmse_gradient import run as follow
 
+import hmimo_fast as hf
 from hmimo_fast import kernels
 from hmimo_fast.kernels import edge
 
@@ -120,3 +121,16 @@ def test_single_precision(backend: str, radiated: bool) -> None:
         found, expected = (run(x, radiated, steps=1) for x in (single, given))
     assert [x.dtype for x in found[1:8]] == [np.complex64, *[np.float32] * 6]
     agree(found, expected, 2e-4)
+
+
+@pytest.mark.skipif("native" not in BACKENDS, reason="built without a compiler")
+@conventions
+def test_nothing_is_lost_far_above_the_noise(radiated: bool) -> None:
+    surface = hf.Surface((8, 8), feeds=6)
+    channel = hf.channels.sparse_mmwave(surface, users=6, size=6000, seed=20261122)
+    start = np.full((len(channel), 64), 0.3 if radiated else 1.0, np.float32)
+    beams = (channel @ surface.phase).conj().swapaxes(1, 2).astype(np.complex64)
+    phase = surface.phase.astype(np.complex64)
+    given = Step(channel.astype(np.complex64), start, phase, beams, 1.0, 1e-4, None)
+    for result in run(given, radiated, steps=24):
+        assert np.isfinite(result).all()

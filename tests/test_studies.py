@@ -697,6 +697,19 @@ def test_trainings_end_where_they_match(tmp_path: Path, monkeypatch: pytest.Monk
     draw(tmp_path / "figure.pdf", SAMPLES, found)
 
 
+def test_the_committed_samples_are_of_the_recipes() -> None:
+    pytest.importorskip("torch")
+    from hmimo_fast.nn.training import load_recipe
+
+    found = studies.load(COMMITTED / "A-T1s.h5", SAMPLES)
+    assert found["realization"].size == 3
+    for method in SAMPLES.methods:
+        training = load_recipe(method.options["recipe"]).training
+        runs = found.sel({"method": method.label, "users": 2})
+        for seen, samples in zip(runs["seen"].values, runs["samples"].values, strict=True):
+            assert seen == (training.steps * training.batch if np.isnan(samples) else samples)
+
+
 @pytest.mark.parametrize("study", STUDIES.values(), ids=STUDIES)
 def test_descriptions_pickle(study: Study) -> None:
     again = pickle.loads(pickle.dumps(study))
