@@ -71,12 +71,17 @@ class Cell(NamedTuple):
         return float(np.mean(rates / self.best))
 
 
+def seed_of(kind: str, elements: int, users: int) -> int:
+    """The seed of a cell's channels and starts."""
+    return 1000 * KINDS.index(kind) + elements + users
+
+
 def measured(kind: str, size: tuple[int, int, int], constraint: str, snr: int, draws: int) -> Cell:
     """Rates of every method in one cell."""
     elements, feeds, users = size
     side = round(elements**0.5)
     surface = hf.Surface(shape=(side, side), feeds=feeds)
-    seed = 1000 * KINDS.index(kind) + elements + users
+    seed = seed_of(kind, elements, users)
     channel = channels(kind, surface, users, draws, seed)
 
     def rates(these: np.ndarray = channel, **options: Any) -> np.ndarray:
