@@ -36,6 +36,21 @@ static void go_to(const problem *p, ascent *s, endpoint e) {
     pick_inner(p, every(1), e.beams, s->at);
 }
 
+/* Psi of one user, who receives most alone: better than nothing in a channel where the search, over
+ * all of them, ended without beams. */
+static void serve_strongest(const problem *p, cpx *psi) {
+    const idx K = p->K;
+    num most = NUM(0), which = NUM(-1);
+    for (idx k = 0; k < K; k++) {
+        const num worth = p->weights[k] * p->gram[k * K + k].re;
+        which = pick(worth > most, NUM(k), which);
+        most = pick(worth > most, worth, most);
+    }
+    clear(K * K, psi);
+    for (idx k = 0; k < K; k++)
+        psi[k * K + k].re = pick(which == (real)k, 1 / root(p->gram[k * K + k].re), NUM(0));
+}
+
 /* V = Y Psi of the best endpoint, scaled to the power, over all channels; the rates are those of
  * the V written.  Under minimum rates that are not met the rate stays the measure of how far. */
 static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, idx rebalancings,
@@ -61,6 +76,12 @@ static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, id
             whiten_under(p, theta);
         }
         multiply(L, K, K, p->carrier, e.beams.psi + f * K * K, p->beams);
+        const mask dark = not(inner_product(L * K, p->beams, p->beams) > 0);
+        if (p->objective == SUM_RATE && !p->limited && any(dark)) {
+            serve_strongest(p, p->spare);
+            multiply(L, K, K, p->carrier, p->spare, p->whitened);
+            pick_nums(2 * L * K, dark, (const num *)p->whitened, (num *)p->beams);
+        }
         p->noise = noise / part;
         sum += channel_in_use(p, f) * scale_to_power(p, f, s->trial, p->beams);
         p->noise = noise;

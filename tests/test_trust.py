@@ -430,3 +430,16 @@ def test_zero_forcing_of_a_far_stronger_multiple_keeps_the_power(items: int, kin
     expected = np.linalg.pinv(channel.astype(kind).astype(complex), 1e-6)
     expected *= np.sqrt(2.0) / np.linalg.norm(expected, axis=(-2, -1), keepdims=True)
     np.testing.assert_allclose(beams, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2, 4])
+def test_no_channel_of_several_is_left_without_beams(seed: int) -> None:
+    """Users of very different gains: those who are served may get nothing in one channel."""
+    rng = np.random.default_rng(seed)
+    channel = rng.standard_normal((200, 5, 4, 9, 2)).view(complex)[..., 0]
+    channel *= 10.0 ** rng.uniform(-2.5, 2.5, (200, 5, 4, 1))
+    phase = np.exp(2j * np.pi * rng.uniform(size=(9, 1)))
+    found = hf.solve(channel, phase, 1.0, 1e-4, constraint="digital", shared=True)
+    power = np.sum(np.abs(found.digital) ** 2, axis=(-2, -1))
+    np.testing.assert_allclose(power, 1.0, rtol=1e-9)
+    assert (found.rates.sum(axis=-1) > 0.0).all()

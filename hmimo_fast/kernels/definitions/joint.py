@@ -34,6 +34,16 @@ from .start import find_metrics, fit, order_users
 PRELUDE = 3
 
 
+def strongest(gram, weights):
+    """Psi of one user, who receives most alone, for a channel in which no beams were found."""
+    psi = np.zeros_like(gram)
+    worth = weights * np.diag(gram).real
+    k = np.argmax(worth)
+    if worth[k] > 0.0:
+        psi[k, k] = 1.0 / np.sqrt(gram[k, k].real)
+    return psi
+
+
 def beams_at(channel, phase, weights, psi, limits, parts):
     """V = Y Psi in every channel, (F, L, K), scaled to its part of the power, and its rate."""
     users = channel.shape[1]
@@ -42,7 +52,12 @@ def beams_at(channel, phase, weights, psi, limits, parts):
         waves = phase[min(f, len(phase) - 1)]
         theta = multipliers_of(psi[f], phase.shape[2])
         own = np.ascontiguousarray(psi[f, :users, :users])
-        beams[f] = whiten_within(channel[f], weights, waves, theta, limits)[1] @ own
+        whitened, carrier = whiten_within(channel[f], weights, waves, theta, limits)
+        beams[f] = carrier @ own
+        sum_rate = limits.objective == SUM_RATE and len(limits.feed_power) == 0
+        if sum_rate and not np.sum(np.abs(beams[f]) ** 2) > 0.0:
+            gram = np.ascontiguousarray(whitened.conj().T) @ whitened
+            beams[f] = carrier @ strongest(gram, limits.weights)
     return scale_beams(channel, phase, weights, beams, limits, parts)
 
 
