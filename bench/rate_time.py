@@ -8,7 +8,7 @@ better reading with the best of three step sizes.
 
     python bench/rate_time.py --figure docs/images/rate_time.png
 
-Times are the wall clock's: keep the machine quiet.
+Times are the processor's.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ _COLOURS = ("#D55E00", "#000000", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#
             "#882255", "#666666", "#332288")  # fmt: skip
 _MARKERS = "osD^vPX<>*"
 _GREY = "#777777"
+#: Dimensions that begin at 0, and where their logarithmic axis does.
+_FROM_ZERO = {"iterate": 2.0, "channels_seen": 100.0}
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 _SIZE = (4.6, 3.5)  # inches, of a panel
 _STYLE = {
@@ -122,10 +124,13 @@ def _draw_panel(
     if panel.relative_to:
         axes.set_ylabel(f"{MEANINGS[panel.variable][0]} / {panel.relative_to}")
     if "x" in panel.log:
-        axes.set_xscale("symlog" if panel.x == "iterate" else "log")
+        if panel.x in _FROM_ZERO:
+            axes.set_xscale("symlog", linthresh=_FROM_ZERO[panel.x])
+        else:
+            axes.set_xscale("log")
     if "y" in panel.log:
         axes.set_yscale("log")
-    if panel.x in dataset.coords and panel.x != "iterate":
+    if panel.x in dataset.coords and panel.x not in _FROM_ZERO:
         ticks = np.unique(np.concatenate([[], *(line.x for line in drawn)]))
         axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.set_xticks([], minor=True)

@@ -166,7 +166,7 @@ _BOTH_TRAIN = tuple(100 * 2**i for i in range(5, 12))
 
 A_T1S = Study(
     id="A-T1s",
-    title="channels until a network matches WMMSE-HBF, 16 elements, 2 users",
+    title="samples until WMMSE-HBF, 16 elements, 2 users",
     source="[A] Table I, at a size for two cores",
     measure="samples",
     variables=("course", "share", "samples", "seen", "seconds", "parameters", "megabytes"),
