@@ -34,6 +34,10 @@ def _available() -> list[str]:
 
 
 BACKENDS = _available()
+#: For tests of the loops, which Numba compiles for minutes.
+LOOP_BACKENDS = [
+    pytest.param(name, marks=[pytest.mark.slow] if name == "numba" else []) for name in BACKENDS
+]
 kernels.set_backend(BACKENDS[-1])  # which warns by itself where it is not "native"
 
 # The backend fixture is function-scoped on purpose: it is the same for all examples.

@@ -9,7 +9,7 @@ from typing import Any
 import naive
 import numpy as np
 import pytest
-from conftest import BACKENDS
+from conftest import LOOP_BACKENDS
 
 import hmimo_fast as hf
 
@@ -171,17 +171,9 @@ def test_an_item_depends_on_nothing_else() -> None:
             np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[:4])
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        # Numba compiles the loops for minutes.
-        pytest.param(name, marks=[pytest.mark.slow] if name == "numba" else [])
-        for name in BACKENDS
-    ],
-)
-def test_every_backend_keeps_the_levels(name: str) -> None:
-    with hf.backend(name):
-        found = solve(channels(2), levels=1)
+@pytest.mark.parametrize("backend", LOOP_BACKENDS, indirect=True)
+def test_every_backend_keeps_the_levels(backend: str) -> None:
+    found = solve(channels(2), levels=1)
     assert np.isin(found.amplitudes, [0.0, 1.0]).all()
     with hf.backend("numpy"):
         expected = solve(channels(2), levels=1)
