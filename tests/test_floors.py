@@ -211,16 +211,16 @@ def test_general_beams_under_floors_are_optimal(users: int) -> None:
 @pytest.mark.parametrize("stage", [0, 1])
 def test_gradients_under_floors(stage: int, floor: float, radiated: bool) -> None:
     """dR/dm of both stages by finite differences, where the floors fit and where they do not."""
-    channel, phase = drawn((2, 3, 8)), np.exp(1j * drawn((1, 8, 4)).real)
+    channel, phase = drawn((2, 3, 5)), np.exp(1j * drawn((1, 5, 4)).real)
     rng = np.random.default_rng(1)
-    amplitudes, weights = rng.uniform(0.3, 0.9, 8), rng.uniform(0.5, 1.5, 3)
+    amplitudes, weights = rng.uniform(0.3, 0.9, 5), rng.uniform(0.5, 1.5, 3)
     floors = floor * np.array([1.0, 0.0, 1.5])
     psi = np.zeros((2, 3 + FOLLOWING, 3), complex)
     psi[:, SHARE], psi[:, PART] = 1.0 / 3.0, 1.0
     noise = 20.0 if floor > 1.0 else 0.05
 
     def evaluated(m: np.ndarray) -> Any:
-        elements = Elements(AMPLITUDE, m.astype(complex), np.ones(8))
+        elements = Elements(AMPLITUDE, m.astype(complex), np.ones(5))
         limits = Limits(
             1.0, noise, weights, floors, True, radiated, 400, elements, 0, 0.0, True,
             np.ones((2, 3)), np.zeros(0),
@@ -229,8 +229,8 @@ def test_gradients_under_floors(stage: int, floor: float, radiated: bool) -> Non
 
     value, gradient, *_ = evaluated(amplitudes)
     assert (value < 0.0) == (floor > 1.0)
-    for n in range(8):
-        step = 1e-5 * np.eye(8)[n]
+    for n in range(5):
+        step = 1e-5 * np.eye(5)[n]
         slope = (evaluated(amplitudes + step)[0] - evaluated(amplitudes - step)[0]) / 2e-5
         assert gradient[n] == pytest.approx(slope, rel=1e-4, abs=1e-5 * np.abs(gradient).max())
 

@@ -270,6 +270,7 @@ def test_second_derivatives_are_right_or_refused(name: str) -> None:
         torch.autograd.grad(slopes[1].sum(), arguments)
 
 
+@pytest.mark.slow  # torch's compiler takes seconds
 def test_second_derivatives_of_the_compiled_rate_are_refused() -> None:
     function, arguments = cases(batch=())["sum_rate"]
     inputs = tracked(arguments)

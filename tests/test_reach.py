@@ -98,6 +98,7 @@ def test_native_functions_of_numba_are_the_c_kernels(operator: str, single: bool
             assert one.dtype == other.dtype
 
 
+@pytest.mark.slow  # Numba compiles each of the conversions
 @NEEDS_C
 def test_native_functions_convert_what_they_are_given() -> None:
     """Strided, read-only, Fortran-ordered and integer arrays, in single precision and double."""
