@@ -45,7 +45,7 @@ def munich(draws: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def timed(run: Callable[[], np.ndarray]) -> Result:
-    """Rates of all channels, and the processor's time for one: the shortest of a few runs of all."""
+    """Rates of all channels, and the processor's time for one: the shortest of a few runs."""
     shortest, deadline = math.inf, time.perf_counter() + PATIENCE
     while True:
         began = time.process_time()
