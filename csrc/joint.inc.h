@@ -179,10 +179,14 @@ static void lay_out_candidates(problem *p, candidates *c, idx count, arena *a) {
 static void order_candidates(problem *p, candidates *c) {
     const idx K = p->K;
     cpx *sum = c->gram;
+    clear(K * K, sum);
     for (idx f = 0; f < p->F; f++) {
-        find_channel_gram(p, f, f ? p->spare : sum);
-        for (idx i = 0; f && i < K * K; i++)
-            sum[i] = (cpx){sum[i].re + p->spare[i].re, sum[i].im + p->spare[i].im};
+        const num counts = channel_in_use(p, f);
+        find_channel_gram(p, f, p->spare);
+        for (idx i = 0; i < K * K; i++) {
+            const cpx own = scaled(counts, p->spare[i]);
+            sum[i] = (cpx){sum[i].re + own.re, sum[i].im + own.im};
+        }
     }
     for (idx i = 0; p->lanes == CHANNELS && i < K * K; i++)
         sum[i] = (cpx){over_channels(p, sum[i].re), over_channels(p, sum[i].im)};
@@ -551,7 +555,8 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
     for (p->floored = 0; p->floored < 2 && !told; p->floored++)
         for (idx next = 0; !told && fill_lanes(p, &next);) {
             p->dual = p->floored || !leaves_out(p);
-            const mask good = load_problem(p, in, &loaded, c.start);
+            const int able = !p->limited || (p->objective == SUM_RATE && !p->floored);
+            const mask good = load_problem(p, in, &loaded, c.start) & every(able);
             if (part == SCREENING)
                 leave_lanes(p, not(good & is_near(p)));
             else

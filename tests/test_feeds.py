@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import hmimo_fast as hf
-from hmimo_fast.kernels.definitions import ascent, element, feeds, problem
+from hmimo_fast.kernels.definitions import ascent, element, feeds, joint, problem
 from hmimo_fast.kernels.edge import call
 
 SURFACE = hf.Surface(shape=(6, 6), feeds=4)
@@ -218,6 +218,31 @@ def test_forms_of_the_argument():
     assert np.all(np.diff(of_feeds(several.digital).max(axis=-1)) > 0.0)
     many = hf.solve(channel, SURFACE.phase, feed_power=0.2, constraint="digital", threads=3)
     np.testing.assert_array_equal(one.digital, many.digital)
+
+
+@pytest.mark.parametrize("options", [{"objective": 2}, {}], ids=["max_min", "min_rate"])
+def test_kernels_give_nothing_for_what_has_no_limits(options):
+    floors = None if options else np.ones(4)
+    given = [drawn(3)[:, None], np.ones(36), SURFACE.phase[None], 1.0, 0.1, None, floors]
+    found = call("variable_projection", [*given, None, None, None, 0.2 * np.ones(4)], options)
+    assert np.isnan(found[1]).all()
+    assert np.isnan(found[2]).all()
+
+
+@pytest.mark.parametrize("most", [np.inf, 0.05])
+def test_channels_in_lanes_follow_the_definition(most):
+    """Also whom to leave out, which is asked of all channels alike."""
+    surface = hf.Surface(shape=(4, 4), feeds=4)
+    channel = hf.channels.sparse_mmwave(surface, users=6, size=5, seed=3)
+    limit, how = np.full(4, most), {"zf_iterations": 3, "iterations": 6, "candidates": 3}
+    given = [np.ones(16), surface.phase[None], 1.0, 0.1]
+    found = call("variable_projection", [channel, *given, *[None] * 5, limit], how)
+    expected = joint.variable_projection(
+        channel, *given, np.ones(6), np.zeros(6), np.ones((5, 6)), np.ones(16), 0.0, limit, True, 3,
+        6, 3, 1, 3, 1e-9, 0, 0, False,
+    )  # fmt: skip
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-6)
+    np.testing.assert_allclose(found[2], expected[2], rtol=1e-8)
 
 
 def test_feeds_in_another_order():

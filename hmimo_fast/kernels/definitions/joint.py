@@ -212,18 +212,19 @@ def variable_projection(
     Returns m, V (F, L, K), the rate, evaluations made, whether the last stage stopped by itself,
     and the rates after each evaluation (NaN at the higher noise).  Beams meet the minimum rates;
     where none were found that do, the rate is log2 of the worst SINR over what it should be,
-    summed over the channels that fall short, and the beams balance the two.
+    summed over the channels that fall short, and the beams balance the two.  Limits of the feeds
+    are for the sum rate without minimum rates; all else gives NaN under them.
     """
     history = room(zf_iterations + iterations)
-    if not is_finite(channel, phase, amplitudes):
+    floored, limited = bool(np.any(min_rate > 0.0)), bool(np.any(feed_power < np.inf))
+    able = not limited or (objective == SUM_RATE and not floored)
+    if not able or not is_finite(channel, phase, amplitudes):
         return unsolved(channel, phase, amplitudes, history)
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
     kind = GIVEN if element == AMPLITUDE and is_complex(amplitudes) else element
     elements = Elements(kind, amplitudes.astype(np.complex128), movable.astype(np.float64))
     start = state_of(kind, amplitudes)
     unit, heaviest = unit_weights(weights)
-    floored = bool(np.any(min_rate > 0.0))
-    limited = bool(np.any(feed_power < np.inf))
     dual = floored or objective not in (SUM_RATE, ENERGY_EFFICIENCY)
     limits = Limits(
         power, noise_power, unit, min_rate, floored, radiated, sweeps, elements, objective,
