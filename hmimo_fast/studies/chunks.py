@@ -250,9 +250,10 @@ def runs(chunk: Chunk) -> Arrays:
         run = partial(solve, channel, draw.phase, threads=1, **draw.arguments | {"power": each})
         if not found:
             run()  # compiles, loads weights
-        started = time.thread_time()  # of this thread alone, whatever else the machine does
+        # Of the process, whatever else the machine does: what may take long runs in a worker.
+        started = time.process_time()
         solution = run()
-        microseconds = 1e6 * (time.thread_time() - started)
+        microseconds = 1e6 * (time.process_time() - started)
         history = solution.history[np.isfinite(solution.history)]
         if not history.size:
             history = solution.sum_rate[None]
