@@ -504,11 +504,14 @@ static int finish_screened(problem *p, ascent *s, candidates *c, budget b, hf_op
         served += p->served[k];
     s->noise = p->noise;
     const endpoint forced = c->chosen_forced;
-    const num rate = evaluate(p, s, ZERO_FORCING, 0, forced.m, forced.beams, s->gradient);
-    *forced.rate = pick(served <= (real)p->L, rate, NUM(-INFINITY));
-    for (idx i = 0; i < s->traced; i++)
+    *forced.rate = NUM(-INFINITY);
+    if (!p->limited) { /* whose beams always go on */
+        const num rate = evaluate(p, s, ZERO_FORCING, 0, forced.m, forced.beams, s->gradient);
+        *forced.rate = pick(served <= (real)p->L, rate, NUM(-INFINITY));
+    }
+    for (idx i = 0; !p->limited && i < s->traced; i++)
         highest = pick(s->trace[i] > highest, s->trace[i], highest);
-    for (idx i = 0; i < s->traced; i++)
+    for (idx i = 0; !p->limited && i < s->traced; i++)
         s->trace[i] = pick((s->trace[i] > *forced.rate) | (s->trace[i] == highest), *forced.rate,
                            s->trace[i]);
     if (finish_candidate(p, s, c, b))

@@ -39,7 +39,7 @@ def core(argument: str, name: str) -> tuple[int, ...]:
 
 
 def draw(name: str, lead: tuple[int, ...] = (), single: bool = False) -> dict[str, np.ndarray]:
-    """Inputs of an operator; every second item has no minimum rate."""
+    """Inputs of an operator; every second item has no minimum rate, and limits of the feeds."""
     rng = np.random.default_rng([len(lead), *map(ord, name)])
     inputs = {}
     for argument in OPERATORS[name].inputs:
@@ -55,6 +55,8 @@ def draw(name: str, lead: tuple[int, ...] = (), single: bool = False) -> dict[st
                 inputs[argument] = inputs[argument].astype(np.float32)
     if "min_rate" in inputs and lead:
         inputs["min_rate"][1::2] = 0.0
+    if "feed_power" in inputs and "min_rate" in inputs:
+        inputs["feed_power"][:: 2 if lead else 1] = np.inf
     return inputs
 
 
