@@ -315,7 +315,7 @@ OPERATOR(coordinate_descent) {
     d.element = shape->turned ? (int)options[4] : AMPLITUDE;
     p->movable = in[MIN_RATE];
     p->feed_power = in[SPLIT];
-    p->limited = limits_feeds(shape, in[SPLIT]);
+    const int limits = p->limited = limits_feeds(shape, in[SPLIT]);
     p->marks = marks;
     d.traced = shape->recorded;
     for (int pass = 0; pass < 2; pass++) {
@@ -327,26 +327,27 @@ OPERATOR(coordinate_descent) {
             return HF_NO_MEMORY;
     }
     int told = 0, loaded = 0;
-    for (idx next = 0; !told && fill_lanes(p, &next);) {
-        num rate, made;
-        mask converged;
-        leave_out(p, load_problem(p, in, &loaded, d.m), out);
-        load_columns(p, &d);
-        if (d.element) {
-            hold_circle(p, d.element);
-            part_weights(p, d.q);
+    for (p->limited = 0; p->limited <= limits && !told; p->limited++)
+        for (idx next = 0; !told && fill_lanes(p, &next);) {
+            num rate, made;
+            mask converged;
+            leave_out(p, load_problem(p, in, &loaded, d.m), out);
+            load_columns(p, &d);
+            if (d.element) {
+                hold_circle(p, d.element);
+                part_weights(p, d.q);
+            }
+            memset(d.best, 0, (size_t)p->N * sizeof(num));
+            memset(d.best_q, 0, d.element ? (size_t)p->N * sizeof(cpx) : 0);
+            told = run_descent(p, &d, options[1] != 0, (idx)options[3], NUM(options[2]), &rate, &made,
+                               &converged);
+            leave_lanes(p, d.singular);
+            memcpy(d.m, d.best, (size_t)p->N * sizeof(num));
+            if (d.element)
+                hold_weights(p, d.best_q);
+            if (!told)
+                store_loop(p, d.m, d.best_beams, made, converged, d.trace, d.traced, out);
         }
-        memset(d.best, 0, (size_t)p->N * sizeof(num));
-        memset(d.best_q, 0, d.element ? (size_t)p->N * sizeof(cpx) : 0);
-        told = run_descent(p, &d, options[1] != 0, (idx)options[3], NUM(options[2]), &rate, &made,
-                           &converged);
-        leave_lanes(p, d.singular);
-        memcpy(d.m, d.best, (size_t)p->N * sizeof(num));
-        if (d.element)
-            hold_weights(p, d.best_q);
-        if (!told)
-            store_loop(p, d.m, d.best_beams, made, converged, d.trace, d.traced, out);
-    }
     release(a.memory);
     return told ? HF_STOPPED : HF_OK;
 }

@@ -537,7 +537,7 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
     p->overhead_of = in[OVERHEAD];
     p->split = in[SPLIT];
     p->feed_power = in[FEED_POWER];
-    p->limited = limits_feeds(shape, in[FEED_POWER]);
+    const int limits = p->limited = limits_feeds(shape, in[FEED_POWER]);
     p->objective = (int)options[OBJECTIVE];
     p->marks = marks;
     const idx all_candidates = least(p->K, 2 * p->L + 1);
@@ -555,7 +555,9 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
             return HF_NO_MEMORY;
     }
     int told = 0, loaded = 0;
-    for (p->floored = 0; p->floored < 2 && !told; p->floored++)
+    for (int turn = 0; turn < 2 + 2 * limits && !told; turn++) {
+        p->floored = turn % 2;
+        p->limited = turn / 2;
         for (idx next = 0; !told && fill_lanes(p, &next);) {
             p->dual = p->floored || !leaves_out(p);
             const int able = !p->limited || (p->objective == SUM_RATE && !p->floored);
@@ -581,6 +583,7 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
                 store_solution(p, &s, c.best, p->floored, b.iterations > 1 ? REBALANCINGS : ANEW,
                                out);
         }
+    }
     release(a.memory);
     return told || stopped(shape) ? HF_STOPPED : HF_OK;
 }

@@ -622,8 +622,18 @@ static int has_floors(const problem *p, idx item) {
     return found;
 }
 
+/* Whether any feed of an item has a limit. */
+static int has_limits(const problem *p, idx item) {
+    const char *of_item = (const char *)p->feed_power.data + item * p->feed_power.step;
+    int found = 0;
+    for (idx l = 0; l < p->L; l++)
+        found |= ((const double *)of_item)[l] < INFINITY;
+    return found;
+}
+
 /* Puts the next items of the batch into the lanes: of those that are for this kind of number, the
- * ones whose users have minimum rates or not, as p->floored says.  Returns whether there are
+ * ones whose users have minimum rates or not, as p->floored says, and whose feeds have limits or
+ * not, as p->limited says.  Returns whether there are
  * any. */
 static int fill_lanes(problem *p, idx *next) {
     const idx want = p->lanes == ITEMS ? LANES : 1;
@@ -633,6 +643,8 @@ static int fill_lanes(problem *p, idx *next) {
         if (p->marks && p->marks[item] != (LANES == 1))
             continue;
         if (p->floored >= 0 && has_floors(p, item) != p->floored)
+            continue;
+        if (p->feed_power.data && has_limits(p, item) != p->limited)
             continue;
         p->item[lane] = item;
         p->used[lane++] = 1;

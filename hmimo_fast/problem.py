@@ -133,6 +133,8 @@ class Problem:
         if feed_power is not None:
             limits = _feed_limits(feed_power, waves.shape[-1], objective)
             if np.isfinite(limits).any():
+                if h.dtype == np.complex64:  # all in double, so that slices change no bit
+                    limits = np.minimum(limits, np.finfo(float).max)
                 arrays["feed_power"] = limits, 1
         if (
             objective == "min_power"

@@ -245,6 +245,23 @@ def test_channels_in_lanes_follow_the_definition(most):
     np.testing.assert_allclose(found[2], expected[2], rtol=1e-8)
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("single", [False, True], ids=["double", "single"])
+def test_items_without_limits_among_others(method, single):
+    channel = drawn(6).astype(np.complex64 if single else complex)
+    most = np.where(np.arange(6) % 2, 0.02, np.inf)[:, None] * np.ones(4)
+    mixed = hf.solve(channel, SURFACE.phase, method=method, feed_power=most)
+    limited = hf.solve(channel, SURFACE.phase, method=method, feed_power=0.02)
+    free = hf.solve(channel, SURFACE.phase, method=method)
+    for threads in (1, 3):
+        again = hf.solve(channel, SURFACE.phase, method=method, feed_power=most, threads=threads)
+        np.testing.assert_array_equal(again.digital, mixed.digital)
+    if method == "joint":
+        np.testing.assert_allclose(mixed.sum_rate[1::2], limited.sum_rate[1::2], rtol=1e-4)
+        np.testing.assert_allclose(mixed.sum_rate[::2], free.sum_rate[::2], rtol=2e-2)
+    assert np.all(of_feeds(mixed.digital) <= most * (1.0 + 1e-6))
+
+
 def test_feeds_in_another_order():
     channel, most, order = drawn(24), limits("digital"), np.array([2, 0, 3, 1])
     how = {"constraint": "digital", "iterations": 100}
