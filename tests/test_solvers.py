@@ -706,6 +706,8 @@ def test_numpy_agrees_with_the_default(method: str, constraint: str) -> None:
 @pytest.mark.parametrize("method", ["joint", "alternating"])
 def test_numba_agrees_with_the_default(method: str) -> None:
     options = {"method": method, "iterations": 4}
+    if method == "joint":  # whose candidates the C kernels compare in single precision
+        options["mixed"] = False
     expected = solve(channels(2), **options)
     with hf.backend("numba"):
         solution = solve(channels(2), **options)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 #: Items the network sees at a time, whatever the number of threads: its products have other bits in
-#: other batches, and on other numbers of torch's threads.  As many as it designs at once.
-_BATCH = 64
+#: other batches, and on other numbers of torch's threads.  A multiple of what it designs at once.
+_BATCH = 128
 
 
 def mbdnn(problem: Problem, start: np.ndarray, *, model: str = "mbdnn", polish: int = 0) -> Run:

@@ -54,7 +54,7 @@ class UnrolledNet(Network):
     (torch.Size([10, 36]), torch.Size([10, 4, 4]))
     """
 
-    PART = 64
+    PART = 128
 
     def __init__(
         self,
