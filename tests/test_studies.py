@@ -741,7 +741,7 @@ def test_every_study(study: Study, tmp_path: Path) -> None:
     assert dataset.attrs["failed"] == 0
     for panel in study.panels:
         drawn = list(lines(dataset, panel))
-        if panel.where.get("method") != "MB-DNN":
+        if panel.where.get("method") in (None, *(method.label for method in cheap)):
             assert drawn
         if panel.x not in study.variables and drawn:
             rows = tabulate(dataset, panel)[1]
