@@ -122,7 +122,8 @@ static void record(ascent *s, mask which, num at, num rate) {
 
 /* ---- the function and its gradient */
 
-/* G, Y', Y and X of channel f, with its limits.  Without any radiating element all but G are zero. */
+/* G, Y', Y and X of channel f, whose minimum rates hold from here on.  Without any radiating element
+ * all but G are zero. */
 static void whiten(problem *p, idx f, const vec *m, int radiated) {
     const idx K = p->K, L = p->L;
     enter_channel(p, f);

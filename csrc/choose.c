@@ -73,7 +73,8 @@ static int refinement(int operator_, const double *options) {
     }
 }
 
-/* Whether feeds have limits of their own: single precision has no use for their multipliers. */
+/* Whether feeds have limits of their own, which `refine` would not hold: the beams that are returned
+ * are then found in double. */
 static int has_limits(int operator_, const hf_shape *s, const hf_operand *in) {
     switch (operator_) {
     case HF_VARIABLE_PROJECTION: return limits_feeds(s, in[FEED_POWER]);

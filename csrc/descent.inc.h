@@ -339,8 +339,8 @@ OPERATOR(coordinate_descent) {
             }
             memset(d.best, 0, (size_t)p->N * sizeof(num));
             memset(d.best_q, 0, d.element ? (size_t)p->N * sizeof(cpx) : 0);
-            told = run_descent(p, &d, options[1] != 0, (idx)options[3], NUM(options[2]), &rate, &made,
-                               &converged);
+            told = run_descent(p, &d, options[1] != 0, (idx)options[3], NUM(options[2]), &rate,
+                               &made, &converged);
             leave_lanes(p, d.singular);
             memcpy(d.m, d.best, (size_t)p->N * sizeof(num));
             if (d.element)
