@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
+from .arguments import as_array, as_numbers, bad_value
 from .kernels.definitions.element import AMPLITUDE, CENTRES, KINDS, LORENTZIAN, PHASE_SHIFT, RADII
-from .kernels.edge import as_array
 
 #: What `hmimo_fast.solve` knows by name.
 NAMES = tuple(KINDS)
@@ -89,10 +89,7 @@ def elements_of(value: Any, levels: int | ArrayLike | None) -> Elements:
 
 def start_of(value: ArrayLike, size: int, elements: Elements) -> np.ndarray:
     """Weights (..., N) to start from, checked; amplitudes that are all off become all on."""
-    weights = as_array("start", value)
-    if weights.dtype.kind not in ("biufc" if elements.turned else "biuf"):
-        expected = "numbers" if elements.turned else "real numbers"
-        raise TypeError(f"start: expected {expected}, got dtype {weights.dtype}")
+    weights = as_numbers("start", value, kinds="biufc" if elements.turned else "biuf")
     weights = weights.astype(complex if elements.turned else float)
     if not weights.ndim or weights.shape[-1] != size:
         raise ValueError(f"start: expected (..., N) with N = {size}, got {weights.shape}")
@@ -102,10 +99,8 @@ def start_of(value: ArrayLike, size: int, elements: Elements) -> np.ndarray:
         good, expected = np.abs(weights) <= 1.0 + _TOLERANCE, "values in the unit disc"
     else:
         good, expected = on_circle(elements.kind, weights), f"values on {_circle(elements.kind)}"
-    bad = np.argwhere(~good)
-    if len(bad):
-        where = tuple(bad[0].tolist())
-        raise ValueError(f"start: expected {expected}, got {weights[where]} at index {where}")
+    if not good.all():
+        raise bad_value("start", weights, good, expected)
     if elements.turned:
         return weights
     off = ~weights.astype(np.float32).any(axis=-1, keepdims=True)  # in either precision

@@ -90,7 +90,15 @@ def write_arrays(path: Path, arrays: Arrays) -> None:
     ...         saved["rates"]
     array([1., 2.])
     """
-    write(path, _as_npz(arrays) if path.suffix == ".npz" else _as_hdf5(arrays))
+    content = io.BytesIO()
+    if path.suffix != ".npz":
+        _write_hdf5(content, arrays)
+    else:
+        # NumPy's types take any array by keyword for its flag allow_pickle.
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+        with zipfile.ZipFile(content, "a") as archive:
+            archive.comment = MARK.encode()
+    write(path, content.getvalue())
 
 
 def _read_npy(file: Path, names: set[str] | None) -> Arrays:
@@ -283,26 +291,15 @@ def _join(real: NDArray[Any], imag: NDArray[Any]) -> NDArray[Any]:
     return joined
 
 
-def _as_npz(arrays: Arrays) -> bytes:
-    content = io.BytesIO()
-    # NumPy's types take any array by keyword for its flag allow_pickle.
-    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
-    with zipfile.ZipFile(content, "a") as archive:
-        archive.comment = MARK.encode()
-    return content.getvalue()
-
-
-def _as_hdf5(arrays: Arrays) -> bytes:
+def _write_hdf5(content: io.BytesIO, arrays: Arrays) -> None:
     import h5py
 
-    content = io.BytesIO()
     with h5py.File(content, "w") as file:
         file.attrs["creator"] = np.bytes_(MARK)
         for name, array in arrays.items():
             # HDF5 has no fixed-width Unicode strings.
             is_text = array.dtype.kind == "U"
             file[name] = array.astype(h5py.string_dtype()) if is_text else array
-    return content.getvalue()
 
 
 _READERS: dict[str, Callable[[Path, set[str] | None], Arrays]] = {

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arguments import as_array
+from .arguments import as_finite
 from .geometry import Real, direction
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def amplitudes(surface: Surface, values: ArrayLike, *, ax: Any = None) -> Any:
     """
     turned = np.iscomplexobj(values)
     kind = complex if turned else float
-    chosen = as_array("values", values, (surface.elements,), "(elements,)", kind)
+    chosen = as_finite("values", values, (surface.elements,), "(elements,)", kind)
     axes = _axes(ax)
     if turned:
         angles, sizes = np.angle(chosen) / np.pi, np.minimum(np.abs(chosen), 1.0)

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from .arguments import as_count
+from .arguments import as_count, is_radiated
 from .channels.simulators import panel_order
-from .kernels.edge import is_radiated
 from .problem import Problem
 from .solvers import METHODS, solve
 from .solvers.methods import balancing, chosen
@@ -305,7 +304,8 @@ def _beams(
             channel, phase, 1.0, 1.0, constraint=constraint, shared=True, threads=threads
         )
         run = joint.run(balancing(problem), np.ones((1, len(phase))), **own)
-        amplitudes, digital = problem.shaped(run.amplitudes), problem.shaped(run.digital)
+        arrays = problem.shaped(amplitudes=run.amplitudes, digital=run.digital)
+        amplitudes, digital = arrays["amplitudes"], arrays["digital"]
     else:
         found = solve(
             channel, phase, 1.0, 1.0, constraint=constraint, shared=True, objective=objective,

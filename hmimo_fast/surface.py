@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .arguments import as_array, as_count, as_nonnegative, as_positive, as_shape
+from .arguments import as_count, as_finite, as_nonnegative, as_positive, as_shape
 from .geometry import SPEED_OF_LIGHT, Complex, Real, direction
 
 __all__ = ["SPEED_OF_LIGHT", "Surface", "direction"]
@@ -123,7 +123,7 @@ class Surface:
                 "spreading must be left at their defaults"
             )
         else:
-            reference = as_array(
+            reference = as_finite(
                 "phase", phase, (len(positions), len(feed_positions)), "(elements, feeds)", complex
             )
         self.__setstate__({
@@ -279,7 +279,7 @@ class Surface:
         array([157.,  21.])
         """
         kind = complex if np.iscomplexobj(amplitudes) else float
-        chosen = as_array("amplitudes", amplitudes, (self.elements,), "(elements,)", kind)
+        chosen = as_finite("amplitudes", amplitudes, (self.elements,), "(elements,)", kind)
         if kind is float and (chosen.min() < 0 or chosen.max() > 1):
             raise ValueError(
                 f"amplitudes: expected values in [0, 1], got [{chosen.min()}, {chosen.max()}]"
@@ -373,7 +373,7 @@ def _feed_positions(feeds: Any, shape: tuple[int, int], spacing: float) -> Real:
     given = np.shape(feeds)
     if len(given) != 2 or given[0] < 1 or given[1] not in (2, 3):
         raise ValueError(f"feeds: expected coordinates (L, 2) or (L, 3), got {given}")
-    coordinates = as_array("feeds", feeds, given, "(feeds, axes)", float)
+    coordinates = as_finite("feeds", feeds, given, "(feeds, axes)", float)
     return np.pad(coordinates, ((0, 0), (0, 3 - given[1])))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import as_array
+from ..arguments import as_finite
 from ..geometry import Real
 
 
@@ -74,7 +74,7 @@ class Scene:
             value = getattr(self, name)
             if value is not None:
                 kind = bool if name == "line_of_sight" else float
-                object.__setattr__(self, name, as_array(name, value, shape, meaning, kind))
+                object.__setattr__(self, name, as_finite(name, value, shape, meaning, kind))
         rotation = self.surface_rotation
         if rotation is not None and not np.allclose(rotation.T @ rotation, np.eye(3), atol=1e-6):
             raise ValueError("surface_rotation: expected an orthogonal matrix")

@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ..arguments import is_radiated
 from .backends import backend, get_backend, link_item, set_backend
-from .edge import call, is_radiated
+from .edge import call
 
 __all__ = [
     "backend",

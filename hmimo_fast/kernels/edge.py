@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from itertools import starmap
 from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy import empty, ndarray
 
+from ..arguments import as_array, common_batch, integer
 from .backends import BatchFunction, batch_function, get_backend, outside_unit
 from .operators import (
     ARGUMENTS,
@@ -22,7 +24,6 @@ from .operators import (
     OPERATORS,
     Operator,
     dtypes_of,
-    integer,
 )
 from .threads import default_threads, run_slices
 
@@ -119,11 +120,10 @@ def call(
         signature.append((value.shape, value.dtype))
     op = OPERATORS[name]
     numbers: tuple[Any, ...] = ()
-    budget = 0
     if op.options or options:
         checked = _options(op, options)
         numbers = tuple(checked.values())
-        budget = sum(checked[option] for option in op.budgets)
+    budget, most = _loops(name, numbers)
     plan = _plan(get_backend(), name, min(budget + 1, MOST_RECORDED), *signature)
     if threads is not None:
         threads = integer("threads", threads, 1)
@@ -155,9 +155,10 @@ def call(
         ]
         operands = [_apart(array, results) for array in operands]
 
-    _execute(plan, operands, numbers, results, budget, threads)
+    _execute(plan, operands, numbers, results, budget, most, threads)
     if plan.history is not None:
-        _trim(plan, results, None if out is None else given[plan.history])
+        made, whole = results[plan.iterations], out is not None and given[plan.history] is not None
+        results[plan.history] = _trimmed(results[plan.history], made, whole)
 
     if not plan.batch:
         results = [array[0] for array in results]
@@ -181,17 +182,19 @@ def run(
     of the batch, or None for a default; options are as their own check returns them.  Results are
     those of `call`, with the leading dimension of the batch.
     """
-    op = OPERATORS[name]
-    chosen = op.defaults | options
-    numbers, budget = tuple(chosen.values()), sum(chosen[option] for option in op.budgets)
-    signature = ["absent" if array is None else (array.shape, array.dtype) for array in operands]
+    numbers = tuple((OPERATORS[name].defaults | options).values())
+    budget, most = _loops(name, numbers)
+    signature: list[Any] = []
+    for array in operands:
+        signature.append("absent" if array is None else (array.shape, array.dtype))
     plan = _plan(get_backend(), name, min(budget + 1, MOST_RECORDED), *signature)
-    defaults = dict(plan.defaults)
-    ready = [defaults[i] if array is None else array for i, array in enumerate(operands)]
-    results = [empty(shape, dtype) for shape, dtype in plan.outputs]
-    _execute(plan, ready, numbers, results, budget, threads)
+    ready: list[Any] = list(operands)
+    for position, array in plan.defaults:
+        ready[position] = array
+    results = list(starmap(empty, plan.outputs))
+    _execute(plan, ready, numbers, results, budget, most, threads)
     if plan.history is not None:
-        _trim(plan, results, None)
+        results[plan.history] = _trimmed(results[plan.history], results[plan.iterations])
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -208,26 +211,6 @@ def _constant(shape: tuple[int, ...], value: float, dtype: Any = np.float64) -> 
     array = np.full(shape, value, dtype)
     array.flags.writeable = False
     return array
-
-
-def as_array(argument: str, value: Any) -> ndarray:
-    """Anything array-like as an ndarray; PyTorch tensors without importing PyTorch."""
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
-        raise ValueError(f"{argument}: expected no masked values, got a masked array")
-    try:
-        if hasattr(value, "resolve_conj"):
-            value = value.detach().resolve_conj().resolve_neg().numpy()
-        return np.asarray(value)
-    except (TypeError, ValueError) as error:
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{argument}: expected an array of numbers: {error}") from error
-
-
-def is_radiated(constraint: str) -> bool:
-    """Whether the power that is limited is that of diag(m) Phi V, or of V."""
-    if constraint not in ("radiated", "digital"):
-        raise ValueError(f"constraint: expected 'radiated' or 'digital', got {constraint!r}")
-    return constraint == "radiated"
 
 
 def _converted(array: ndarray, dtype: np.dtype) -> ndarray:
@@ -247,15 +230,21 @@ def _options(op: Operator, options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _trim(plan: _Plan, results: list[ndarray], given: ndarray | None) -> None:
-    """NaN after the iterations that each item made, and no room for more than the longest."""
-    assert plan.history is not None
-    history, made = results[plan.history], results[plan.iterations]
-    if given is None:
+@lru_cache(maxsize=1024, typed=True)
+def _loops(name: str, numbers: tuple[Any, ...]) -> tuple[int, int]:
+    """The iterations that options allow, and how often they may repeat what takes long at most."""
+    op = OPERATORS[name]
+    budget = sum(number for n, number in zip(op.options, numbers, strict=True) if n in op.budgets)
+    return budget, prod(max(1, number) for number in numbers if type(number) is int)
+
+
+def _trimmed(history: ndarray, made: ndarray, whole: bool = False) -> ndarray:
+    """NaN after the iterations that each item made; as long as the longest, or the ``whole``."""
+    if not whole:
         history = history[:, : made.max(initial=0) + 1].copy()
-        results[plan.history] = history
     if len(made) > 1:
         history[np.arange(history.shape[1]) > made[:, None]] = np.nan
+    return history
 
 
 def _bad_value(name: str, position: int, value: Any) -> ValueError:
@@ -309,13 +298,13 @@ def _execute(
     numbers: tuple[Any, ...],
     results: list[ndarray],
     budget: int,
+    most: int,
     threads: int | None,
 ) -> None:
-    """Fill the results: at once, or slice by slice where that takes threads or long."""
+    """Fill the results: at once, or slice by slice where that takes threads or may take long."""
     work = plan.size * plan.work * (budget + 1)
     slices = 1 if work < 2 * _SLICE else _slices(work, threads or default_threads())
-    most = plan.size * plan.work * prod(max(1, n) for n in numbers if type(n) is int)
-    told = np.zeros(1, np.intc) if most > _LONG else None
+    told = np.zeros(1, np.intc) if plan.size * plan.work * most > _LONG else None
     if slices == 1 and told is None:
         if plan.size:
             plan.function(operands, numbers, results, plan.size)
@@ -347,10 +336,14 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
     turned = "amplitudes" in arrays and arrays["amplitudes"][1].kind == "c"
     dtypes = dtypes_of(single, turned)
     for argument, (_, dtype) in arrays.items():
-        _check_dtype(argument, dtype, complex_=ARGUMENTS[argument].kind in "cq")
+        if dtype.kind not in ("biufc" if ARGUMENTS[argument].kind in "cq" else "biuf"):
+            expected = "numbers" if ARGUMENTS[argument].kind in "cq" else "real numbers"
+            raise TypeError(f"{argument}: expected {expected}, got dtype {dtype}")
     sizes = _core_sizes(op, shapes)
     sizes["I"] = recorded
-    batch = _batch_shape(op, shapes)
+    batch: tuple[int, ...] = ()
+    for argument, shape in shapes.items():
+        batch = common_batch(argument, batch, shape[: len(shape) - len(op.inputs[argument])])
     size = prod(batch)
 
     steps, defaults = [], []
@@ -388,12 +381,6 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
     return _Plan(function, turned, steps, defaults, outputs, batch, size, work, history, iterations)
 
 
-def _check_dtype(argument: str, dtype: np.dtype, *, complex_: bool) -> None:
-    if dtype.kind not in ("biufc" if complex_ else "biuf"):
-        expected = "numbers" if complex_ else "real numbers"
-        raise TypeError(f"{argument}: expected {expected}, got dtype {dtype}")
-
-
 def _core_sizes(op: Operator, shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
     """Size of each core dimension; the first argument that has one sets it for the others."""
     sizes: dict[str, int] = {}
@@ -422,19 +409,6 @@ def _core_sizes(op: Operator, shapes: dict[str, tuple[int, ...]]) -> dict[str, i
             f"{' <= '.join(op.at_most)} for {op.name}, got {shapes[argument]}"
         )
     return sizes
-
-
-def _batch_shape(op: Operator, shapes: dict[str, tuple[int, ...]]) -> tuple[int, ...]:
-    """The leading dimensions broadcast together."""
-    batch: tuple[int, ...] = ()
-    for argument, shape in shapes.items():
-        try:
-            batch = np.broadcast_shapes(batch, shape[: len(shape) - len(op.inputs[argument])])
-        except ValueError:
-            raise ValueError(
-                f"{argument}: expected leading dimensions that broadcast with {batch}, got {shape}"
-            ) from None
-    return batch
 
 
 def _check(argument: str, outside: Callable[..., Any]) -> Callable[..., Any] | None:

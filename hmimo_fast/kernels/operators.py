@@ -17,10 +17,8 @@ I      rates that are recorded
 
 from __future__ import annotations
 
-import operator
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from numbers import Real
@@ -28,27 +26,14 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import LARGEST, LIMIT, NOT_NEGATIVE, POSITIVE, Values, integer
+
 #: Rates of a history, at most.
 MOST_RECORDED = 4096
 
-_LARGEST = sys.float_info.max
 _MOST = 2**31 - 1
 
 
-@dataclass(frozen=True)
-class Values:
-    """The values an argument may hold: a test for floats and arrays, and in words.
-
-    A NaN that passes is a bad item, which gives NaN there, and not a wrong argument.
-    """
-
-    allow: Callable[[Any], Any]
-    expected: str
-
-
-_POSITIVE = Values(lambda x: (x > 0.0) & (x <= _LARGEST), "positive and finite")
-_LIMIT = Values(lambda x: x > 0.0, "positive")
-_NOT_NEGATIVE = Values(lambda x: (x >= 0.0) & (x <= _LARGEST), "finite and at least 0")
 _COST = Values(lambda x: (x >= 0.0) | (x != x), "at least 0")
 _FLAG = Values(lambda x: (x == 0.0) | (x == 1.0), "0 or 1")
 #: Of complex amplitudes, up to the rounding of single precision.
@@ -91,13 +76,13 @@ ARGUMENTS = {
     "sinr": Argument("r"),
     "rate": Argument("r"),
     "cost": Argument("d", _COST),
-    "power": Argument("d", _POSITIVE),
-    "noise_power": Argument("d", _POSITIVE),
-    "weights": Argument("d", _NOT_NEGATIVE, default=1.0),
-    "min_rate": Argument("d", _NOT_NEGATIVE, default=0.0),
-    "overhead": Argument("d", _NOT_NEGATIVE, default=0.0),
-    "split": Argument("d", _NOT_NEGATIVE, default=1.0),
-    "feed_power": Argument("d", _LIMIT, default=float("inf")),
+    "power": Argument("d", POSITIVE),
+    "noise_power": Argument("d", POSITIVE),
+    "weights": Argument("d", NOT_NEGATIVE, default=1.0),
+    "min_rate": Argument("d", NOT_NEGATIVE, default=0.0),
+    "overhead": Argument("d", NOT_NEGATIVE, default=0.0),
+    "split": Argument("d", NOT_NEGATIVE, default=1.0),
+    "feed_power": Argument("d", LIMIT, default=float("inf")),
     "received": Argument("d"),
     "common_rate": Argument("d"),
     "sum_rate": Argument("d"),
@@ -151,22 +136,11 @@ class Option:
         return integer(self.name, value, self.least, self.most)
 
 
-def integer(name: str, value: Any, least: int, most: int = _MOST) -> int:
-    """An integer argument from ``least`` to ``most``; TypeError or ValueError if it is none."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
-    if not least <= number <= most:
-        raise ValueError(f"{name}: expected an integer from {least} to {most}, got {value!r}")
-    return number
-
-
 def _real(name: str, value: Any) -> float:
     if not isinstance(value, Real):
         raise TypeError(f"{name}: expected a real number, got {value!r}")
     number = float(value)
-    if not 0.0 <= number <= _LARGEST:
+    if not 0.0 <= number <= LARGEST:
         raise ValueError(f"{name}: expected a value finite and at least 0, got {number}")
     return number
 

@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..arguments import is_radiated
 from ..kernels.operators import OPERATORS, Operator
 from . import definitions
 from .library import OPERATIONS, differentiable, shapes
@@ -68,12 +69,6 @@ def _tensors(op: Operator, *values: Any) -> list[Any]:
             raise ValueError(f"{argument}: expected a value positive and finite, got {value}")
         tensors[i] = torch.tensor(value, dtype=torch.float64, device=values[0].device)
     return tensors
-
-
-def _radiated(constraint: str) -> bool:
-    if constraint not in ("radiated", "digital"):
-        raise ValueError(f"constraint: expected 'radiated' or 'digital', got {constraint!r}")
-    return constraint == "radiated"
 
 
 def effective_channel(channel: Tensor, amplitudes: Tensor, phase: Tensor) -> Tensor:
@@ -289,7 +284,7 @@ def wmmse_gradient(
         weights,
     )
     detached = [None if value is None else value.detach() for value in inputs]
-    return OPERATIONS["wmmse_gradient"](*detached, _radiated(constraint), sweeps)
+    return OPERATIONS["wmmse_gradient"](*detached, is_radiated(constraint), sweeps)
 
 
 def zero_forcing(effective_channel: Tensor, power: Tensor | float) -> Tensor:
@@ -378,7 +373,7 @@ def project(
             [8.]])
     """
     inputs = _tensors(OPERATORS["project"], amplitudes, phase, precoder, power)
-    return differentiable("project", *inputs, _radiated(constraint))[0]
+    return differentiable("project", *inputs, is_radiated(constraint))[0]
 
 
 def wmmse_sweep(
@@ -483,4 +478,4 @@ def scale(
     """
     inputs = _tensors(_SCALE, amplitudes, phase, digital, power)
     shapes(_SCALE, inputs)
-    return definitions.scale(amplitudes, phase, digital, inputs[-1], _radiated(constraint))
+    return definitions.scale(amplitudes, phase, digital, inputs[-1], is_radiated(constraint))

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..problem import Problem, count, quiet
+from ..arguments import as_seed, one_of
+from ..problem import Problem
 from ..solvers.methods import chosen
 from .searches import SEARCHES, Task
 
@@ -70,7 +71,6 @@ class Schedule:
     objective: str
 
 
-@quiet
 def schedule(
     channel: ArrayLike,
     phase: ArrayLike,
@@ -216,54 +216,49 @@ def schedule(
     >>> bool(ours.sum_rate.mean() > theirs.sum_rate.mean())
     True
     """
-    _one_of("search", search, tuple(SEARCHES))
-    _one_of("accept", accept, ("qos", "rate"))
+    one_of("search", search, SEARCHES)
+    one_of("accept", accept, ("qos", "rate"))
     how, options = chosen(method, options)
-    seed = count("seed", seed, 0)
-    problem = Problem.of(
-        channel, phase, power, noise_power, constraint=constraint, weights=weights,
-        min_rate=min_rate, start=start, elements=elements, levels=levels, direct=direct,
-        broken=broken, feed_power=feed_power, objective=objective, circuit_power=circuit_power,
-        element_power=element_power, amplifier_efficiency=amplifier_efficiency,
-        user_noise=user_noise, shared=shared, threads=threads, check_finite=check_finite,
-    )  # fmt: skip
-    if objective == "min_power":
-        raise ValueError("objective: expected one that tells users apart, got 'min_power'")
-    rescue = how.rescued if rescue is None else rescue
-    task = Task(
-        problem,
-        how,
-        options,
-        first=problem.random_start(seed, 0)
-        if problem.start is None
-        else problem.placed(problem.start),
-        rescue=rescue and not problem.several and problem.feed_power is None,
-        rising=accept == "rate",
-        report=progress or (lambda done, total: None),
-    )
-    how.check(problem, task.most)
-    best = SEARCHES[search](task)
-    feasible = best.score > -np.inf
-    sum_rate = problem.heaviest * np.where(feasible, best.sum_rate, 0.0)
-    nan = best.rates.dtype.type(np.nan)
+    seed = as_seed(seed)
+    with np.errstate(all="ignore"):  # that of a caller is for his own numbers
+        problem = Problem.of(
+            channel, phase, power, noise_power, constraint=constraint, weights=weights,
+            min_rate=min_rate, start=start, elements=elements, levels=levels, direct=direct,
+            broken=broken, feed_power=feed_power, objective=objective, circuit_power=circuit_power,
+            element_power=element_power, amplifier_efficiency=amplifier_efficiency,
+            user_noise=user_noise, shared=shared, threads=threads, check_finite=check_finite,
+        )  # fmt: skip
+        if objective == "min_power":
+            raise ValueError("objective: expected one that tells users apart, got 'min_power'")
+        rescue = how.rescued if rescue is None else rescue
+        task = Task(
+            problem,
+            how,
+            options,
+            first=problem.random_start(seed, 0) if problem.start is None else problem.start,
+            rescue=rescue and not problem.several and problem.feed_power is None,
+            rising=accept == "rate",
+            report=progress or (lambda done, total: None),
+        )
+        how.check(problem, task.most)
+        best = SEARCHES[search](task)
+        feasible = best.score > -np.inf
+        sum_rate = problem.heaviest * np.where(feasible, best.sum_rate, 0.0)
+        nan = best.rates.dtype.type(np.nan)
+        arrays = problem.shaped(
+            served=best.served,
+            amplitudes=best.amplitudes,
+            digital=best.digital,
+            rates=np.where(problem.finite[:, None, None], best.rates, nan),
+            sum_rate=np.where(problem.finite, sum_rate, np.nan),
+            feasible=feasible,
+            power_used=np.where(feasible[:, None], best.power_used, 0.0),
+        )
     return Schedule(
-        served=problem.shaped(best.served),
-        amplitudes=problem.shaped_amplitudes(best.amplitudes),
-        digital=problem.shaped_channels(best.digital),
-        rates=problem.shaped_channels(np.where(problem.finite[:, None, None], best.rates, nan)),
-        sum_rate=problem.shaped(np.where(problem.finite, sum_rate, np.nan)),
-        feasible=problem.shaped(feasible),
-        power_used=problem.shaped_channels(np.where(feasible[:, None], best.power_used, 0.0)),
+        **arrays,
         search=search,
         method=method,
         accept=accept,
         constraint=constraint,
         objective=objective,
     )
-
-
-def _one_of(argument: str, value: Any, names: tuple[str, ...]) -> None:
-    if value not in names:
-        raise ValueError(
-            f"{argument}: expected one of {', '.join(map(repr, names))}, got {value!r}"
-        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..kernels import water_filling
+from ..kernels.edge import run
 from ..problem import Problem
 
 #: What amplitudes leave of the gain of an array with a phase shifter per element, roughly.
@@ -31,8 +31,7 @@ def bound(problem: Problem, sets: np.ndarray, fully_digital: bool = False) -> np
     cost = 1.0 / np.linalg.norm(p.channel[0].astype(complex), axis=-1) ** 2
     cost = np.where(sets, cost[:, None, :], np.inf)  # (F, sets, K)
     weights = np.where(sets, p.weights, 0.0)
-    received, _ = water_filling(cost, power, p.noise_power, weights)
-    return np.asarray(np.sum(weights * np.log2(1.0 + received / p.noise_power), axis=(0, -1)))
+    return _water_filled(p, cost, power, weights)
 
 
 def promising(problem: Problem, sets: np.ndarray, most: int) -> np.ndarray:
@@ -60,6 +59,27 @@ def promising(problem: Problem, sets: np.ndarray, most: int) -> np.ndarray:
         inverse = np.linalg.inv(cosines[:, users[:, :, None], users[:, None, :]])
         cost = np.diagonal(inverse, axis1=-2, axis2=-1).real / length[:, users] ** 2
         weights, floor = p.weights[0, users], p.floors[0, users] / len(channel)
-        received, _ = water_filling(cost, power, p.noise_power, weights, floor)
-        promise[rows] = np.sum(weights * np.log1p(received / p.noise_power), axis=(0, -1))
+        promise[rows] = _water_filled(p, cost, power, weights, floor)
     return sets[np.argsort(-promise, kind="stable")[:most]]
+
+
+def _water_filled(
+    problem: Problem,
+    cost: np.ndarray,
+    power: np.ndarray,
+    weights: np.ndarray,
+    floor: np.ndarray | None = None,
+) -> np.ndarray:
+    """The highest weighted sum rates (S,) where receiving a power of one costs (F, S, K)."""
+    shape, noise_power = cost.shape, problem.noise_power
+    power = np.broadcast_to(power, shape[:-1]).ravel()
+    costs, shares, floors = (
+        None
+        if x is None
+        else np.ascontiguousarray(np.broadcast_to(x, shape)).reshape(-1, shape[-1])
+        for x in (cost, weights, floor)
+    )
+    operands = costs, power, noise_power, shares, floors
+    received, _ = run("water_filling", operands, threads=problem.threads)
+    rates = np.log2(1.0 + received.reshape(shape) / noise_power)
+    return np.asarray(np.sum(weights * rates, axis=(0, -1)))

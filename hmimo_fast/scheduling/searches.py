@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels import effective_channel, sinr
+from ..kernels.edge import run
 from ..problem import Problem, taken
-from ..solvers.found import SLACK, Found
+from ..solvers.found import SLACK, Found, link_budget
 from ..solvers.methods import Method, attempt
+from ..solvers.rounding import norm2
 from .bounds import bound, promising
 
 #: A minimum rate counts as met within this, in bit/s/Hz, in either precision.
@@ -97,13 +98,21 @@ def _order(task: Task) -> np.ndarray:
 
     In double precision throughout, so that the order is the same in both.
     """
-    p, channel, start = task.problem, task.problem.channel.astype(complex), task.first[:, None]
-    beams = effective_channel(channel, start, p.phase).conj().swapaxes(-1, -2)
-    carrier = (start[..., None] * p.phase) @ beams if p.radiated else beams
-    norm = np.linalg.norm(carrier, axis=-2)
+    p, first = task.problem, task.first
+    each = p.size, *p.channel.shape[1:3]  # B, F, K
+    channel, amplitudes = (
+        np.ascontiguousarray(np.broadcast_to(x, (*lead, p.elements)))
+        for x, lead in ((p.channel.astype(complex), each), (first[:, None], each[:2]))
+    )
+    phase = np.tile(p.phase, (p.size, 1, 1)) if len(p.phase) > 1 else p.phase
+    operands = channel.reshape(-1, *channel.shape[2:]), amplitudes.reshape(-1, p.elements), phase
+    effective = run("effective_channel", operands, threads=p.threads)
+    beams = effective.conj().reshape(*each, p.feeds).swapaxes(-1, -2)
+    sent = first[:, None, :, None] * (p.phase @ beams) if p.radiated else beams
+    norm = np.sqrt(norm2(sent, -2))
     share = np.sqrt(p.power / p.users)[:, None, None]
     scale = np.where(norm > 0.0, share / norm, 0.0)
-    ratio = sinr(channel, start, p.phase, beams * scale[..., None, :], p.noise_power[:, None])
+    ratio, _ = link_budget(p, first, beams * scale[..., None, :])
     rates = np.log1p(ratio).sum(axis=-2)
     return np.argsort(-p.weights * rates, axis=-1, kind="stable")
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..kernels.operators import integer
-from ..problem import Problem, count, quiet
-from .found import SLACK, Found, Solution, solution
+from ..arguments import as_seed, integer
+from ..problem import Problem
+from .found import SLACK, Found, Solution
 from .methods import METHODS, attempt, chosen, common
 
 __all__ = ["METHODS", "SLACK", "Solution", "solve"]
@@ -23,7 +23,6 @@ __all__ = ["METHODS", "SLACK", "Solution", "solve"]
 _DIMMEST = 0.5
 
 
-@quiet
 def solve(
     channel: ArrayLike,
     phase: ArrayLike,
@@ -175,32 +174,40 @@ def solve(
     True
     """
     how, options = chosen(method, options)
-    starts, seed = integer("starts", starts, 1), count("seed", seed, 0)
-    problem = Problem.of(
-        channel, phase, power, noise_power, constraint=constraint, weights=weights,
-        min_rate=min_rate, start=start, elements=elements, levels=levels, direct=direct,
-        broken=broken, feed_power=feed_power, objective=objective, circuit_power=circuit_power,
-        element_power=element_power, amplifier_efficiency=amplifier_efficiency,
-        user_noise=user_noise, shared=shared, threads=threads, check_finite=check_finite,
-    )  # fmt: skip
-    how.check(problem, problem.users)
-    if min_rate is not None and feed_power is not None:
-        raise ValueError("min_rate: expected none with feed_power")
+    starts, seed = integer("starts", starts, 1), as_seed(seed)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback: expected a callable, got {callback!r}")
+    with np.errstate(all="ignore"):  # that of a caller is for his own numbers
+        problem = Problem.of(
+            channel, phase, power, noise_power, constraint=constraint, weights=weights,
+            min_rate=min_rate, start=start, elements=elements, levels=levels, direct=direct,
+            broken=broken, feed_power=feed_power, objective=objective, circuit_power=circuit_power,
+            element_power=element_power, amplifier_efficiency=amplifier_efficiency,
+            user_noise=user_noise, shared=shared, threads=threads, check_finite=check_finite,
+        )  # fmt: skip
+        how.check(problem, problem.users)
+        if min_rate is not None and feed_power is not None:
+            raise ValueError("min_rate: expected none with feed_power")
 
-    first = how.first_start(problem, seed)
-    best = attempt(problem, how, first, options)
-    fair = None if min_rate is None else common(problem, how, best, first, options)
-    lowest = 0.0 if how.random_start else _DIMMEST
-    for done in range(1, starts + 1):
-        if done > 1:
-            other = problem.random_start(seed, done - 1, lowest)
-            best = best.better(attempt(problem, how, other, options))
-        found, common_rate = (best, None) if fair is None else _with_common_rate(best, fair)
-        result = solution(problem, found, method, common_rate)
-        if callback is not None:
-            callback(done, starts, result)
+        first = how.first_start(problem, seed) if problem.start is None else problem.start
+        best = attempt(problem, how, first, options)
+        fair = None if min_rate is None else common(problem, how, best, first, options)
+        lowest = 0.0 if how.random_start else _DIMMEST
+        for done in range(1, starts + 1):
+            if done > 1:
+                other = problem.random_start(seed, done - 1, lowest)
+                best = best.better(attempt(problem, how, other, options))
+            found, common_rate = (best, None) if fair is None else _with_common_rate(best, fair)
+            arrays = vars(found) | ({} if common_rate is None else {"common_rate": common_rate})
+            del arrays["score"]  # which compares runs of the same problem
+            result = Solution(
+                **problem.shaped(**arrays),
+                method=method,
+                constraint=constraint,
+                objective=objective,
+            )
+            if callback is not None:
+                callback(done, starts, result)
     return result
 
 

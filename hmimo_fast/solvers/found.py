@@ -73,11 +73,12 @@ class Found:
     def of(cls, problem: Problem, run: Run) -> Found:
         """A run at its power and with its rates."""
         digital = run.digital
-        if problem.radiated and not run.fully_digital and problem.feed_power is None:
+        at_power = problem.radiated and not run.fully_digital and problem.feed_power is None
+        if at_power and digital.dtype == np.complex64:
             digital = rounded(problem, run.amplitudes, digital)
-        ratio = _sinr(problem, run, digital).astype(digital.real.dtype)
+        ratio, power_used = link_budget(problem, run.amplitudes, digital, run.fully_digital)
+        ratio = ratio.astype(digital.real.dtype, copy=False)
         rates = np.log1p(ratio) / log(2.0)
-        power_used = _power_used(problem, run, digital)
         total = rates.sum(axis=-2, dtype=float)
         finite = feasible = np.isfinite(ratio).all(axis=(-2, -1))
         if problem.min_rate is not None:
@@ -131,34 +132,29 @@ def _widened(history: np.ndarray, width: int) -> np.ndarray:
     return np.pad(history, ((0, 0), (0, missing)), constant_values=np.nan) if missing else history
 
 
-def _power_used(problem: Problem, run: Run, digital: np.ndarray) -> np.ndarray:
-    """Power (B, F) of the beams as they are returned."""
-    beams = digital.astype(complex, copy=False)
-    if problem.radiated and not run.fully_digital:
-        beams = run.amplitudes[:, None, :, None] * (problem.phase @ beams)
-    return norm2(beams, (-2, -1))
-
-
-def _sinr(problem: Problem, run: Run, digital: np.ndarray) -> np.ndarray:
-    """SINR (B, F, K) of the beams as they are returned, computed in double."""
+def link_budget(
+    problem: Problem, amplitudes: np.ndarray, digital: np.ndarray, fully_digital: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """SINR (B, F, K) and power (B, F) of beams at amplitudes (1 or B, N), computed in double."""
     p, each = problem, digital.shape[:2]
-    channel, digital = (x.astype(complex, copy=False) for x in (p.channel, digital))
-    kind = complex if run.amplitudes.dtype.kind == "c" else float
-    amplitudes, phase = run.amplitudes[:, None].astype(kind, copy=False), p.phase[None]
-    if run.fully_digital:  # H W is its own effective channel
-        channel, digital = channel @ digital, np.eye(p.users, dtype=complex)[None, None]
-        amplitudes, phase = np.ones((1, 1, p.users)), digital
-
-    def flat(array: np.ndarray) -> np.ndarray:
-        core = array.shape[2:]
+    digital = digital.astype(complex, copy=False)
+    amplitudes = amplitudes[:, None]
+    if fully_digital:  # H W is its own effective channel
+        received, one = p.channel.astype(complex, copy=False) @ digital, np.eye(p.users) + 0j
+        link = received, np.ones((1, 1, p.users)), one[None, None], one[None, None]
+        power = norm2(digital, (-2, -1))
+    else:
+        link = p.channel, amplitudes, p.phase[None], digital
+        sent = amplitudes[..., None] * (p.phase @ digital) if p.radiated else digital
+        power = norm2(sent, (-2, -1))
+    operands = []
+    for array in link:  # of B F problems
+        array = array.astype(complex if array.dtype.kind == "c" else float, copy=False)
         if array.shape[:2] not in ((1, 1), each):
-            array = np.broadcast_to(array, each + core)
-        return np.ascontiguousarray(array.reshape(-1, *core))
-
-    link = [flat(array) for array in (channel, amplitudes, phase, digital)]
-    noise_power = np.repeat(p.noise_power, each[1])
-    ratio = edge.run("sinr", [*link, noise_power], threads=p.threads)
-    return np.asarray(ratio).reshape(*each, p.users)
+            array = np.broadcast_to(array, each + array.shape[2:])
+        operands.append(np.ascontiguousarray(array.reshape(-1, *array.shape[2:])))
+    operands.append(np.repeat(p.noise_power, each[1]))
+    return edge.run("sinr", operands, threads=p.threads).reshape(*each, p.users), power
 
 
 @dataclass(frozen=True)
@@ -217,31 +213,3 @@ class Solution:
     value: np.ndarray
     power_used: np.ndarray
     common_rate: np.ndarray | None = None
-
-
-def solution(
-    problem: Problem,
-    found: Found,
-    method: str,
-    common_rate: np.ndarray | None = None,
-) -> Solution:
-    """What the caller sees of it, in the shape of the caller's batch."""
-    longest = int(found.iterations.max(initial=0)) + 1
-    shaped, of_channels = problem.shaped, problem.shaped_channels
-    return Solution(
-        amplitudes=problem.shaped_amplitudes(found.amplitudes),
-        digital=of_channels(found.digital),
-        sinr=of_channels(found.sinr),
-        rates=of_channels(found.rates),
-        sum_rate=shaped(found.sum_rate),
-        feasible=shaped(found.feasible),
-        iterations=shaped(found.iterations),
-        converged=shaped(found.converged),
-        history=shaped(np.ascontiguousarray(found.history[:, :longest])),
-        method=method,
-        constraint=problem.constraint,
-        objective=problem.objective,
-        value=shaped(found.value),
-        power_used=of_channels(found.power_used),
-        common_rate=None if common_rate is None else shaped(common_rate),
-    )

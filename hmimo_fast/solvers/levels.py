@@ -85,8 +85,8 @@ def _rounded(problem: Problem, states: np.ndarray, amplitudes: np.ndarray) -> np
 def _refined(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.ndarray:
     """Coordinate ascent over the states (B, N); an item leaves when a pass moves nothing."""
     neighbours = problem.hardware.neighbours()
-    moving = np.flatnonzero(problem.movable.any(axis=0)) if problem.movable is not None else None
-    elements = range(chosen.shape[1]) if moving is None else moving
+    moves = np.True_ if problem.stuck is None else np.isnan(problem.stuck).any(axis=0)
+    elements = np.flatnonzero(np.broadcast_to(moves, chosen.shape[1]))
     chosen = chosen.copy()
     highest = _rate(problem, states, chosen)
     active = np.flatnonzero(np.isfinite(highest))

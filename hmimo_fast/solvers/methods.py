@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import one_of
 from ..kernels.operators import OPERATORS, Option
 from ..objective import OBJECTIVES
-from ..problem import Problem, taken
+from ..problem import OWN_OPTIONS, Problem, taken
 from .alternating import alternating, random
 from .found import Found, Run
 from .fully_digital import fully_digital
@@ -81,12 +82,8 @@ class Method:
             )
 
     def first_start(self, problem: Problem, seed: int) -> np.ndarray:
-        """Amplitudes (1 or B, N) of the first run: those given, random ones, or all on."""
-        if problem.start is not None:
-            return problem.placed(problem.start)
-        if self.random_start:
-            return problem.random_start(seed, 0)
-        return problem.all_on()
+        """Amplitudes (1 or B, N) of the first run, if none are given: random ones, or all on."""
+        return problem.random_start(seed, 0) if self.random_start else problem.all_on()
 
     def under_floors(
         self, problem: Problem, start: np.ndarray, found: Found, options: dict[str, Any]
@@ -107,14 +104,10 @@ class Method:
         yield Run(found.amplitudes, digital, *kept, fully_digital=self.fully_digital)
 
 
-#: Options that follow from the problem.
-_PROBLEMS = ("radiated", "element", "objective")
-
-
 def _of(operator: str, *names: str) -> dict[str, Option]:
     """Options of an operator, all but the power's unless named."""
     options = OPERATORS[operator].options
-    return {name: options[name] for name in names or options if name not in _PROBLEMS}
+    return {name: options[name] for name in names or options if name not in OWN_OPTIONS}
 
 
 _SWEEPS = _of("coordinate_descent", "iterations", "tolerance")
@@ -161,8 +154,7 @@ METHODS = {
 
 def chosen(name: str, options: Mapping[str, Any]) -> tuple[Method, dict[str, Any]]:
     """A method by its name, and its options with every value checked."""
-    if name not in METHODS:
-        raise ValueError(f"method: expected one of {', '.join(map(repr, METHODS))}, got {name!r}")
+    one_of("method", name, METHODS)
     method = METHODS[name]
     for option in options:
         if option not in method.options:
@@ -176,8 +168,8 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     bound = problem.min_rate is None or problem.objective == "min_power"  # which is under them
     free = problem if bound else replace(problem, min_rate=None)
     best = _reached(problem, free, method, method.run(free, start, **options), options)
-    for another, own in further(free, start, options) if method.anew else ():
-        run = method.run(free, another, **own)
+    for another, own in further(free, options) if method.anew else ():
+        run = method.run(free, start if another is None else another, **own)
         best = best.better(_reached(problem, free, method, run, options))
     if problem.min_rate is None:
         return best
@@ -223,9 +215,11 @@ def _reached(
 
     Rates in several channels are shared out at its amplitudes, and anew at those for that.
     """
-    posed = in_channels(solved)
-    run = quantized(posed, run)
-    if not is_split(solved) or not method.anew or method.zero_forces:
+    several = run.digital.shape[1] > 1
+    posed = in_channels(solved) if several else solved
+    if solved.hardware.states is not None:
+        run = quantized(posed, run)
+    if not (several and method.anew and not method.zero_forces and is_split(solved)):
         return Found.of(problem, run)
     best, posed = shared_out(solved, posed, run)
     for _ in range(_SHARINGS):

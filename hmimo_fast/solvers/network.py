@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..kernels import sum_rate
 from ..kernels.threads import default_threads, run_slices
 from ..problem import Problem
-from .found import Run
+from .found import Found, Run
 from .variable_projection import joint
 
 if TYPE_CHECKING:
@@ -43,10 +42,10 @@ def mbdnn(problem: Problem, start: np.ndarray, *, model: str = "mbdnn", polish: 
     if polish == 0:
         return found
     polished = joint(p, found.amplitudes, zf_iterations=0, iterations=polish)
-    worse = ~(_rate(p, polished) >= _rate(p, found))
+    better = Found.of(p, polished).beats(Found.of(p, found))
     return polished._replace(
-        amplitudes=np.where(worse[:, None], found.amplitudes, polished.amplitudes),
-        digital=np.where(worse[:, None, None, None], found.digital, polished.digital),
+        amplitudes=np.where(better[:, None], polished.amplitudes, found.amplitudes),
+        digital=np.where(better[:, None, None, None], polished.digital, found.digital),
     )
 
 
@@ -86,7 +85,7 @@ def _infer(problem: Problem, network: nn.Module) -> Run:
     channel = np.where(p.finite[:, None, None], channel, 0).astype(channel.dtype)
     amplitudes = np.empty((p.size, p.elements), channel.real.dtype)
     digital = np.empty((p.size, 1, p.feeds, p.users), channel.dtype)
-    phase = torch.from_numpy(p.waves[0].copy())
+    phase = torch.from_numpy(p.phase[0].astype(channel.dtype))
 
     def infer(start: int, stop: int) -> None:
         at = slice(start, stop)
@@ -101,14 +100,6 @@ def _infer(problem: Problem, network: nn.Module) -> Run:
     digital[~p.finite] = np.nan
     none = np.zeros(p.size, np.int64)
     return Run(amplitudes, digital, none, none.astype(bool), np.full((p.size, 1), np.nan))
-
-
-def _rate(problem: Problem, run: Run) -> np.ndarray:
-    p = problem
-    return sum_rate(
-        p.channel[:, 0], run.amplitudes, p.waves[0], run.digital[:, 0], p.noise_power, p.weights,
-        threads=p.threads,
-    )  # fmt: skip
 
 
 class _TorchThreads:

@@ -26,8 +26,6 @@ def rounded(problem: Problem, amplitudes: np.ndarray, digital: np.ndarray) -> np
     errors.  V has no nearby multiple without them, so that numbers in it are moved to their
     neighbours until the power is right (derived here).
     """
-    if digital.dtype != np.complex64:
-        return digital
     kind = complex if amplitudes.dtype.kind == "c" else float
     amplitudes, waves = amplitudes.astype(kind), problem.phase
     sizes = (np.abs(amplitudes[:, None]) ** 2 * norm2(waves, -1)).sum(axis=-1)  # (B, 1 or F)

@@ -42,14 +42,14 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
 
 
 def further(
-    problem: Problem, start: np.ndarray, options: dict[str, Any]
-) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-    """Starts and options of what is tried besides a run from the start."""
+    problem: Problem, options: dict[str, Any]
+) -> Iterator[tuple[np.ndarray | None, dict[str, Any]]]:
+    """Starts and options of what is tried besides a run from the start; None for that start."""
     if problem.hardware.states is not None and problem.hardware.turned:
         # Roundings of complex weights differ more than what they are rounded from.
         yield problem.some_angles(), options
     if problem.objective == "max_min" and not problem.radiated and not options.keys() & _SECOND_TRY:
-        yield start, options | _SECOND_TRY
+        yield None, options | _SECOND_TRY
 
 
 def zf(problem: Problem, start: np.ndarray, iterations: int = 60, **options: Any) -> Run:

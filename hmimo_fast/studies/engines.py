@@ -107,8 +107,11 @@ def outcomes(
     name, _, where = engine.partition(":")
     chunks = dict(tasks)
     try:
-        for attempted in ENGINES[name].run(partial(attempt, compute), tasks, where, folder):
-            yield _accepted(chunks[attempted[0]], *attempted)
+        attempts = ENGINES[name].run(partial(attempt, compute), tasks, where, folder)
+        for index, result, *theirs in attempts:
+            if not isinstance(result, str):  # nor arrays that would have other bits here
+                result = _refusal(chunks[index], *theirs) or result
+            yield index, result
     except (ValueError, OSError) as error:
         raise OSError(f"engine: {engine}: {error}") from error
 
@@ -123,22 +126,18 @@ def attempt(compute: Compute, task: Task) -> Attempted:
         return index, traceback.format_exc(), {}
 
 
-def _accepted(
-    chunk: Chunk, index: int, result: Arrays | str, theirs: dict[str, str] | None = None
-) -> Outcome:
-    """The outcome, but for arrays that would have other bits here."""
-    if isinstance(result, str):
-        return index, result
+def _refusal(chunk: Chunk, theirs: dict[str, str] | None = None) -> str:
+    """In what the code of a worker differs from the code here; empty if in nothing."""
     ours = code(chunk.backend, chunk.method.solver)
     if theirs == ours:
-        return index, result
+        return ""
     theirs = theirs or {"hmimo_fast": "unknown, an older copy"}
     differ = [name for name in ours | theirs if ours.get(name) != theirs.get(name)]
     sides = (
         ", ".join(f"{name} {side[name]}" for name in differ if name in side)
         for side in (theirs, ours)
     )
-    return index, "refused: the worker has {}; here it is {}".format(*sides)
+    return "refused: the worker has {}; here it is {}".format(*sides)
 
 
 def _serial(run: Attempt, tasks: Sequence[Task], where: str, folder: Path) -> Iterator[Attempted]:

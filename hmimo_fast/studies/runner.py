@@ -97,13 +97,15 @@ def run(
     try_out(folder / "chunk.npz")
     found: dict[_Place, Arrays] = {}
     error = ""
+    missing = dict(chunks)
     for _ in range(ATTEMPTS):
-        found |= _kept(study, chunks, folder, found)
-        places = [place for place in chunks if place not in found]
-        if not places:
+        found |= (kept := _kept(study, missing, folder))
+        for place in kept:
+            del missing[place]
+        if not missing:
             break
         progress(len(found), len(chunks))
-        tasks = list(enumerate(chunks[place] for place in places))
+        places, tasks = list(missing), list(enumerate(missing.values()))
         try:
             for index, outcome in outcomes(engine, compute, tasks, folder):
                 chunk = chunks[places[index]]
@@ -113,6 +115,7 @@ def run(
                     continue
                 write_arrays(folder / chunk.name, outcome)
                 found[places[index]] = outcome
+                missing.pop(places[index], None)
                 progress(len(found), len(chunks))
         except (ImportError, ValueError, OSError):
             raise
@@ -174,14 +177,12 @@ def _plan(study: Study, realizations: int, seed: int) -> dict[_Place, Chunk]:
     }
 
 
-def _kept(
-    study: Study, chunks: dict[_Place, Chunk], folder: Path, found: dict[_Place, Arrays]
-) -> dict[_Place, Arrays]:
+def _kept(study: Study, chunks: dict[_Place, Chunk], folder: Path) -> dict[_Place, Arrays]:
     """Chunks that lie in the folder, from an earlier run or a job, but for damaged ones."""
     kept = {}
     for place, chunk in chunks.items():
         file = folder / chunk.name
-        if place in found or not file.exists():
+        if not file.exists():
             continue
         try:
             arrays = read_arrays(file)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ...kernels.operators import integer
+from ...arguments import integer, is_radiated
 from ..definitions import scale
 from .link import Link
 from .values import Values, plain
@@ -48,8 +48,7 @@ class Network(nn.Module):
 
     def __init__(self, constraint: str, **sizes: Any) -> None:
         super().__init__()
-        if constraint not in ("radiated", "digital"):
-            raise ValueError(f"constraint: expected 'radiated' or 'digital', got {constraint!r}")
+        is_radiated(constraint)  # or it raises
         self.constraint = constraint
         counts = {name: _counts(name, value) for name, value in sizes.items()}
         self.config: dict[str, Any] = {**counts, "constraint": constraint}
