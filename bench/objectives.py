@@ -18,7 +18,7 @@ USERS = FEEDS = 6
 SURFACE = hf.Surface(shape=(8, 8), feeds=FEEDS)
 FAIR = ("sum_rate", "max_min", "geometric_mean")
 POWERS = np.logspace(-3, 0, 20)
-IDLE = 0.2 + 0.24 * FEEDS + 0.0015 * 64
+IDLE = 0.24 * FEEDS + 0.005 * 64
 LOWEST = 0.5  # bit/s/Hz, of least power
 BISECTIONS = 30
 
@@ -55,7 +55,7 @@ def efficiency(channel: np.ndarray, at: dict[str, Any]) -> str:
     _, once = timed(channel, **at)
     means = [
         np.mean(hf.solve(channel, SURFACE.phase, power, threads=1, **at).sum_rate)
-        / (1.2 * power + IDLE)
+        / (2.0 * power + IDLE)
         for power in POWERS
     ]
     best = int(np.argmax(means))

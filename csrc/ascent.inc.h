@@ -7,8 +7,10 @@
 #define FIRST_MOVE 0.2 /* of the element with the largest gradient */
 #define HEADROOM 10    /* of m under `radiated` power, whose scale is free */
 #define SHORTEST 1e-6  /* step of a line search */
+#define PARTS 8        /* sweeps after which parts of the power have settled */
 
 enum { ZERO_FORCING, GENERAL }; /* the stages */
+enum { WARM, PARTS_ANEW, ENTERING };
 
 /* The beams of every channel: Psi or, under minimum rates, shares of the dual uplink. */
 typedef struct {
@@ -188,7 +190,7 @@ static void add_gradient(problem *p, idx f, const vec *m, const cpx *beams, cons
 
 /* The noise of channel f over the power that it uses. */
 INLINE num noise_for(const problem *p, num noise, inner at, idx f) {
-    if (p->objective != ENERGY_EFFICIENCY)
+    if (!saves(p))
         return noise;
     return noise / at.part[f];
 }
@@ -241,16 +243,18 @@ static num channel_terms(problem *p, ascent *s, int stage, idx f, idx sweeps, in
 }
 
 /* The part of the power that channel f should use, after a sweep at what it uses: dR / d log part is
- * half the price of the power of its beams. */
-static void find_part(problem *p, ascent *s, int stage, idx f, inner at) {
+ * half the price of the power of its beams.  `alike`: power is worth what it is in this channel. */
+static void find_part(problem *p, ascent *s, int stage, idx f, int alike, inner at) {
     const idx K = p->K;
     cpx *beams;
     num price;
     mask fits;
     /* the dual uplink moves its shares between sweeps */
-    channel_terms(p, s, stage, f, p->dual ? 2 : 1, at, &beams, &price, &fits);
+    const num rate = channel_terms(p, s, stage, f, p->dual ? 2 : 1, at, &beams, &price, &fits);
     multiply(K, K, K, p->gram, beams, p->received);
     const num slope = (real)0.5 * price * inner_product(K * K, beams, p->received);
+    if (alike)
+        *at.worth = rate / (at.part[f] + p->overhead / (real)p->F);
     at.part[f] = pick(fits, useful_part(slope, *at.worth), NUM(1));
 }
 
@@ -271,14 +275,13 @@ static num limited_terms(problem *p, ascent *s, int stage, idx f, inner at, num 
     return rate;
 }
 
-/* The objective at m, its gradient, and the beams in place.  entering: from what is the better
- * start of the general stage.  As long as the minimum rates do not fit in every channel, it is the
- * sum over those where they do not. */
+/* The objective at m, its gradient, and the beams in place.  entering: with parts of the power that
+ * settle anew, or also from what is the better start of the general stage.  As long as the minimum
+ * rates do not fit in every channel, it is the sum over those where they do not. */
 static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m, inner at,
                     vec *gradient) {
     const idx K = p->K, L = p->L;
-    const int saves = p->objective == ENERGY_EFFICIENCY;
-    const idx sweeps = saves ? 0 : p->limited ? least(p->sweeps, 1) : p->sweeps;
+    const idx sweeps = saves(p) ? 0 : p->limited ? least(p->sweeps, 1) : p->sweeps;
     num sum = NUM(0), fit = NUM(1), used = NUM(0);
     memset(gradient, 0, (size_t)p->n * sizeof(vec));
     memset(s->bend, 0, (size_t)p->n * sizeof(vec));
@@ -287,12 +290,12 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
         num price = NUM(0), *theta = at.theta + f * (L + 1);
         mask fits;
         whiten_within(p, f, m, theta);
-        if (entering && p->dual)
+        if (entering == ENTERING && p->dual)
             initialize_dual(p, s, f, at);
-        else if (entering)
+        else if (entering == ENTERING)
             initialize_general(p, p->gram, noise_for(p, s->noise, at, f), at.psi + f * K * K);
-        for (idx i = 0; saves && i < p->sweeps; i++)
-            find_part(p, s, stage, f, at);
+        for (idx i = 0; saves(p) && i < (entering ? PARTS : p->sweeps); i++)
+            find_part(p, s, stage, f, entering || p->F == 1, at);
         if (p->limited && stage == GENERAL) {
             settle(p, s->noise, p->sweeps - 1, at.psi + f * K * K, theta);
             whiten_under(p, theta);
@@ -314,7 +317,7 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
             counts = pick(fits & not(fit > 0), NUM(0), counts);
         }
         sum += pick(counts > 0, rate, NUM(0));
-        if (saves)
+        if (saves(p))
             used += at.part[f];
         add_gradient(p, f, m, p->beams, p->adjoint, price, counts, gradient, s->bend);
     }
@@ -464,7 +467,8 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
     const num top = pick(every(scale_free) & p->all_move, NUM(HEADROOM), NUM(1));
     const int quasi = p->element || (p->radiated && stage == GENERAL);
     num recent[RECENT];
-    num rate = evaluate(p, s, stage, stage == GENERAL, s->m, s->at, s->gradient);
+    num rate = evaluate(p, s, stage, stage == GENERAL ? ENTERING : PARTS_ANEW, s->m, s->at,
+                        s->gradient);
     memcpy(s->best, s->m, (size_t)n * sizeof(vec));
     pick_inner(p, every(1), s->at, s->best_inner);
     s->best_rate = rate;
@@ -517,7 +521,7 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
         for (idx i = 0; i < n; i++)
             s->trial[i] = s->m[i] + far * s->direction[i];
         pick_inner(p, every(1), s->at, s->tried);
-        const num reached = evaluate(p, s, stage, 0, s->trial, s->tried, s->trial_gradient);
+        const num reached = evaluate(p, s, stage, WARM, s->trial, s->tried, s->trial_gradient);
         num worst = recent[0];
         for (int i = 1; i < RECENT; i++)
             worst = smaller(worst, recent[i]);

@@ -86,9 +86,9 @@ static int has_limits(int operator_, const hf_shape *s, const hf_operand *in) {
 
 /* Whether a problem has candidates of which one goes on. */
 static int has_candidates(int operator_, const hf_shape *s, const double *options) {
-    return operator_ == HF_VARIABLE_PROJECTION && options[OBJECTIVE] == SUM_RATE &&
-           options[1] > 0 && options[2] >= PRELUDE && options[3] > 1 && options[4] == 1 &&
-           s->users > 1;
+    const int leaves_out = options[OBJECTIVE] == SUM_RATE || options[OBJECTIVE] == ENERGY_EFFICIENCY;
+    return operator_ == HF_VARIABLE_PROJECTION && leaves_out && options[1] > 0 &&
+           options[2] >= PRELUDE && options[3] > 1 && options[4] == 1 && s->users > 1;
 }
 
 /* The candidates first, in single precision if that may be; problems too few for the lanes fill

@@ -244,6 +244,13 @@ static num prelude_noise(const problem *p, num forced, num served) {
     return (1 + 3 * share) * p->noise;
 }
 
+/* What the users of an endpoint have together, of an objective that leaves users out. */
+static num rates_together(const problem *p, endpoint e) {
+    if (!saves(p))
+        return *e.rate;
+    return *e.beams.worth * (total_of(p->F, e.beams.part) + p->overhead);
+}
+
 /* One candidate: the fit, the zero-forcing stage, and its share of the general one. */
 static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) {
     const idx K = p->K;
@@ -286,7 +293,7 @@ static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) 
     *forced.made = s->made;
     if (b.prelude) {
         go_to(p, s, forced);
-        s->noise = prelude_noise(p, *forced.rate, served);
+        s->noise = prelude_noise(p, rates_together(p, forced), served);
         const num unrecorded = NUM(s->traced); /* rates at another noise */
         if (ascend(p, s, GENERAL, every(1), b.prelude, b.tolerance, unrecorded))
             return 1;
@@ -295,7 +302,8 @@ static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) 
         *reached.made = s->made;
         s->noise = p->noise;
         if (!p->radiated)
-            *reached.rate = evaluate(p, s, GENERAL, 0, reached.m, reached.beams, s->gradient);
+            *reached.rate =
+                evaluate(p, s, GENERAL, PARTS_ANEW, reached.m, reached.beams, s->gradient);
         c->unfit |= not(is_finite(*reached.rate));
         return 0;
     }
@@ -431,6 +439,10 @@ static void leave_screened(const problem *p, idx lane, endpoint reached, endpoin
         for (idx g = 0; p->limited && g < p->shape->channels; g++)
             for (idx l = 0; l <= p->L; l++)
                 *to++ = theta_of(p, ends[end], g, lane)[l * LANES];
+        for (idx g = 0; saves(p) && g < p->F; g++)
+            *to++ = get(ends[end].beams.part[g], lane);
+        if (saves(p))
+            *to++ = get(*ends[end].beams.worth, lane);
     }
 }
 
@@ -487,6 +499,10 @@ static void take_screened(problem *p, ascent *s, const vec *start, endpoint reac
             for (idx g = 0; p->limited && g < p->shape->channels; g++)
                 for (idx l = 0; l <= p->L; l++)
                     theta_of(p, ends[end], g, lane)[l * LANES] = (real)*from++;
+            for (idx g = 0; saves(p) && g < p->F; g++)
+                set(&ends[end].beams.part[g], lane, (real)*from++);
+            if (saves(p))
+                set(ends[end].beams.worth, lane, (real)*from++);
         }
     }
     for (int end = 0; end < 2; end++)
@@ -506,7 +522,7 @@ static int finish_screened(problem *p, ascent *s, candidates *c, budget b, hf_op
     const endpoint forced = c->chosen_forced;
     *forced.rate = NUM(-INFINITY);
     if (!p->limited) { /* whose beams always go on */
-        const num rate = evaluate(p, s, ZERO_FORCING, 0, forced.m, forced.beams, s->gradient);
+        const num rate = evaluate(p, s, ZERO_FORCING, WARM, forced.m, forced.beams, s->gradient);
         *forced.rate = pick(served <= (real)p->L, rate, NUM(-INFINITY));
     }
     for (idx i = 0; !p->limited && i < s->traced; i++)

@@ -31,11 +31,11 @@ enum { HF_REFINE = HF_OPERATORS, HF_SCREEN, HF_FINISH, HF_KERNELS };
 enum { KEEP, SWEEP, WATER_FILLING, EQUAL_SINR };
 
 /* What the screening leaves of each item, in doubles: the iterations that the best candidate made
- * and whether it converged; whom it serves; the rates recorded; then its states and Psi where it
- * ended and where its zero forcing did. */
+ * and whether it converged; whom it serves; the rates recorded; then its states, Psi and the parts of
+ * the power and what they are worth, where it ended and where its zero forcing did. */
 static inline ptrdiff_t screened_size(const hf_shape *s) {
     return 2 + s->users + s->recorded +
-           2 * (s->elements + s->channels * (2 * s->users * s->users + s->feeds + 1));
+           2 * (s->elements + s->channels * (2 * s->users * s->users + s->feeds + 2) + 1);
 }
 
 /* Whether any feed of the batch has a limit. */

@@ -18,6 +18,11 @@ INLINE int leaves_out(const problem *p) {
     return p->objective == SUM_RATE || p->objective == ENERGY_EFFICIENCY;
 }
 
+/* Whether power may be left over. */
+INLINE int saves(const problem *p) {
+    return p->objective == ENERGY_EFFICIENCY;
+}
+
 /* The slopes of the objective in the rates of a channel, up to a factor that all channels share,
  * where users have `others` in the rest. */
 static void find_slopes(const problem *p, const num *rates, const num *others, num *slopes) {

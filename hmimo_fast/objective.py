@@ -17,12 +17,11 @@ from .kernels.definitions import objective as codes
 if TYPE_CHECKING:
     from .problem import Problem
 
-#: Assumed powers in watts: of the circuits of a feed (an RF chain 0.04, its converters 0.2), of the
-#: baseband, and of an element; assumed efficiency of the amplifiers.  Typical of studies of hybrid
-#: arrays (Mendez-Rial et al., IEEE Access 4, 2016) and of reconfigurable surfaces (Huang et al.,
-#: IEEE Trans. Wireless Commun. 18, 2019), not measured, and not compared with the tables of these.
-FEED_POWER, BASEBAND_POWER = 0.24, 0.2
-ELEMENT_POWER, AMPLIFIER_EFFICIENCY = 1.5e-3, 1.0 / 1.2
+#: Powers in watts, as published simulations have them.  Of a feed's RF chain: github.com/nvdeshpa/
+#: ParasiticReconfigArray, main_parasitic_array.m, from Mendez-Rial et al., IEEE Access 4, 2016.
+#: Of an element and the amplifiers' efficiency: github.com/emilbjornson/IRS-relaying,
+#: simulateFigure5.m, of Bjornson, Ozdogan and Larsson, IEEE Wireless Commun. Lett. 9, 2020.
+FEED_POWER, ELEMENT_POWER, AMPLIFIER_EFFICIENCY = 0.24, 5e-3, 0.5
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def consumption(
                     f"{argument}: expected objective 'energy_efficiency', got {objective!r}"
                 )
         return 0.0, 1.0
-    defaults = BASEBAND_POWER + FEED_POWER * feeds, ELEMENT_POWER, AMPLIFIER_EFFICIENCY
+    defaults = FEED_POWER * feeds, ELEMENT_POWER, AMPLIFIER_EFFICIENCY
     numbers = {
         argument: default if value is None else value
         for (argument, value), default in zip(given.items(), defaults, strict=True)

@@ -47,7 +47,7 @@ def value_of(name: str, solution: Any, weights: Any = 1.0) -> np.ndarray:
     if name == "geometric_mean":
         return np.prod(rates, axis=-1) ** (1 / rates.shape[-1])
     if name == "energy_efficiency":
-        return rates.sum(axis=-1) / (1.2 * used + 0.2 + 0.24 * 4 + 0.0015 * 36)
+        return rates.sum(axis=-1) / (2.0 * used + 0.24 * 4 + 0.005 * 36)
     return used
 
 
@@ -149,7 +149,7 @@ def test_the_history_is_of_the_objective(name: str, single: bool) -> None:
     best = np.nanmin if name == "min_power" else np.nanmax
     items = np.flatnonzero(solution.feasible)
     reached = best(solution.history[items], axis=-1)
-    np.testing.assert_allclose(reached, solution.value[items], rtol=1e-4 if single else 1e-6)
+    np.testing.assert_allclose(reached, solution.value[items], rtol=2e-4 if single else 1e-6)
 
 
 @pytest.mark.parametrize("constraint", ["radiated", "digital"])
@@ -189,8 +189,43 @@ def test_energy_efficiency_beats_every_common_power(constraint: str) -> None:
     assert ((mine.power_used > 0) & (mine.power_used <= 1.0 + 1e-9)).all()
     for power in np.logspace(-3, 0, 7):
         other = hf.solve(channel, SURFACE.phase, power, NOISE, constraint=constraint)
-        consumed = 1.2 * power + 0.2 + 0.24 * 4 + 0.0015 * 36
+        consumed = 2.0 * power + 0.24 * 4 + 0.005 * 36
         assert mine.value.mean() >= np.mean(other.sum_rate / consumed)
+
+
+@pytest.mark.parametrize("circuit_power", [0.01, None])
+@pytest.mark.parametrize("constraint", ["radiated", "digital"])
+@pytest.mark.parametrize("users", [2, 8])
+def test_energy_efficiency_of_few_and_many_users(
+    users: int, constraint: str, circuit_power: float | None
+) -> None:
+    """Where it was below the best common power, by up to 2 %."""
+    channel, surface, noise = draws(users, 40, seed=77), SURFACE, 10 ** (-1.5)
+    how = {"noise_power": noise, "constraint": constraint}
+    mine = hf.solve(
+        channel, surface.phase, objective="energy_efficiency", circuit_power=circuit_power, **how
+    )
+    idle = (0.24 * 4 if circuit_power is None else circuit_power) + 0.005 * 36
+    for power in np.logspace(-3, 0, 20):
+        other = hf.solve(channel, surface.phase, power, **how)
+        assert mine.value.mean() >= np.mean(other.sum_rate) / (2.0 * power + idle)
+
+
+def test_the_power_settles_though_amplitudes_stay() -> None:
+    """At amplitudes that an ascent leaves at once, with circuits that take next to nothing."""
+    channel = draws(users=2)
+    start = hf.solve(channel, SURFACE.phase, noise_power=0.03, constraint="digital").amplitudes
+    how = {"noise_power": 0.03, "constraint": "digital", "start": start, "zf_iterations": 0}
+    how |= {"iterations": 1, "tolerance": 1e300, "sweeps": 20}
+    mine = hf.solve(
+        channel, SURFACE.phase, objective="energy_efficiency", circuit_power=0.01,
+        element_power=0.0, **how,
+    )  # fmt: skip
+    best = np.zeros(len(channel))
+    for power in np.logspace(-4, 0, 60):
+        other = hf.solve(channel, SURFACE.phase, power, **how)
+        best = np.maximum(best, other.sum_rate / (2.0 * power + 0.01))
+    assert (mine.value >= 0.99 * best).all()
 
 
 def test_energy_is_in_the_units_that_are_given() -> None:
@@ -390,7 +425,7 @@ def test_a_schedule_scores_by_its_objective(search: str) -> None:
     mean = hf.schedule(channel, SURFACE.phase, 1.0, NOISE, objective="geometric_mean", **given)
     np.testing.assert_allclose(rate.power_used, 1.0)
     assert (thrifty.power_used < 1.0).any()
-    consumed = [1.2 * each.power_used + 0.2 + 0.24 * 4 + 0.0015 * 36 for each in (thrifty, rate)]
+    consumed = [2.0 * each.power_used + 0.24 * 4 + 0.005 * 36 for each in (thrifty, rate)]
     assert np.mean(thrifty.sum_rate / consumed[0]) > np.mean(rate.sum_rate / consumed[1])
     for each in (fair, mean):
         assert (each.served.sum(axis=-1) >= rate.served.sum(axis=-1)).all()

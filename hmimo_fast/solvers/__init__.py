@@ -132,10 +132,10 @@ def solve(
         users out.
     circuit_power, element_power, amplifier_efficiency : float, optional
         Of ``energy_efficiency``, R / (p / efficiency + circuit_power + N element_power), in the
-        unit of ``power``.  By default assumptions in watts: 0.24 per feed and 0.2 for the baseband,
-        0.0015 per element and an efficiency of 1 / 1.2, typical of studies of hybrid arrays
-        (Mendez-Rial et al., IEEE Access 4, 2016) and of reconfigurable surfaces (Huang et al., IEEE
-        Trans. Wireless Commun. 18, 2019).  Give those of your own hardware.
+        unit of ``power``.  By default in watts: 0.24 per feed, the RF chain of Mendez-Rial et al.
+        (IEEE Access 4, 2016) in the published simulation of Deshpande et al. (docs/objectives.md);
+        0.005 per element and an efficiency of 0.5, from that of Bjornson, Ozdogan and Larsson (IEEE
+        Wireless Commun. Lett. 9, 2020).  Give those of your own hardware.
     callback : callable, optional
         Called as ``callback(done, starts, best_so_far)`` after every start.  Within a start
         the loops do not return to Python; ``history`` has the rates of the iterates.

@@ -168,8 +168,7 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     bound = problem.min_rate is None or problem.objective == "min_power"  # which is under them
     free = problem if bound else replace(problem, min_rate=None)
     best = _reached(problem, free, method, method.run(free, start, **options), options)
-    for another, own in further(free, options) if method.anew else ():
-        run = method.run(free, start if another is None else another, **own)
+    for run in further(method.run, free, start, best, options) if method.anew else ():
         best = best.better(_reached(problem, free, method, run, options))
     if problem.min_rate is None:
         return best

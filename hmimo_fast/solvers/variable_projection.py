@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..problem import Problem
-from .found import Run, run_loop
+from .found import Found, Run, run_loop
 
 #: Iterations of the two stages under `digital` and under `radiated` power: one start is then
 #: within 1.5 % of the best of 20 starts with 200 iterations each.  Complex weights take fewer under
@@ -34,22 +35,40 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     in bit/s/Hz of a user with the largest weight.  Candidates are compared in single precision
     (``mixed=False``: in that of the channel); the rest is in double for complex128.
     """
-    chosen = _stages(problem) | {"candidates": problem.users, "mixed": True}
-    if problem.aim.saves and problem.users > problem.feeds:  # more candidates that are as good
-        chosen["finalists"] = 2
-    chosen |= options
+    chosen = _stages(problem) | {"candidates": problem.users, "mixed": True} | options
     return run_loop("variable_projection", problem, start, **chosen)
 
 
 def further(
-    problem: Problem, options: dict[str, Any]
-) -> Iterator[tuple[np.ndarray | None, dict[str, Any]]]:
-    """Starts and options of what is tried besides a run from the start; None for that start."""
+    run: Callable[..., Run],
+    problem: Problem,
+    start: np.ndarray,
+    best: Found,
+    options: dict[str, Any],
+) -> Iterator[Run]:
+    """What is tried besides a run from the start, of which the best so far is given."""
     if problem.hardware.states is not None and problem.hardware.turned:
         # Roundings of complex weights differ more than what they are rounded from.
-        yield problem.some_angles(), options
+        yield run(problem, problem.some_angles(), **options)
     if problem.objective == "max_min" and not problem.radiated and not options.keys() & _SECOND_TRY:
-        yield None, options | _SECOND_TRY
+        yield run(problem, start, **options | _SECOND_TRY)
+    if problem.objective == "energy_efficiency":
+        yield _at_power(run, problem, start, best.power_used.mean(axis=-1), options)
+
+
+def _at_power(
+    run: Callable[..., Run],
+    problem: Problem,
+    start: np.ndarray,
+    power: np.ndarray,
+    options: dict[str, Any],
+) -> Run:
+    """The highest sum rate at that power (B,) of each channel: users may be chosen otherwise."""
+    power = np.where(power > 0.0, power, problem.power)
+    found = run(replace(problem, objective="sum_rate", idle=None, power=power), start, **options)
+    assert problem.idle is not None
+    consumed = power * problem.channel.shape[1] + problem.idle * problem.power
+    return found._replace(history=found.history * (problem.efficiency / consumed)[:, None])
 
 
 def zf(problem: Problem, start: np.ndarray, iterations: int = 60, **options: Any) -> Run:

@@ -24,6 +24,8 @@ FIRST_MOVE = 0.2
 HEADROOM = 10.0
 #: Shortest step of a line search.
 SHORTEST = 1e-6
+#: Sweeps after which parts of the power have settled.
+PARTS = 8
 
 
 #: Rows under every Psi, from below, and how many.
@@ -82,7 +84,7 @@ def grams(channel, phase, weights, psi, limits):
     return gram
 
 
-def evaluate(stage, channel, phase, state, psi, limits, noise_power, served):
+def evaluate(stage, channel, phase, state, psi, limits, noise_power, served, anew=False):
     """The objective over all F channels, its gradient in the states, what follows, and the bend.
 
     The bend is the curvature of the radiated power in each element, (N,).
@@ -92,8 +94,8 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served):
     by the envelope theorem, for zero forcing (stage 0) and general V (stage 1) alike
     (docs/mathematics.md).  ``psi`` (F, K + FOLLOWING, K) holds what follows m: Psi or, in rows of
     their own, the shares and the rates of the dual uplink, the part of the power that is used, and
-    how many bits it gives.  As long as minimum rates do not fit in every channel, the value is the
-    sum over those where they do not.
+    how many bits it gives.  Parts settle ``anew``, or follow.  As long as minimum rates do not fit
+    in every channel, the value is the sum over those where they do not.
     """
     total, fit, used = 0.0, True, 0.0
     saves, limited = limits.objective == ENERGY_EFFICIENCY, len(limits.feed_power) > 0
@@ -113,11 +115,14 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served):
         adjoint = np.ascontiguousarray(whitened.conj().T)
         gram = adjoint @ whitened
         once = 2 if limits.dual else 1  # the dual uplink moves its shares between sweeps
-        for _ in range(limits.sweeps if saves else 0):
-            _, _, lambda_, fits = channel_terms(
+        rounds = PARTS if anew else limits.sweeps
+        for _ in range(rounds if saves else 0):
+            rate, _, lambda_, fits = channel_terms(
                 stage, gram, best, f, limits, noise_power, served, once
             )
             slope = 0.5 * np.sum((gram * lambda_.T).real)
+            if anew or len(channel) == 1:  # power is worth what it is in this channel
+                best[0, WORTH, 0] = rate / (best[f, PART, 0].real + limits.overhead / len(channel))
             part = useful_part(slope, best[0, WORTH, 0].real) if fits else 1.0
             best[f, PART, 0] = part
         rate, gamma, lambda_, fits = channel_terms(
@@ -274,7 +279,7 @@ def ascend(
     upper = HEADROOM if scale_free else 1.0
     quasi = kind != AMPLITUDE or (limits.radiated and stage == 1)
     rate, gradient, psi, bend = evaluate(
-        stage, channel, phase, state, psi, limits, noise_power, served
+        stage, channel, phase, state, psi, limits, noise_power, served, True
     )
     best_rate, best_state, best_psi = rate, state, psi
     record(history, 0, rate)

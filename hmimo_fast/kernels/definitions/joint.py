@@ -11,6 +11,7 @@ from .ascent import (
     PART,
     RATES,
     SHARE,
+    WORTH,
     ascend,
     evaluate,
     gather_feeds,
@@ -140,6 +141,13 @@ def prelude_noise(limits, forced, served, channels):
     return (1.0 + 3.0 * each**2 / (1.0 + each**2)) * limits.noise_power
 
 
+def rates_together(limits, value, psi):
+    """What users have together where an objective that leaves users out has a value."""
+    if limits.objective != ENERGY_EFFICIENCY:
+        return value
+    return psi[0, WORTH, 0].real * (np.sum(psi[:, PART, 0].real) + limits.overhead)
+
+
 def run_candidate(channel, phase, start, limits, served, zf_iterations, prelude, tolerance):
     """A candidate: the fit, the zero-forcing stage and its share of the general one.
 
@@ -165,13 +173,13 @@ def run_candidate(channel, phase, start, limits, served, zf_iterations, prelude,
             psi = forced
     if prelude == 0:
         return m, psi, rate, m, psi, rate, made, converged, history
-    louder = prelude_noise(limits, rate, served, len(channel))
+    louder = prelude_noise(limits, rates_together(limits, rate, psi), served, len(channel))
     later, swept, reached, more, converged = general_stage(
         channel, phase, m, psi, limits, louder, served, prelude, tolerance, room(0)
     )
     if not limits.radiated:
         reached, _, swept, _ = evaluate(
-            1, channel, phase, later, swept, limits, limits.noise_power, served
+            1, channel, phase, later, swept, limits, limits.noise_power, served, True
         )
     return m, psi, rate, later, swept, reached, made + more, converged, history
 
