@@ -17,8 +17,8 @@ from .kernels.definitions.element import AMPLITUDE, CENTRES, KINDS, LORENTZIAN, 
 NAMES = tuple(KINDS)
 #: How far a weight may lie from its circle or outside the unit disc: rounding of complex64.
 _TOLERANCE = 1e-6
-#: Most states all of which an element tries; of more it tries the nearest few.
-_ALL_TRIED, _NEAREST = 8, 4
+#: Most states all of which an element tries, and how many of more, the nearest.
+_TRIED, _TRIED_ON_CIRCLES = (8, 4), (4, 2)
 
 
 class Elements(NamedTuple):
@@ -50,7 +50,7 @@ class Elements(NamedTuple):
         """Indices (S, C) of the states that an element in each state tries.
 
         Amplitudes try the next ones, the ends being neighbours too; a few complex states all
-        others, and of many the nearest.
+        others, and of many the nearest: two on a circle, and else four.
         """
         assert self.states is not None
         count = len(self.states)
@@ -58,7 +58,9 @@ class Elements(NamedTuple):
             steps = np.array((1, -1)[: count - 1], int)
             return (np.arange(count)[:, None] + steps) % count
         distance = np.abs(self.states[:, None] - self.states)
-        tried = count - 1 if count <= _ALL_TRIED else _NEAREST
+        circle = np.ptp(np.abs(self.states - CENTRES[self.kind])) < _TOLERANCE
+        most, near = _TRIED_ON_CIRCLES if circle else _TRIED
+        tried = count - 1 if count <= most else near
         return np.argsort(distance, axis=-1, kind="stable")[:, 1 : 1 + tried]
 
 

@@ -36,6 +36,8 @@ _OF_ITEMS = (
     *("channel", "power", "noise_power", "weights", "heaviest"),
     *("min_rate", "start", "stuck", "idle", "split", "feed_power"),
 )
+#: Added to the power of each feed, over that of all, where it is divided by.
+_GUARD = 1e-13
 #: Those that are one for each item, also where there is but one.
 _OF_EACH = ("power", "noise_power", "idle")
 #: What is found for each channel of an item, with a dimension F.
@@ -53,7 +55,7 @@ class Problem:
     """
 
     channel: np.ndarray  # (1 or B, F, K, N), complex64 or complex128: the precision of the results
-    phase: np.ndarray  # (1 or F, N, L), complex128
+    phase: np.ndarray  # (1 or F, N, L), complex128, or one of each item
     power: np.ndarray  # (B,)
     noise_power: np.ndarray  # (B,)
     weights: np.ndarray  # (1 or B, K), the largest of an item one
@@ -239,7 +241,7 @@ class Problem:
         dtype, real = self.channel.dtype, self.channel.real.dtype
         return {
             "channel": self.channel,
-            "phase": self.phase.astype(dtype, copy=False)[None],
+            "phase": self.phase.astype(dtype, copy=False).reshape(-1, *self.phase.shape[-3:]),
             "power": self.power,
             "noise_power": self.noise_power,
             "weights": self.weights,
@@ -285,7 +287,39 @@ class Problem:
             array = getattr(self, name)
             if array is not None and (len(array) > 1 or name in _OF_EACH):
                 own[name] = array[rows]
+        if self.phase.ndim == 4:
+            own["phase"] = self.phase[rows]
         return replace(self, **own, batch=(len(rows),))
+
+    def gathered(self, amplitudes: np.ndarray, some: np.ndarray) -> tuple[Problem, np.ndarray]:
+        """The problem of some elements, with L more that stay at 1 for what the others give.
+
+        With amplitudes (B, N) the others give G_0 and radiate V^H S_0 V; with S_0 = R^H R these are
+        the channel G_0 R^{-1} and the phase R of L elements, R = I under `digital` power.  Returns
+        that, with a phase (B, F, N, L) of each item, and its amplitudes.
+        """
+        rest = amplitudes.copy()
+        rest[:, some] = 0.0
+        surface = rest[:, None, :, None] * self.phase
+        received, root = self.channel @ surface, np.eye(self.feeds, dtype=complex)
+        if self.radiated:
+            spent = surface.conj().swapaxes(-1, -2) @ surface
+            guard = _GUARD * np.einsum("...ll->...", spent).real + np.finfo(float).tiny
+            factor = np.linalg.cholesky(spent + guard[..., None, None] * root)
+            root = factor.conj().swapaxes(-1, -2)
+            received = np.linalg.solve(factor.conj(), received.swapaxes(-1, -2)).swapaxes(-1, -2)
+        own = np.broadcast_to(self.channel[..., some], (*received.shape[:-1], len(some)))
+        waves = np.broadcast_to(self.phase[:, some], (*surface.shape[:2], len(some), self.feeds))
+        root = np.broadcast_to(root, (*surface.shape[:2], self.feeds, self.feeds))
+        stuck = None if self.stuck is None else _padded(self.stuck[:, some], self.feeds, 1.0)
+        few = replace(
+            self,
+            channel=np.concatenate([own, received], axis=-1).astype(self.channel.dtype, "C"),
+            phase=np.ascontiguousarray(np.concatenate([waves, root], axis=-2)),
+            stuck=stuck,
+            start=None,
+        )
+        return few, _padded(amplitudes[:, some], self.feeds, 1.0)
 
     def of_users(self, items: np.ndarray, users: np.ndarray) -> Problem:
         """A problem for T sets of S users: set t is ``users[t]`` of item ``items[t]``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import cycle
 
 import numpy as np
 
@@ -16,6 +17,8 @@ _SCALES, _COMPLEX_SCALES = 2.0 ** np.linspace(-1.0, 3.0, 25), (1.0, 0.5, 0.7, 1.
 #: Rotations of all weights before rounding, which the beams make up for: over the circle, or over a
 #: step of even phases, since those by whole steps are then the same.
 _ROTATIONS, _EVEN_ROTATIONS = 48, 24
+#: Elements that are tried before the rest of the surface is gathered anew.
+_BLOCK = 8
 #: WMMSE sweeps behind the rate of a candidate, and for the beams that are returned.
 _SWEEPS, _LAST_SWEEPS = 10, 100
 
@@ -83,25 +86,48 @@ def _rounded(problem: Problem, states: np.ndarray, amplitudes: np.ndarray) -> np
 
 
 def _refined(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Coordinate ascent over the states (B, N); an item leaves when a pass moves nothing."""
+    """Coordinate ascent over the states (B, N); an item leaves when no element moves any more.
+
+    A few elements at a time, of which the rest of the surface is a part that stays.
+    """
     neighbours = problem.hardware.neighbours()
     moves = np.True_ if problem.stuck is None else np.isnan(problem.stuck).any(axis=0)
     elements = np.flatnonzero(np.broadcast_to(moves, chosen.shape[1]))
-    chosen = chosen.copy()
-    highest = _rate(problem, states, chosen)
-    active = np.flatnonzero(np.isfinite(highest))
-    while len(active):
-        part = problem.take(active)
-        current, best = chosen[active], highest[active]
-        before = best.copy()
-        for element in elements:
-            own = current[:, element].copy()
-            for tried in range(neighbours.shape[1]):
-                trial = current.copy()
-                trial[:, element] = neighbours[own, tried]
-                rate = _rate(part, states, trial)
-                better = rate > best + _GAIN * np.abs(best)
-                current[better], best[better] = trial[better], rate[better]
-        chosen[active], highest[active] = current, best
-        active = active[best > before]
+    chosen, highest = chosen.copy(), _rate(problem, states, chosen)
+    moving = np.isfinite(highest) & bool(neighbours.size)
+    still = np.where(moving, 0, len(elements))  # how many elements were tried since one moved
+    for block in cycle(np.split(elements, range(_BLOCK, len(elements), _BLOCK))):
+        active = np.flatnonzero(still < len(elements))
+        if not len(active):
+            return chosen
+        own = chosen[active], highest[active], still[active]
+        _refine_block(problem.take(active), states, neighbours, block, *own)
+        chosen[active], highest[active], still[active] = own
     return chosen
+
+
+def _refine_block(
+    problem: Problem,
+    states: np.ndarray,
+    neighbours: np.ndarray,
+    block: np.ndarray,
+    chosen: np.ndarray,
+    highest: np.ndarray,
+    still: np.ndarray,
+) -> None:
+    """Best states of each element of a block in turn, in place, and the rates with them."""
+    items, tried = np.arange(len(chosen)), neighbours.shape[1]
+    few, weights = problem.gathered(problem.placed(states[chosen]), block)
+    few, weights = few.take(np.repeat(items, tried)), np.repeat(weights, tried, axis=0)
+    for place, element in enumerate(block):
+        options = neighbours[chosen[:, element]]
+        trial = weights.copy()
+        trial[:, place] = states[options].ravel()
+        rates = few.beams(few.placed(trial), _SWEEPS)[1].reshape(len(items), tried)
+        first = np.argmax(np.where(np.isnan(rates), -np.inf, rates), axis=-1)
+        rate = rates[items, first]
+        better = rate > highest + _GAIN * np.abs(highest)
+        still[:] = np.where(better, 0, still + 1)
+        chosen[better, element] = options[better, first[better]]
+        highest[better] = rate[better]
+        weights[np.repeat(better, tried), place] = np.repeat(states[chosen[better, element]], tried)
