@@ -1,4 +1,4 @@
-"""Every solver on the same channels: mean sum rate, and the time of a channel on one thread.
+"""Every solver on the same channels: mean sum rate, and the time per channel on one thread.
 
 Sparse mmWave channels on square surfaces of 36, 64 and 256 elements, and 6 users drawn from
 Munich's 88 (30 dBm, noise -87 dBm), with 6 feeds, under both power conventions.  For 64 elements
@@ -38,7 +38,7 @@ SETS = ("36", "64", "256", "munich")
 SNRS = (0, 10, 20)
 STEPS = (0.01, 0.03, 0.1)
 READINGS = {"alternating, ZF every step": 1, "alternating, inner loop to its end": 0}
-#: Rows of the tables by name, and what `solve` is told.  "converged": to 1e-5 bit/s/Hz.
+#: Rows of the tables by name, with the arguments of `solve`.  "converged": to 1e-5 bit/s/Hz.
 METHODS: dict[str, dict[str, Any]] = {
     "zf_hbf, 300 sweeps": {"method": "zf_hbf"},
     "zf_hbf, converged": {"method": "zf_hbf", "iterations": 10_000},

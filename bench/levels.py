@@ -1,4 +1,4 @@
-"""What amplitudes of few levels cost: rounding, and `solve(levels=)`, against continuous ones.
+"""The loss of amplitudes with few levels: rounding, and `solve(levels=)`, against continuous ones.
 
 Sparse mmWave channels on an 8 x 8 surface with 6 feeds and 6 users, 10 dB, the same draws for
 all.  Rounding is to the nearest level, with WMMSE beams at the rounded amplitudes; "as they
@@ -87,7 +87,7 @@ def compare(channel: np.ndarray, phase: np.ndarray, constraint: str) -> Losses:
 
 
 def draw(path: Path, results: dict[str, Losses]) -> None:
-    """Loss against bits, a panel a power convention."""
+    """Loss against bits, one panel per power convention."""
     import matplotlib
     from matplotlib.figure import Figure
 

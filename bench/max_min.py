@@ -1,4 +1,4 @@
-"""The lowest rate of an OFDM grid at its highest: in one pass, and by what there was at 0c34ff5.
+"""Max-min rates of an OFDM grid: in one pass, and by the two calls needed at 0c34ff5.
 
 48 subcarriers of 120 kHz share one amplitude vector; 20 draws of users with five paths each.
 At 0c34ff5 it took two calls of `solve`: the first finds the common rate, the second the beams.
@@ -56,7 +56,7 @@ def one_pass(channel: np.ndarray, constraint: str) -> np.ndarray:
 
 
 def measured(name: str) -> list[tuple[float, float]]:
-    """Milliseconds a grid, and the mean of the lowest rates, of each case."""
+    """Milliseconds per grid, and the mean of the lowest rates, of each case."""
     run, found = {"two_calls": two_calls, "one_pass": one_pass}[name], []
     for users, constraint in CASES:
         channel = grids(users)

@@ -43,7 +43,7 @@ import hmimo_fast as hf
 from hmimo_fast import nn
 from hmimo_fast.nn.training import load_recipe, validation
 
-#: No training draws from it: theirs are seeded by three numbers.
+#: No training draws from this seed: theirs have three numbers.
 SEED = 20261122
 CONSTRAINTS = ("digital", "radiated")
 NETWORKS = {"mbdnn": "MB-DNN", "unrolled": "UnrolledNet"}
@@ -256,7 +256,7 @@ def curve(
 
 
 def draw(path: Path, surface: hf.Surface, channel: np.ndarray) -> None:
-    """Mean rate against the time of a channel in a batch, a panel a power and an SNR."""
+    """Mean rate against the time per channel in a batch, one panel per power and SNR."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -293,7 +293,7 @@ def draw(path: Path, surface: hf.Surface, channel: np.ndarray) -> None:
 
 
 def trainings() -> None:
-    """What the networks of paper A take to reach `wmmse_hbf` at its published budget (Table I)."""
+    """Cost of training paper A's networks to reach `wmmse_hbf` as published (Table I)."""
     print("### Training until wmmse_hbf, 300 sweeps, N = 64, K = L = 6, 10 dB\n")
     head = ("", "power", "parameters", "untrained, % of it", "channels seen", "s", "MB",
             "trained, % of it", "100 % at, channels", "100 % at, s")  # fmt: skip

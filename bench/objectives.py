@@ -24,7 +24,7 @@ BISECTIONS = 30
 
 
 def timed(channel: np.ndarray, **options: Any) -> tuple[Any, float]:
-    """A solution on one thread, and microseconds for an item, the best of three."""
+    """A solution on one thread, and microseconds per item, the best of three."""
     seconds = []
     for _ in range(3):
         start = time.perf_counter()

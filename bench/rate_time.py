@@ -40,7 +40,7 @@ class Curve(NamedTuple):
 
 
 class Measured(NamedTuple):
-    seconds: np.ndarray  # of a channel; the first one is of the default
+    seconds: np.ndarray  # per channel; the first one is of the default
     rates: np.ndarray  # mean over the draws
 
     def front(self) -> tuple[np.ndarray, np.ndarray]:
@@ -109,7 +109,7 @@ def measure(constraint: str, snr: float, draws: int, seed: int) -> dict[str, Mea
 
 
 def draw(path: Path, panels: dict[str, dict[str, Measured]], draws: int) -> None:
-    """Rate against time, a panel a power and an SNR, each curve with its name at its end."""
+    """Rate against time, one panel per power and SNR, each curve labelled at its end."""
     import matplotlib
     from matplotlib.figure import Figure
 

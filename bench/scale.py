@@ -1,4 +1,4 @@
-"""What a chunk costs beside its computation, and how well two workers share a study.
+"""Overhead per chunk, and the speed-up of two workers.
 
 Run by hand on an idle machine: ``python bench/scale.py``.
 """

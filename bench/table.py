@@ -1,4 +1,4 @@
-"""The speed of the kernels against what was asked of it, written to RESULTS.md.
+"""The speed of the kernels against the targets, written to RESULTS.md.
 
 One core except where two are named; every row checks that results agree, then times all in
 turns.  The part of RESULTS.md from its section "Solvers" on is kept as it is.
@@ -39,12 +39,12 @@ SWEEP = {36: 2048, 64: 2048, 256: 2048, 1024: 256, 4096: 64}
 #: Time over flops may grow by this much to count as linear: the caches are finite.
 SLACK = 1.25
 TWO_THREADS = 1.85
-#: A batch of one runs the same code for being allowed two threads; what is left is noise.
+#: A batch of one runs the same code whatever the number of threads; the rest is noise.
 NOISE = 1.05
 
 
 class Line(NamedTuple):
-    """One line of the table of what was asked."""
+    """One line of the table of targets."""
 
     workload: str
     ours: str
@@ -132,7 +132,7 @@ def gradient_lines(seconds: float, dgemm: float) -> list[Line]:
 
 
 def absolute(row: Row, limit: float, scale: float = 1.0) -> Line:
-    """A line whose row was asked to stay below a time."""
+    """A line whose target is a time."""
     best = row.best()
     assert best is not None
     return Line(

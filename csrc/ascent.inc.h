@@ -1,13 +1,13 @@
 /* The rate over the amplitudes alone, with the best beams following, and its ascent
  * (docs/mathematics.md, "Variable projection"). */
 
-#define MEMORY 2       /* changes of the gradient that a quasi-Newton step remembers */
-#define LEAST_BEND 0.05 /* of the mean curvature, added to an element's own */
-#define RECENT 5       /* rates; a step must exceed the least of them */
-#define FIRST_MOVE 0.2 /* of the element with the largest gradient */
+#define MEMORY 2       /* steps of the quasi-Newton memory */
+#define LEAST_BEND 0.05 /* regularisation: this part of the mean curvature is added to each */
+#define RECENT 5       /* rates in the window of the nonmonotone line search */
+#define FIRST_MOVE 0.2 /* of the first step, in the element with the largest gradient */
 #define HEADROOM 10    /* of m under `radiated` power, whose scale is free */
 #define SHORTEST 1e-6  /* step of a line search */
-#define PARTS 8        /* sweeps after which parts of the power have settled */
+#define PARTS 8        /* sweeps until the parts of the power have converged */
 
 enum { ZERO_FORCING, GENERAL }; /* the stages */
 enum { WARM, PARTS_ANEW, ENTERING };
@@ -258,8 +258,8 @@ static void find_part(problem *p, ascent *s, int stage, idx f, int alike, inner 
     at.part[f] = pick(fits, useful_part(slope, *at.worth), NUM(1));
 }
 
-/* What channel f gives within the limits of the feeds, of beams in place that are also V in
- * p->beams: the power that they may have is that at which the first limit is reached. */
+/* What channel f contributes under the limits of the feeds, with the beams also as V in p->beams:
+ * their power is that at which the first limit is reached. */
 static num limited_terms(problem *p, ascent *s, int stage, idx f, inner at, num *price,
                          mask *fits) {
     num *theta = at.theta + f * (p->L + 1);
@@ -276,7 +276,7 @@ static num limited_terms(problem *p, ascent *s, int stage, idx f, inner at, num 
 }
 
 /* The objective at m, its gradient, and the beams in place.  entering: with parts of the power that
- * settle anew, or also from what is the better start of the general stage.  As long as the minimum
+ * are iterated anew, or also from the better of two starts of the general stage.  As long as minimum
  * rates do not fit in every channel, it is the sum over those where they do not. */
 static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m, inner at,
                     vec *gradient) {
@@ -355,8 +355,8 @@ static num aim_step(const problem *p, const vec *m, const vec *gradient, num ste
     return total(slope);
 }
 
-/* One over each element's curvature under `radiated` power, up to a common factor.  It differs
- * widely: the reference waves add up in some elements and cancel in others. */
+/* Preconditioner: one over each element's curvature of the radiated power, up to a common factor.
+ * The curvature differs widely: the reference waves add up in some elements and cancel in others. */
 static void find_scale(const problem *p, ascent *s) {
     vec sum = {0};
     for (idx i = 0; i < p->n; i++)
@@ -367,8 +367,8 @@ static void find_scale(const problem *p, ascent *s) {
         s->scale[i] = either(p->radiated, top / (s->bend[i] + least_bend), VEC(1));
 }
 
-/* The gradient times the inverse curvature that the last moves showed (L-BFGS), which begins with
- * that of each element.  Amplitudes of 0 that the gradient pushes against have no part. */
+/* The L-BFGS direction: the gradient times the inverse curvature along the last steps, from the
+ * diagonal `scale`.  Amplitudes that the gradient pushes against their bound are left out. */
 static void quasi_newton(const problem *p, const ascent *s, num step, vec *to) {
     const idx n = p->n;
     const vec lowest = VEC(p->element ? -HUGE_REAL : 0);
@@ -447,8 +447,8 @@ static num remember(idx n, ascent *s, mask which, mask open, int quasi) {
     return pick(curvature > 0, smaller(larger(step, NUM(1e-8)), NUM(1e4)), NUM(100));
 }
 
-/* The length at which the parabola through the rate, its slope and the rate at `length` is highest,
- * within a tenth and a half of it. */
+/* The maximiser of the parabola through the rate, its slope and the rate at `length`, kept between
+ * a tenth and a half of it. */
 INLINE num shorter(num length, num slope, num rate, num reached) {
     const num bend = 2 * (rate + length * slope - reached);
     const num best = length * (length * slope / bend);

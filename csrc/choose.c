@@ -1,4 +1,5 @@
-/* Which kind of number does what, at one instruction-set level, HF_ISA: compiled once per level.
+/* Which kind of number runs each operator, at one instruction-set level, HF_ISA: compiled once per
+ * level.
  *
  * The choice follows from the sizes and the batch of the whole call, so that slices of it and
  * threads change no bit.  What a pack leaves is done by the lone problem, in double.
@@ -84,7 +85,7 @@ static int has_limits(int operator_, const hf_shape *s, const hf_operand *in) {
     }
 }
 
-/* Whether a problem has candidates of which one goes on. */
+/* Whether a problem has several candidates and one finalist. */
 static int has_candidates(int operator_, const hf_shape *s, const double *options) {
     const int leaves_out = options[OBJECTIVE] == SUM_RATE || options[OBJECTIVE] == ENERGY_EFFICIENCY;
     return operator_ == HF_VARIABLE_PROJECTION && leaves_out && options[1] > 0 &&
@@ -140,7 +141,7 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
     uint8_t *marks = calloc(2 * (size_t)s->batch + 1, 1), *others = marks + s->batch;
     if (!marks)
         return HF_NO_MEMORY;
-    /* Minimum rates are not for floats, nor for lanes that are channels. */
+    /* Minimum rates need double precision, and lanes that are problems. */
     int status, apart = 0;
     if (floats || screened || lanes == CHANNELS)
         apart = mark_floored(operator_, s, in, marks);

@@ -1,7 +1,7 @@
-/* Limits on the power of each feed, besides that of all (docs/mathematics.md, "Feed limits"). */
+/* Limits on the power of each feed, besides the total (docs/mathematics.md, "Feed limits"). */
 
-#define LEAST_MULTIPLIER 1e-9 /* from which it can come back */
-#define REBALANCINGS 15       /* sweeps after which multipliers have settled, */
+#define LEAST_MULTIPLIER 1e-9 /* from which it can recover */
+#define REBALANCINGS 15       /* sweeps until warm-started multipliers have converged, */
 #define ANEW 60               /* and those from equal ones */
 
 static void start_multipliers(const problem *p, num *theta) {
@@ -32,7 +32,7 @@ static void whiten_by(problem *p) {
     }
 }
 
-/* Y', Y and X in the metric of what the multipliers count, with S in p->power_gram.  Under `digital`
+/* Y', Y and X in the metric weighted by the multipliers, with S in p->power_gram.  Under `digital`
  * power it is diagonal. */
 static void whiten_under(problem *p, const num *theta) {
     const idx K = p->K, L = p->L;
@@ -63,7 +63,7 @@ static void find_spent(problem *p, const cpx *beams, num *spent) {
         spent[l + 1] = p->feed_cost[l] * inner_product(K, beams + l * K, beams + l * K);
 }
 
-/* What the multipliers count of it. */
+/* Its sum weighted by the multipliers. */
 static num count_spent(const problem *p, const num *theta, const num *spent) {
     num counted = NUM(0);
     for (idx l = 0; l <= p->L; l++)
@@ -78,13 +78,13 @@ static num largest_spent(const problem *p, const num *spent) {
     return top;
 }
 
-/* The most that is spent of a limit, over what the multipliers count. */
+/* The largest spent / limit, over the sum weighted by the multipliers. */
 static num find_excess(const problem *p, const num *theta, const num *spent) {
     const num counted = count_spent(p, theta, spent);
     return pick(counted > 0, largest_spent(p, spent) / counted, NUM(1));
 }
 
-/* Moves the multipliers towards the limits that are exceeded. */
+/* One multiplicative update of the multipliers: larger where the limit is exceeded. */
 static void rebalance(const problem *p, num *theta, const num *spent) {
     const num top = largest_spent(p, spent), by = pick(top > 0, 1 / top, NUM(0));
     for (idx l = 0; l <= p->L; l++) {
@@ -99,7 +99,7 @@ static void rebalance(const problem *p, num *theta, const num *spent) {
         theta[l] /= all;
 }
 
-/* Psi and its multipliers after WMMSE sweeps, at G and S that stay. */
+/* Psi and its multipliers after WMMSE sweeps at fixed G and S. */
 static void settle(problem *p, num noise, idx sweeps, cpx *psi, num *theta) {
     for (idx i = 0; i < sweeps && !stopped(p->shape); i++) {
         whiten_under(p, theta);

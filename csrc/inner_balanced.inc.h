@@ -1,8 +1,8 @@
-/* Rates that are all at their goals, by Newton's method in the dual uplink
+/* Balanced rates, by Newton's method in the dual uplink
  * (docs/mathematics.md, "Balanced rates"). */
 
 #define LONGEST_STEP 1 /* of log lambda */
-#define BALANCED (sizeof(real) == 4 ? 1e-5 : 1e-12) /* gap of rates that count as balanced */
+#define BALANCED (sizeof(real) == 4 ? 1e-5 : 1e-12) /* relative gap of balanced rates */
 
 /* Users who are heard and have a weight where rates are `shared`, or else a minimum rate, send
  * what they would need alone, or parts of a power of one in that ratio; the others nothing. */
@@ -23,7 +23,7 @@ static num start_shares(const problem *p, const cpx *gram, int shared, num *shar
 
 /* Goals max(alpha_k t, f_k) of the rates: t is such that they take all of the power, to first
  * order; without `shared` it is 0.  Floors f_k that alone take more are scaled down together.
- * Returns t, or minus how often the floors exceed the power. */
+ * Returns t, or minus the factor by which the floors exceed the power. */
 static num find_goals(problem *p, dual_uplink *d, const num *share, num power, int shared) {
     const idx K = p->K;
     num budget = power;
@@ -60,14 +60,14 @@ static num find_step(problem *p, dual_uplink *d, const num *share) {
     return widest;
 }
 
-/* exp(step) to second order, of a step that is cut to the longest. */
+/* exp(step) to second order, the step clipped to the longest. */
 INLINE num grown(num step) {
     const num cut = smaller(larger(step, NUM(-LONGEST_STEP)), NUM(LONGEST_STEP));
     return (2 + cut) / (2 - cut);
 }
 
-/* Takes the step in the lanes of `going`: the mean, which is of the power, and the rest, so that
- * neither cuts the other.  Where all of the power is `spent` shares keep their sum. */
+/* Takes the step in the lanes of `going`: its mean (the total power) and the remainder are clipped
+ * separately.  Where all of the power is `spent` shares keep their sum. */
 static void take_step(problem *p, dual_uplink *d, mask spent, mask going, num power, num *share) {
     const idx K = p->K;
     num mean = NUM(0), sum = NUM(0);

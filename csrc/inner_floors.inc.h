@@ -1,8 +1,8 @@
 /* General beams under minimum rates, by the dual uplink (docs/mathematics.md, "Minimum rates"). */
 
-#define LEAST_SHARE 1e-6 /* of a user in the dual uplink, from which it can come back */
-#define SETTLING 20      /* sweeps until the shares settle */
-#define SUMMED 1e-3      /* SINR / (1 + SINR) that is summed up to here, and above is 1 less a rest */
+#define LEAST_SHARE 1e-6 /* of a user in the dual uplink, from which it can recover */
+#define SETTLING 20      /* sweeps until the shares converge */
+#define SUMMED 1e-3      /* SINR / (1 + SINR) up to which it is summed, and not 1 - 1 / (1 + SINR) */
 
 /* The dual uplink, in which user k sends the share lambda_k of the power. */
 typedef struct {
@@ -12,7 +12,7 @@ typedef struct {
     num *diagonal; /* T_kk of T = (half X half + ridge)^-1, half = diag(lambda)^{1/2} */
     num *ratio;    /* SINR of its MMSE receivers */
     num *beta;     /* weights of the users for which lambda is stationary */
-    num *least;    /* the share that alone would bring each user to its target */
+    num *least;    /* the least share with which each user meets its target */
     num *half, *next, *pull, *ones;
     num *system, *spoiled; /* K x K */
     cpx *directions;       /* half T */

@@ -1,6 +1,6 @@
 /* General beams by WMMSE sweeps (docs/mathematics.md, "WMMSE"). */
 
-/* SINR of a user who is given up, before its beam ends in denormal numbers. */
+/* SINR under which a user is dropped, before its beam becomes denormal. */
 #define FAINT (sizeof(real) == 4 ? 1e-12 : 1e-60)
 
 /* Psi <- (diag(a) X + c I)^-1 diag(alpha w u), c = noise sum(a), made Hermitian by
@@ -86,8 +86,8 @@ static void match(const problem *p, const cpx *gram, cpx *psi) {
 }
 
 /* Where the general stage begins: the better after two sweeps of Psi as given and matched beams,
- * in place.  A sweep cannot revive a beam without power and keeps a weak user for long: which
- * start is right depends on the SNR. */
+ * in place.  A sweep cannot revive a beam without power and drops weak users slowly, so that
+ * the better start depends on the SNR. */
 static void initialize_general(problem *p, const cpx *gram, num noise, cpx *psi) {
     const idx count = p->K * p->K;
     cpx *matched = p->spare;

@@ -9,8 +9,8 @@
 /* q_k = max(f_k, alpha_k mu / cost_k - sigma^2) with sum q_k cost_k = P, in place of the floors
  * f_k in `filled`; floors that do not fit are scaled down together.  A user whose share would be
  * under its floor goes to it, which lowers mu for the others: so K rounds suffice.  Users with
- * an infinite cost or no weight stay at their floors.  above: workspace.  Returns mu, or minus how
- * often the floors exceed the power. */
+ * an infinite cost or no weight stay at their floors.  above: workspace.  Returns mu, or minus the
+ * factor by which the floors exceed the power. */
 static num fill(idx K, const num *cost, num power, num noise, const num *weights, num *above,
                 num *filled) {
     num needed = NUM(0), level = NUM(0);
@@ -67,8 +67,8 @@ INLINE num target_of(const problem *p, idx k) {
 }
 
 /* Rate and Psi of zero forcing for the users served; -inf where X is singular.  Where the minimum
- * rates do not fit (`fits`), the rate is -log2 of how often they exceed the power: to raise it is
- * to make them fit. */
+ * rates do not fit (`fits`), the rate is -log2 of the factor by which they exceed the power, so
+ * that ascent makes them fit. */
 static num zf_terms(problem *p, const cpx *gram, num noise, cpx *psi, cpx *adjoint, num *price,
                     mask *fits) {
     const idx K = p->K;

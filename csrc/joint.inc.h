@@ -96,8 +96,8 @@ static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, id
     write_ends(p, rate, *e.made, *e.converged, s->trace, s->traced, out);
 }
 
-/* From the shares of an end to Psi that meets the minimum rates, with its rate over all channels,
- * in the lanes of `which`. */
+/* From the shares of an endpoint to Psi that meets the minimum rates, with its rate over all
+ * channels, in the lanes of `which`. */
 static void leave_dual(problem *p, ascent *s, endpoint e, mask which) {
     const idx K = p->K;
     num sum = NUM(0), fit = NUM(1);
@@ -233,9 +233,9 @@ typedef struct {
     num tolerance;
 } budget;
 
-/* Noise of the general stage's share: with less to gain from nulls, users are not given up early.
+/* Noise of the general stage's share: with less to gain from nulls, users are not dropped early.
  * Under `digital` power it is four times the true noise where zero forcing gives each user several
- * bit/s/Hz, and the true noise where it gives them nothing and leaving users out is right. */
+ * bit/s/Hz, and falls to the true noise at low SNR, where leaving users out is right. */
 static num prelude_noise(const problem *p, num forced, num served) {
     if (p->radiated)
         return p->noise;
@@ -330,7 +330,7 @@ static void choose_candidate(problem *p, ascent *s, candidates *c, idx count) {
     serve(p, c, which);
 }
 
-/* Every candidate as far as all go; each run has `apart` of them, in its lanes. */
+/* The prelude of every candidate; each run has `apart` of them, in its lanes. */
 static int run_candidates(problem *p, ascent *s, candidates *c, budget b, idx apart) {
     num *const whole_trace = s->trace;
     const idx traced = s->traced;
@@ -351,7 +351,7 @@ static int run_candidates(problem *p, ascent *s, candidates *c, budget b, idx ap
     return told;
 }
 
-/* The rest of the general stage, from where the chosen candidates ended. */
+/* The rest of the general stage, from the endpoints of the finalists. */
 static int finish_candidate(problem *p, ascent *s, candidates *c, budget b) {
     const endpoint ended = c->chosen, forced = c->chosen_forced;
     const mask general = every(b.iterations > 0) | (*forced.rate == (real)-INFINITY);
@@ -446,7 +446,7 @@ static void leave_screened(const problem *p, idx lane, endpoint reached, endpoin
     }
 }
 
-/* Every candidate as far as all go.  Items for which single precision is not enough leave. */
+/* The prelude of every candidate.  Items for which single precision is not enough are left out. */
 static int screen_candidates(problem *p, ascent *s, candidates *c, budget b, hf_operand screened) {
     const int across = p->lanes == CANDIDATES;
     idx best = 0;
@@ -622,7 +622,7 @@ OPERATOR(best_beams) {
     const double stay[] = {options[0], 0,        options[1], 1,        1,
                            options[2], INFINITY, 0,          SUM_RATE, 0};
     hf_operand given[FEED_POWER + 1] = {{NULL, 0}};
-    memcpy(given, in, MOVABLE * sizeof *in); /* all that comes before what moves */
+    memcpy(given, in, MOVABLE * sizeof *in); /* the inputs before `movable` */
     given[FEED_POWER] = in[MOVABLE];
     hf_shape unrecorded = *shape;
     unrecorded.recorded = 0;

@@ -1,4 +1,4 @@
-/* What the kinds of number offer to the choice among them. */
+/* The interface of each kind of number, as choose.c uses it. */
 #ifndef HF_KINDS_H
 #define HF_KINDS_H
 

@@ -280,7 +280,7 @@ INLINE num log_ratio(num a, num b) {
     return pick(up, size, -size);
 }
 
-/* exp(x), lane by lane, by expm1, which every glibc has under one name. */
+/* exp(x), lane by lane, by expm1, whose symbol is the same in every glibc. */
 INLINE num exponential(num x) {
     num y = x;
     for (idx lane = 0; lane < LANES; lane++) {

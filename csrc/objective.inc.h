@@ -1,14 +1,14 @@
-/* What is maximised, and what an ascent has to know of it (docs/mathematics.md, "Objectives").
+/* The objectives, with their slopes in the rates (docs/mathematics.md, "Objectives").
  *
  * Rates are summed over the channels.  All objectives are at least 0 where minimum rates are met:
  * the weighted sum of the rates; their weighted geometric mean; the lowest rate over its weight;
  * log2 of the power over the least that minimum rates take; the weighted sum over the power used
  * and what else is consumed. */
 
-#define LEAST_RATE 1e-6 /* of a user, from which a mean of logarithms can bring it back */
+#define LEAST_RATE 1e-6 /* in the mean of logarithms, so that its slope is finite */
 #define LEAST_PART 1e-9 /* of the power */
 
-/* Whether rates go to goals. */
+/* Whether rates are balanced towards goals. */
 INLINE int balances(const problem *p) {
     return p->objective == MAX_MIN || p->objective == MIN_POWER;
 }
@@ -18,7 +18,7 @@ INLINE int leaves_out(const problem *p) {
     return p->objective == SUM_RATE || p->objective == ENERGY_EFFICIENCY;
 }
 
-/* Whether power may be left over. */
+/* Whether power may be left unused. */
 INLINE int saves(const problem *p) {
     return p->objective == ENERGY_EFFICIENCY;
 }
@@ -62,8 +62,8 @@ static num finish_value(const problem *p, num sum, num used, const num *rates, n
     }
 }
 
-/* The part of the power at which a bit more costs what it is worth: by Dinkelbach, dR / d log part
- * is the part times the efficiency so far. */
+/* The part of the power whose marginal rate equals its marginal cost: by Dinkelbach,
+ * dR / d log part is the part times the efficiency so far. */
 INLINE num useful_part(num slope, num worth) {
     const num part = pick(worth > 0, slope / worth, NUM(1));
     return larger(smaller(part, NUM(1)), NUM(LEAST_PART));

@@ -1,4 +1,4 @@
-/* From the callers' arrays to lanes and back; what a problem holds between. */
+/* From the callers' arrays to lanes and back, and the problem in between. */
 
 #define AHEAD 128            /* reals of an item that are fetched early */
 #define STRIP 16             /* vecs of elements that share a strip of pairs */
@@ -42,7 +42,7 @@ typedef struct {
     num channel_size; /* the same of the channels */
     num size;         /* V of the caller is size times ours */
     num weight_size;  /* the largest weight; those here have a largest of one */
-    num overhead;     /* what consumes power besides the beams, over the power */
+    num overhead;     /* power consumed besides the beams', over the power */
 
     cvec *channel;    /* F x n x K */
     void *phase;      /* phases x n x L: cvec, or creal where the lanes share it */
@@ -824,7 +824,7 @@ static void leave_out(problem *p, mask finite_lanes, void *const *out) {
     }
 }
 
-/* Leaves lanes to the lone problem. */
+/* Marks lanes for the lone problem. */
 static void leave_lanes(problem *p, mask which) {
     for (idx lane = 0; LANES > 1 && lane < LANES; lane++)
         if (p->used[lane] && holds(which, lane)) {
@@ -833,8 +833,7 @@ static void leave_lanes(problem *p, mask which) {
         }
 }
 
-/* A rate, or an objective, in the caller's weights; what is under zero measures minimum rates that
- * are not met. */
+/* A rate, or an objective, in the caller's weights; negative values measure unmet minimum rates. */
 INLINE num weigh(const problem *p, num rate) {
     return pick(rate > 0, rate * p->weight_size, rate);
 }

@@ -1,7 +1,7 @@
 /* Spectral steps over the amplitudes, which WMMSE sweeps of the beams follow
  * (docs/mathematics.md, "Spectral steps"). */
 
-/* Of the amplitudes that count as large: the first step, and the range of the others. */
+/* First step, and range of the others, relative to the amplitudes that count as large. */
 #define FIRST_STEP 0.5
 #define LEAST_STEP 0.02
 #define MOST_STEP 5.0
@@ -132,7 +132,7 @@ OPERATOR(spectral_ascent) {
             length = find_spectral_step(p, &s, change, last);
         }
         const num rate = scale_to_power(p, 0, s.m, beams);
-        /* Far above the noise single precision may lose a beam. */
+        /* At high SNR single precision may lose a beam. */
         leave_lanes(p, not(is_finite(rate + dot(p->n, s.direction, last))));
         scale(size, p->size, beams);
         write_number(p, rate * p->weight_size, out[RATE]);

@@ -1,9 +1,9 @@
-/* Where an ascent begins: whom it serves, and amplitudes fitted to their channels
+/* The start of an ascent: the order of users, and amplitudes fitted to their channels
  * (docs/mathematics.md, "Starts"). */
 
 #define FITTINGS 3     /* rounds of the fit */
-#define MATCHINGS 2    /* rounds of the beam matched to a user alone */
-/* Of a user's gain, added to it: keeps dependent channels apart. */
+#define MATCHINGS 2    /* rounds of alternating weights and matched beam of a user alone */
+/* Regularisation of the Gram matrix, relative to a user's gain, for dependent channels. */
 #define ALIKE (sizeof(real) == 4 ? 8 * EPSILON : 1e-8)
 #define COPY (64 * EPSILON) /* squared residual, over the gain, of a copy of other users */
 
@@ -116,7 +116,7 @@ static void find_metric(const problem *p, const cpx *gram, cpx *metric) {
 
 /* Moves s->m halfway to amplitudes, or all the way to the states of complex weights, whose beams
  * span what the users receive from: least squares of H^H - diag(q) Phi C in
- * the metric, over C and m in turns.  Stays where nobody receives. */
+ * the metric, over C and m in turns.  Zero channels keep the start. */
 static void fit(problem *p, ascent *s, const cpx *metrics) {
     const idx K = p->K, L = p->L, n = p->n;
     vec *found = s->trial, *share = s->gradient, *size = s->trial_gradient;

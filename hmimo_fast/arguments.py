@@ -1,4 +1,4 @@
-"""What a caller gives, checked: arrays, numbers and names, or errors that name the argument."""
+"""Checks of arguments: arrays, numbers and names, or errors that name the argument."""
 
 from __future__ import annotations
 

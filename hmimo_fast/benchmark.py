@@ -39,7 +39,7 @@ ONE_THREAD = {
     "XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1",
 }
 _LN2 = float(np.log(2.0))
-#: Seconds that a task runs for in its turn, at least one call.
+#: Seconds of a task's turn, at least one call.
 _TURN = 5e-3
 _FEWEST = 5
 

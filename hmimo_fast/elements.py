@@ -17,7 +17,7 @@ from .kernels.definitions.element import AMPLITUDE, CENTRES, KINDS, LORENTZIAN, 
 NAMES = tuple(KINDS)
 #: How far a weight may lie from its circle or outside the unit disc: rounding of complex64.
 _TOLERANCE = 1e-6
-#: Most states all of which an element tries, and how many of more, the nearest.
+#: Up to so many states an element tries all, of more so many of the nearest.
 _TRIED, _TRIED_ON_CIRCLES = (8, 4), (4, 2)
 
 

@@ -7,8 +7,8 @@ from numpy.typing import ArrayLike
 
 __all__ = ["ProportionalFair"]
 
-#: Least average rate that a weight knows, relative to the mean user's, so that somebody who was
-#: never served, or cannot be, does not make all others worth nothing.
+#: Least average rate in a weight, relative to the mean user's, so that a user who was never served,
+#: or cannot be, does not outweigh all others.
 _LEAST = 1e-3
 
 
@@ -72,7 +72,7 @@ class ProportionalFair:
         return np.asarray(weights / weights.mean(axis=-1, keepdims=True))
 
     def update(self, rates: ArrayLike) -> None:
-        """Count a slot's rates in.
+        """Add a slot's rates to the average.
 
         Parameters
         ----------

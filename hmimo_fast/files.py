@@ -58,7 +58,7 @@ def read_arrays(file: Path, names: set[str] | None = None) -> Arrays:
         return _READERS[file.suffix.lower()](file, names)
     except ImportError:
         raise
-    except Exception as error:  # parsers meet damaged files with every kind of exception
+    except Exception as error:  # parsers raise every kind of exception on damaged files
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"path: cannot read {str(file)!r}: {reason}") from error
 
@@ -159,7 +159,7 @@ def _matlab_variable(payload: memoryview, order: str, name: str = "", depth: int
     (word,) = struct.unpack_from(order + "I", flags)
     kind = word & 0xFF
     if kind not in (_MATLAB_CELL, _MATLAB_STRUCT, *_MATLAB_CLASSES):
-        return {}  # text, tables and other objects, some of which have no dimensions here
+        return {}  # text, tables and other objects, some of them without dimensions
     _, lengths = next(elements)
     name = name or bytes(next(elements)[1]).decode()
     if depth:

@@ -1,4 +1,4 @@
-"""What is maximised: the table of objectives, and the value of each for what was found.
+"""The table of objectives, and the value of each for a solution.
 
 An objective is its record here, its slopes in the rates (``kernels/definitions/objective.py``) and
 their twin in C (``csrc/objective.inc.h``).

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 __all__ = ["amplitudes", "convergence", "pattern", "rates", "surface"]
 
-#: Of users: Okabe and Ito's and two of Paul Tol's, none that is lost on paper or has grey shades.
+#: Of users: Okabe and Ito's and two of Paul Tol's, without those that are faint in print or grey.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#332288", "#882255")
 INK = "#1B2230"
 _BEHIND = "#D9D9D9"
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
-_STEP, _STEPS = 3.0, 5  # dB of a shade, and how many there are
+_STEP, _STEPS = 3.0, 5  # dB per shade, and their number
 _SILENT = 1e-6  # a beam or rate this far below the largest counts as none
 _FLOOR = 30.0  # dB below the peak, where a cut ends
 _POINTS = 360  # along the longer side of a map
@@ -344,7 +344,7 @@ def _by_name(argument: str, values: Any) -> Mapping[str, Any]:
 
 
 def _continued(name: str, history: ArrayLike) -> Real:
-    """Items (B, I) without the columns that nobody reached, each at its last rate from its end."""
+    """Items (B, I) without empty columns, each continued at its last rate."""
     items = np.atleast_1d(np.asarray(history, dtype=float))
     items = items.reshape(-1, items.shape[-1])
     items = items[:, np.isfinite(items).any(axis=0)]
@@ -363,7 +363,7 @@ def _dash(index: int) -> Any:
 
 
 def _colours(served: Any) -> list[str]:
-    """Of each user; those served take turns, the others have no beam to be told from."""
+    """Of each user; those served cycle through the colours, the others have no beam."""
     places = np.cumsum(served) - 1
     return [
         COLOURS[place % len(COLOURS)] if on else _BEHIND
@@ -372,7 +372,7 @@ def _colours(served: Any) -> list[str]:
 
 
 def _shades(count: int) -> Any:
-    """From light to dark, told apart in grey too."""
+    """From light to dark, distinct in grey too."""
     import matplotlib
 
     return matplotlib.colormaps["cividis_r"](np.linspace(0.1, 0.9, count) if count > 1 else [0.7])

@@ -1,4 +1,4 @@
-"""What is printed, where stdout or stderr may be closed, full or short of characters."""
+"""Printing, where stdout or stderr may be closed, full or of a limited encoding."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, TextIO
 
 
 def settle() -> None:
-    """Make stdout and stderr take every character, and be there where the shell closed them."""
+    """Let stdout and stderr accept every character, and replace them where they are closed."""
     for number, name in ((1, "stdout"), (2, "stderr")):
         stream: Any = getattr(sys, name)
         if stream is None:
-            # For processes that are started here as well, and before a file gets this number.
+            # Child processes inherit it, and no file may get this number.
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
             os.set_inheritable(number, True)
             setattr(sys, name, open(number, "w", closefd=False))
@@ -22,7 +22,7 @@ def settle() -> None:
 
 
 def say(text: str) -> None:
-    """Print on stdout; a reader who has gone is no failure, a device that is full is one."""
+    """Print on stdout; a closed pipe is no failure, a full device is one."""
     error = _print(text, sys.stdout)
     if error is not None and not isinstance(error, BrokenPipeError):
         raise OSError(error.errno, error.strerror, "stdout")
@@ -37,7 +37,7 @@ def _print(text: str, stream: TextIO) -> OSError | None:
     try:
         print(text, file=stream, flush=True)
     except OSError as error:
-        # Nor may what comes later, and the flush at exit, meet what is closed or full.
+        # Later output, and the flush at exit, must not fail once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return error
     return None

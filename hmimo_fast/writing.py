@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-#: In every result and picture, so that no file of somebody else's is taken for one.
+#: In every result and picture, so that no foreign file is taken for one.
 MARK = "written by hmimo_fast"
 
 
@@ -74,7 +74,7 @@ def _beside(path: Path) -> Iterator[tuple[Path, BinaryIO]]:
     try:
         target = Path(os.path.realpath(path))
         mode = _mode(target)
-        # Neither the process's number nor its thread's: those are the same in two containers.
+        # A random name: process and thread numbers may be the same in two containers.
         file = target.with_name(f".{secrets.token_hex(8)}.part").open("xb")
         try:
             with file:

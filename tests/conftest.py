@@ -16,10 +16,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Settings of the whole run."""
     os.environ.setdefault("MPLBACKEND", "agg")  # pictures, and no windows
     threadpool_limits(1, "blas")  # the oracles' matrices are small: more threads only wait
-    # Hypothesis imports libcst where a property fails, whose dependency warns.
+    # Where a property fails, Hypothesis imports libcst, whose dependency warns.
     config.addinivalue_line(
         "filterwarnings", "ignore:mypy_extensions.TypedDict is deprecated:DeprecationWarning"
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Numba compiles everything once more in single precision: such tests are of the slow part."""
+    for item in items:
+        if {"numba", "single"} <= {*item.name.rstrip("]").replace("[", "-").split("-")}:
+            item.add_marker(pytest.mark.slow)
 
 
 def _available() -> list[str]:
@@ -34,10 +41,12 @@ def _available() -> list[str]:
 
 
 BACKENDS = _available()
-#: For tests of the loops, which Numba compiles for minutes.
+#: For loops, whose tests with Numba are of the slow part, since it compiles them for minutes.
 LOOP_BACKENDS = [
     pytest.param(name, marks=[pytest.mark.slow] if name == "numba" else []) for name in BACKENDS
 ]
+#: A mark for tests with the fixture `backend`.
+each_loop_backend = pytest.mark.parametrize("backend", LOOP_BACKENDS, indirect=True)
 kernels.set_backend(BACKENDS[-1])  # which warns by itself where it is not "native"
 
 # The backend fixture is function-scoped on purpose: it is the same for all examples.
@@ -56,5 +65,5 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture(params=[name for name in BACKENDS if name != "numpy"])
 def compiled(request: pytest.FixtureRequest) -> str:
-    """Name of a backend to hold against NumPy's."""
+    """Name of a backend to compare with NumPy's."""
     return request.param

@@ -10,29 +10,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BACKENDS
+from conftest import LOOP_BACKENDS
 
 import hmimo_fast as hf
 from hmimo_fast.cli import main
 from hmimo_fast.studies import curves
 
 
-@pytest.mark.parametrize(
-    "compiled",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name == "numba" else [])
-        for name in BACKENDS
-        if name != "numpy"
-    ],
-    indirect=True,
-)
+@pytest.mark.parametrize("compiled", LOOP_BACKENDS[1:], indirect=True)
 def test_the_table_is_reproduced(compiled: str) -> None:
     with hf.backend(compiled):
         assert curves.difference(curves.compute(), curves.committed()) <= curves.TOLERANCE
 
 
 def test_rounding_does_not_sway_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Channels that differ in their last digits have the same rates, or the table would be luck."""
+    """Channels that differ in their last digits have the same rates to the table's tolerance."""
     exact = hf.channels.sparse_mmwave
 
     def rounded(*arguments: object) -> np.ndarray:

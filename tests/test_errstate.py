@@ -1,4 +1,4 @@
-"""What a caller makes of rounding in his own numbers does not end what is computed for him."""
+"""A caller's np.errstate(all="raise") does not make a solve raise."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The examples run without a warning, quickly, and show what they are there to show."""
+"""The examples run quickly, without a warning, and show what they claim."""
 
 from __future__ import annotations
 

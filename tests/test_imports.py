@@ -1,4 +1,4 @@
-"""Which module knows which: a circle or a step upwards would be an import that ought not to be."""
+"""The import graph: no circle, no import of a higher layer, no private name."""
 
 from __future__ import annotations
 

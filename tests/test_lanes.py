@@ -1,4 +1,4 @@
-"""Items that share a vector register know nothing of each other: what is in one lane changes no bit
+"""Items that share a vector register do not affect each other: what is in one lane changes no bit
 of the others, however full the register is and whoever leaves it."""
 
 from __future__ import annotations

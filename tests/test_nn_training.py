@@ -219,7 +219,7 @@ def test_a_folder_holds_one_training(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_that_lacks_something_is_refused(tmp_path: Path) -> None:
-    """It would go on to other bits."""
+    """It would resume with other bits."""
     settings = SHORT | {"steps": 2, "check_every": 1}
     nn.train(Tiny(), folder=tmp_path, **settings)
     file = tmp_path / "checkpoint.safetensors"

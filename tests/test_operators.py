@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, LOOP_BACKENDS
+from conftest import BACKENDS, each_loop_backend
 
 from hmimo_fast import kernels
 from hmimo_fast.kernels import definitions, edge, jit
@@ -73,7 +73,7 @@ def problem(users: int, feeds: int, floored: bool) -> tuple[object, ...]:
     return channel, rng.uniform(size=(5, 9)), phase, 1.5, 0.2, rng.uniform(size=(5, users)), floors
 
 
-@pytest.mark.parametrize("backend", LOOP_BACKENDS, indirect=True)
+@each_loop_backend
 @pytest.mark.parametrize("floored", [False, True])
 @pytest.mark.parametrize("general", [False, True])
 @pytest.mark.parametrize("radiated", [False, True])

@@ -1,4 +1,4 @@
-"""The problem that all solvers take and the record of what they find, against plain loops."""
+"""The problem that all solvers take, and the record of their results, against plain loops."""
 
 from __future__ import annotations
 

@@ -315,7 +315,7 @@ GET_BACKEND = "from hmimo_fast import kernels; print(kernels.get_backend())"
 @NEEDS_C
 @pytest.mark.parametrize("name", ["v5", "V3", "avx2", " v3"])
 def test_an_unknown_level_is_refused(name: str) -> None:
-    """It would otherwise run on another without a word; other backends do not mind."""
+    """It would otherwise run silently on another; other backends ignore it."""
     outcome = python(GET_BACKEND, HMIMO_FAST_ISA=name, HMIMO_BACKEND="")
     assert outcome.returncode == 1
     last = outcome.stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""What a release is made of agrees with itself: versions, recipe, workflows, links."""
+"""The parts of a release agree: versions, recipe, workflows, links."""
 
 from __future__ import annotations
 

@@ -703,6 +703,7 @@ def test_numpy_agrees_with_the_default(method: str, constraint: str) -> None:
     np.testing.assert_array_equal(solution.iterations, expected.iterations)
 
 
+@pytest.mark.slow  # Numba compiles the loops for minutes
 @pytest.mark.parametrize("method", ["joint", "alternating"])
 def test_numba_agrees_with_the_default(method: str) -> None:
     options = {"method": method, "iterations": 4}

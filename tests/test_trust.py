@@ -1,4 +1,4 @@
-"""What `solve` and `schedule` make of the same questionable arguments."""
+"""Questionable arguments, which `solve` and `schedule` treat alike."""
 
 from __future__ import annotations
 

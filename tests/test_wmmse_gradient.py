@@ -131,6 +131,7 @@ def test_backends_agree(shape: tuple[int, int, int], radiated: bool) -> None:
         agree(actual, expected, 1e-9)
 
 
+@pytest.mark.slow  # which it compiles for long
 def test_numba_runs_the_definition() -> None:
     step = draw((9, 4, 3), (3,))
     results = []

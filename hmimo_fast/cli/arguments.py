@@ -65,10 +65,10 @@ def ratio(text: str) -> float:
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
-    """An integer from ``low`` to ``high``: what is more would never end, or fit nowhere."""
+    """An integer from ``low`` to ``high``; more would not end, or not fit into memory."""
 
     def parse(text: str) -> int:
-        # Of a text that is longer than any, Python reads no number.
+        # Python refuses to read numbers of so many digits.
         decimal = text.isascii() and text.isdecimal() and len(text) <= 30
         if not decimal or not low <= int(text) <= high:
             raise argparse.ArgumentTypeError(

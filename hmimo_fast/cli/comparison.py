@@ -13,7 +13,7 @@ from ..scheduling import Schedule
 from ..solvers import METHODS
 from ..surface import Surface
 
-#: What all methods are held against, and all others.
+#: The reference of all methods, and all others.
 YARDSTICK = "fully_digital"
 CHOICES = tuple(name for name in METHODS if name != YARDSTICK)
 

@@ -105,7 +105,7 @@ def load(options: argparse.Namespace) -> Scene:
         if gain == 0.0:
             raise ValueError(f"--snr: all channels of {options.scene} are zero")
         options.noise = options.power - options.snr + 10 * math.log10(gain)
-    # Single precision saves no time here that a person would notice.
+    # Single precision would save no noticeable time here.
     return replace(scene, channel=scene.channel.astype(np.complex128))
 
 

@@ -1,4 +1,4 @@
-"""How a command ends other than well."""
+"""How a command ends with an error or by a signal."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-#: What a user can mend: told in a line, without a traceback.
+#: Errors of the user's: one line, without a traceback.
 FAILURES = (ValueError, TypeError, ImportError, OSError, MemoryError, ArithmeticError)
 
-#: Seconds that the way out may take, of which Slurm's may take ten, until a signal counts again.
+#: Seconds for cleaning up, of which Slurm may take ten, in which further signals are ignored.
 _PATIENCE = 15.0
 
 
@@ -27,7 +27,7 @@ def ended_by_signals() -> Iterator[None]:
     """End on SIGTERM, and with the terminal, as on Ctrl-C: workers and unfinished files go too."""
     names = [name for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
     numbers = [getattr(signal, name) for name in names]
-    # Whoever has set a handler, or ignores a signal as nohup does, has a reason.
+    # Handlers that are set, and signals that are ignored as by nohup, stay.
     numbers = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
     if threading.current_thread() is not threading.main_thread():
         numbers = []
@@ -39,7 +39,7 @@ def ended_by_signals() -> Iterator[None]:
         if time.monotonic() < until:  # `timeout` sends it twice
             return
         until = time.monotonic() + _PATIENCE
-        # What a destructor or a library swallows would be lost for ever.
+        # An exception that a destructor or a library swallows would be lost.
         again = threading.Timer(_PATIENCE, os.kill, (os.getpid(), number))
         again.daemon = True
         again.start()

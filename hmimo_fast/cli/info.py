@@ -45,7 +45,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _told(line: Callable[[], str]) -> str:
-    """What it says, or why it cannot: what is broken is what one wants to know here."""
+    """Its answer, or its error: broken installations are what this command is for."""
     try:
         return line()
     except Exception as error:

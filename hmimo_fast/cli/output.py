@@ -29,7 +29,7 @@ def add_output(command: argparse.ArgumentParser, verb: str) -> None:
 
 
 def add_force(command: argparse.ArgumentParser) -> None:
-    """Add the leave to replace what is not ours."""
+    """Add the permission to replace files that are not ours."""
     command.add_argument("--force", action="store_true",
         help="replace files of these names, whoever wrote them "
              "(default: only those of hmimo-fast)")  # fmt: skip

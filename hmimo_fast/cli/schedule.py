@@ -139,7 +139,7 @@ def _compare(
         task = partial(
             schedule, phase=surface.phase, method=method, **searching, **common, **elements
         )
-        # On Numba the first call compiles; nobody reaches this rate, so that all is tried.
+        # On Numba the first call compiles; nobody reaches this rate, so that every branch runs.
         task(channel=scene.channel[:2], min_rate=1e3)
         found, seconds = timed(partial(task, channel=scene.channel, progress=progress))
         progress(len(users), len(users))

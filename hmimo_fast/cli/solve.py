@@ -135,7 +135,7 @@ def run(options: argparse.Namespace) -> None:
     if scene.channel.ndim > 2:
         who += f", each of {len(scene.channel)} channels"
     scene = conditions.only(scene, users)
-    # Bits of 0 are continuous amplitudes, which an array has no other word for.
+    # 0 bits stand for continuous amplitudes.
     settings = conditions.settings(options, scene, surface)
     settings |= {"starts": options.starts, "levels_bits": options.levels or 0}
     with display() as begin:

@@ -9,12 +9,12 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-#: Seconds up to which a measurement is repeated, which tells it from the noise.
+#: Seconds up to which a measurement is repeated, to reduce the noise.
 _PATIENCE = 0.25
 
 
 def timed(task: Callable[[], Result]) -> tuple[Result, float]:
-    """What it returns, and the shortest of up to ten runs, of fewer beyond our patience."""
+    """Its result, and the shortest of up to ten runs, fewer for long ones."""
     shortest, deadline = math.inf, time.perf_counter() + _PATIENCE
     for _ in range(10):
         started = time.perf_counter()

@@ -232,7 +232,7 @@ def _options(op: Operator, options: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=1024, typed=True)
 def _loops(name: str, numbers: tuple[Any, ...]) -> tuple[int, int]:
-    """The iterations that options allow, and how often they may repeat what takes long at most."""
+    """The iterations that options allow, and the product of all counts, which bounds the work."""
     op = OPERATORS[name]
     budget = sum(number for n, number in zip(op.options, numbers, strict=True) if n in op.budgets)
     return budget, prod(max(1, number) for number in numbers if type(number) is int)

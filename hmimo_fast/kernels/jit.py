@@ -68,12 +68,12 @@ def _warn_uncached() -> None:
 
 
 class _Cache(FunctionCache):
-    """Numba's cache of a function, without which it goes on where the files are of no use."""
+    """Numba's cache of a function, which is bypassed where its files cannot be used."""
 
     def load_overload(self, *key: Any) -> Any:
         try:
             return super().load_overload(*key)
-        except Exception:  # a file that is cut raises anything
+        except Exception:  # a truncated file may raise anything
             _warn_uncached()
             with suppress(OSError):
                 self.flush()  # so that the next process has it again

@@ -13,10 +13,10 @@ from itertools import pairwise
 
 import numpy as np
 
-#: A slice begins at a multiple of this: the items of a pack of lanes, at most, stay together.
+#: Slices begin at multiples of this, the most items in a pack of lanes, so that packs stay whole.
 PACK = 16
 
-#: Seconds after which a thread that waits looks for signals, which wake it on some systems only.
+#: Seconds between two looks for signals, which do not wake a waiting thread on every system.
 _PATIENCE = 0.1
 
 _local = threading.local()
@@ -94,7 +94,7 @@ def run_slices(
         try:
             for _ in range(helpers):
                 workers.append(_pool().submit(work))
-        except RuntimeError:  # at the interpreter's end, or no more threads: fewer help
+        except RuntimeError:  # the interpreter is ending, or no thread can start: fewer help
             pass
         if waits and workers:
             while wait(workers, _PATIENCE).not_done:

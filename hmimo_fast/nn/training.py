@@ -1,4 +1,4 @@
-"""Training without labels: minus the mean sum rate of channels that are drawn as it goes."""
+"""Training without labels: the loss is minus the mean sum rate of freshly drawn channels."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .weights import MODELS, read, write
 #: Told after every step: steps done, steps in all, the last validation rate (NaN before it).
 Report = Callable[[int, int, float], Any]
 
-# Last words of the seeds, so that no stream is another's, nor that of a plain integer.
+# Last entries of the seed sequences: all streams differ, and from that of a plain integer.
 _TRAINING, _SAMPLES, _VALIDATION = 1, 2, 3
 _VALIDATED = 256  # draws
 _WARM_UP = 0.02  # of the steps
@@ -246,7 +246,7 @@ def train(
 
 
 class _Run:
-    """A training on its way; all that a checkpoint holds is in its attributes."""
+    """The state of a training: its attributes are what a checkpoint holds."""
 
     def __init__(self, model: nn.Module, training: Training, device: torch.device) -> None:
         self.model, self.training, self.device = model, training, device
@@ -323,7 +323,7 @@ class _Run:
         try:
             if about["training"] != self._about():
                 raise ValueError("it is of another training")
-            # Without the optimizer's state, say, the run would go on to other bits.
+            # A run that resumes without the optimizer's state would have other bits.
             if about["tensors"] != _forms(tensors):
                 raise ValueError("its tensors are not those that were written")
             self._take(tensors)
@@ -350,7 +350,7 @@ class _Run:
         self.optimizer.load_state_dict({"state": state, "param_groups": groups})
 
     def _about(self) -> dict[str, Any]:
-        """What must be the same for a run to go on, as JSON has it."""
+        """What must be unchanged for a run to resume, as JSON has it."""
         kind = type(self.model).__name__
         config = getattr(self.model, "config", None)
         return json.loads(json.dumps({"model": kind, "config": config, **asdict(self.training)}))

@@ -25,7 +25,7 @@ from .network import mbdnn
 from .sharing import in_channels, is_split, shared_out
 from .variable_projection import further, joint, zero_forcing_stage, zf
 
-#: Solutions for rates as they were shared out over channels.
+#: Runs for rates as they were split over the channels.
 _SHARINGS = 2
 #: A minimum rate out of reach: items that miss it get balanced rates, the highest possible.
 _UNREACHABLE = 100.0
@@ -42,9 +42,9 @@ class Method:
     random_start: bool = False  # first start; all elements on otherwise
     fully_digital: bool = False  # no amplitudes
     feed_limits: bool = False  # limits of each feed's power
-    turns: bool = True  # all kinds of elements, stuck ones among them
-    #: Under minimum rates: solved anew, with another try if need be; or general beams at the
-    #: amplitudes found without them; or, if neither, zero forcing there.
+    turns: bool = True  # all kinds of elements, and stuck ones
+    #: Under minimum rates the method either runs again (`anew`, then `fallback`), or takes the best
+    #: beams at the amplitudes found without them: general ones, or zero forcing.
     anew: bool = False
     fallback: Callable[..., Run] | None = None  # for no more users than feeds
     general: bool = False
@@ -164,8 +164,8 @@ def chosen(name: str, options: Mapping[str, Any]) -> tuple[Method, dict[str, Any
 
 
 def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[str, Any]) -> Found:
-    """One run from one start, and where it misses a minimum rate of the problem, one under them."""
-    bound = problem.min_rate is None or problem.objective == "min_power"  # which is under them
+    """One run from one start, and one under minimum rates for the items that miss any."""
+    bound = problem.min_rate is None or problem.objective == "min_power"  # always under them
     free = problem if bound else replace(problem, min_rate=None)
     best = _reached(problem, free, method, method.run(free, start, **options), options)
     for run in further(method.run, free, start, best, options) if method.anew else ():
@@ -190,7 +190,7 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
 def _rescued(
     problem: Problem, method: Method, start: np.ndarray, options: dict[str, Any]
 ) -> Iterator[Found]:
-    """What has the highest multiple of the minimum rates, and what follows from its amplitudes."""
+    """The highest common multiple of the minimum rates, and a run from its amplitudes."""
     floors = problem.floors
     highest = np.maximum(floors.max(axis=-1), np.finfo(float).tiny)
     fair = replace(
@@ -210,9 +210,9 @@ def _rescued(
 def _reached(
     problem: Problem, solved: Problem, method: Method, run: Run, options: dict[str, Any]
 ) -> Found:
-    """What a run of the ``solved`` problem reaches in a problem, in the states that it allows.
+    """What a run of the ``solved`` problem reaches in a problem, at the states that it allows.
 
-    Rates in several channels are shared out at its amplitudes, and anew at those for that.
+    Rates demanded of several channels are split at its amplitudes; more runs follow the split.
     """
     several = run.digital.shape[1] > 1
     posed = in_channels(solved) if several else solved
@@ -234,7 +234,7 @@ def _reached(
 def common(
     problem: Problem, method: Method, found: Found, start: np.ndarray, options: dict[str, Any]
 ) -> Found:
-    """What has the highest lowest rate; feasible where that meets the minimum rates."""
+    """The max-min solution; feasible where it meets the minimum rates."""
     equal = balancing(problem)
     if not is_split(problem) or not method.anew or method.zero_forces:
         run = next(method.under_floors(equal, start, found, options))

@@ -19,8 +19,8 @@ from .variable_projection import joint
 if TYPE_CHECKING:
     from torch import nn
 
-#: Items the network sees at a time, whatever the number of threads: its products have other bits in
-#: other batches, and on other numbers of torch's threads.  A multiple of what it designs at once.
+#: Items per call of the network, whatever the number of threads, since bits depend on the size of
+#: the batch and on the number of torch's threads.  A multiple of what it designs at once.
 _BATCH = 128
 
 
@@ -105,8 +105,8 @@ def _infer(problem: Problem, network: nn.Module) -> Run:
 class _TorchThreads:
     """The number of torch's threads, changed for a while by several threads of Python at once.
 
-    A new thread starts from the number that any other set last.  So the first to come notes the
-    number before, and each goes back to that.
+    A new thread starts from the number that any thread set last.  So the first to enter notes the
+    number before, and all restore that.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Beams in single precision that keep the power they were asked for."""
+"""Beams in single precision at exactly the required power."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import numpy as np
 from ..problem import Problem
 
 _EPSILON = float(np.finfo(np.float32).eps)
-#: Relative error of the power that is left alone, and that V is moved to where it is larger.
+#: Relative error of the power that is tolerated; what is aimed at where it is exceeded.
 _TOLERATED, _AIMED = 5e-7, 1e-7
-#: Moves of a number, at most, and by how many steps of single precision.
+#: Most moves of one number, and their lengths in units in the last place.
 _MOST = 30
 _STEPS = np.outer([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128], [1.0, -1.0]).ravel()
-#: Beamformers that are moved at a time.
+#: Beamformers per block.
 _ROWS = 512
-#: Singular values of diag(m) Phi, over the largest, under which V needs no part.
+#: Relative singular values of diag(m) Phi that count as zero.
 _NOTHING = 1e-9
 
 
@@ -38,7 +38,7 @@ def rounded(problem: Problem, amplitudes: np.ndarray, digital: np.ndarray) -> np
         item, channel = (index[first : first + _ROWS] for index in (items, channels))
         surface = amplitudes[item][:, :, None] * waves[channel % len(waves)]
         asked, spent = problem.power[item], norm2(surface @ digital[item, channel], (-2, -1))
-        if problem.aim.saves:  # as long as it is not more
+        if problem.aim.saves:  # the power is an upper bound
             asked = np.minimum(asked, spent)
         off = np.abs(spent - asked) > _TOLERATED * asked
         if off.any():

@@ -1,7 +1,7 @@
-"""Rates that are sums over channels with one amplitude vector: what each channel gives to them.
+"""How minimum and balanced rates, sums over channels with one amplitude vector, are split.
 
-Minimum rates, and the weights of balanced ones, are split over the channels, which then keep to
-their own.  At the best split a bit costs a user the same in every channel that it uses
+Each channel gets its part of the minimum rates, or of the weights of balanced rates, as its own.
+At the best split a bit costs a user the same power in every channel that it uses
 (docs/mathematics.md, "Several channels").
 """
 
@@ -15,38 +15,38 @@ from ..kernels.definitions.problem import LN2
 from ..problem import Problem
 from .found import Found, Run
 
-#: Changes of the split at given amplitudes, and further ones of `max_min` that level the sums.
+#: Updates of the split at given amplitudes, and further ones of `max_min` that equalise the sums.
 _CHANGES, _LEVELLING = 24, 60
-#: Sweeps behind the beams of a split.
+#: WMMSE or Newton sweeps for the beams of a split.
 _SWEEPS = 20
-#: Least part of a user's rate in a channel, from which it can come back.
+#: Least part of a user's rate in a channel, from which it can recover.
 _LEAST_PART = 1e-7
-#: Largest logarithm of a change; largest power of what a channel gives.
+#: Largest logarithm of an update; largest exponent of the ratio of rates.
 _LARGEST_CHANGE, _MOST = 1.0, 50.0
-#: Change of parts that ends them.
+#: Change of the parts at which they have converged.
 _STILL = 1e-4
 #: Logarithm of the ratio of sums that count as equal.
 _LEVEL = 1e-9
-#: Of minimum rates that are only approached, above them.
+#: Margin above minimum rates that are only approached.
 _MARGIN = 1e-6
-#: A rate, and an SINR, that is none.
+#: Rate and SINR that count as zero.
 _LEAST_RATE, _LEAST_SINR = 1e-12, 1e-12
 
 
 def is_split(problem: Problem) -> bool:
-    """Whether users ask for rates in several channels together."""
+    """Whether rates are demanded of several channels together."""
     asked = problem.min_rate is not None or problem.objective == "max_min"
     return bool(asked and problem.channel.shape[1] > 1)
 
 
 def in_channels(problem: Problem) -> Problem:
-    """The problem as its channels first take it: of `max_min` weights are all that is split."""
+    """The problem that is split first: of `max_min` without minimum rates, as it splits weights."""
     weighted = is_split(problem) and problem.objective == "max_min"
     return replace(problem, min_rate=None) if weighted else problem
 
 
 def shared_out(problem: Problem, posed: Problem, run: Run) -> tuple[Found, Problem]:
-    """The best beams found at the amplitudes of a run, and the problem as it was posed for them."""
+    """The best beams found at the amplitudes of a run, and the split problem that they solve."""
     shares = _Shares(problem, run, posed)
     shares.move()
     if problem.objective == "max_min":
@@ -55,7 +55,7 @@ def shared_out(problem: Problem, posed: Problem, run: Run) -> tuple[Found, Probl
 
 
 class _Shares:
-    """Beams for parts of the rates, the latest and the best."""
+    """The search for the best parts: the latest beams, and the best."""
 
     def __init__(self, problem: Problem, run: Run, posed: Problem) -> None:
         self.problem, self.run = problem, run
@@ -64,17 +64,17 @@ class _Shares:
         self.going = np.ones(len(run.amplitudes), bool)
 
     def take(self, parts: np.ndarray) -> None:
-        """Answer parts (B, F, K) of the users' rates."""
+        """Find the beams for parts (B, F, K) of the users' rates, and keep the better ones."""
         self.posed = _posed(self.problem, self.posed, self.found, parts)
         digital, _ = self.posed.beams(self.run.amplitudes, _SWEEPS)
         self.found = Found.of(self.problem, self.run._replace(digital=digital))
-        better = self.found.beats(self.best) | ~self.best.feasible  # which come nearer
+        better = self.found.beats(self.best) | ~self.best.feasible  # these come nearer
         better &= self.going
         self.best = self.best.better(self.found, better)
         self.best_posed = _mixed(self.best_posed, self.posed, better)
 
     def move(self) -> None:
-        """Parts less in the channels where a bit costs a user more, until they are still."""
+        """Smaller parts in the channels where a bit costs a user more, until they converge."""
         before = np.full_like(self.found.rates, np.inf, dtype=float)
         for _ in range(_CHANGES):
             parts = _cheaper(self.problem, self.found)
@@ -85,9 +85,10 @@ class _Shares:
             before = parts
 
     def level(self) -> None:
-        """From the best, parts at which all channels give as much of them, so that sums are equal.
+        """From the best, parts at which all channels reach the same multiple of theirs.
 
-        Parts times a power of that; the power is such that the last gap had been closed.
+        Each part is multiplied by a power of the multiple; its exponent would have closed the last
+        gap (a secant step).
         """
         self.found, self.posed = self.best, self.best_posed
         self.going[:] = True
@@ -125,7 +126,7 @@ def _normalized(rates: np.ndarray) -> np.ndarray:
 
 
 def _cheaper(problem: Problem, found: Found) -> np.ndarray:
-    """Parts of the rates, less in the channels where a bit costs a user more."""
+    """Parts of the rates, smaller in the channels where a bit costs a user more."""
     rates, prices = _rates(found), _prices(problem, found)
     prices = prices * _worth(problem, prices, rates)[..., None]
     mean = (rates * prices).sum(axis=1, keepdims=True) / rates.sum(axis=1, keepdims=True)
@@ -134,10 +135,10 @@ def _cheaper(problem: Problem, found: Found) -> np.ndarray:
 
 
 def _posed(problem: Problem, posed: Problem, found: Found, parts: np.ndarray) -> Problem:
-    """The problem with these parts, whose value is to first order that for the sums of rates."""
+    """The problem with these parts, equal to that of the sums of rates to first order."""
     if problem.objective != "max_min":
         return replace(posed, split=parts)
-    # Users at their minimum have the weight that brings them there.
+    # A user at its minimum rate gets the weight that brings it there.
     common = found.value * np.where(problem.heaviest > 0.0, problem.heaviest, 1.0)
     floors = (1.0 + _MARGIN) * problem.floors
     weights = np.maximum(problem.weights, floors / np.maximum(common, _LEAST_RATE)[:, None])
@@ -150,7 +151,7 @@ def _posed(problem: Problem, posed: Problem, found: Found, parts: np.ndarray) ->
 
 
 def _worth(problem: Problem, prices: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """What power is worth in each channel, (B, F), up to a factor for all."""
+    """The value of power in each channel, (B, F), up to a common factor."""
     if problem.objective == "min_power":
         return np.ones(prices.shape[:2])
     if problem.objective == "max_min":  # a bit of a user is worth the same in all channels
@@ -166,7 +167,7 @@ def _worth(problem: Problem, prices: np.ndarray, rates: np.ndarray) -> np.ndarra
 
 
 def _prices(problem: Problem, found: Found) -> np.ndarray:
-    """The power that a bit more of each user takes with the beams in their directions, (B, F, K).
+    """Marginal power per bit of each user at fixed beam directions, (B, F, K).
 
     The powers x_k of the beams, over those that they have, solve M x = sigma^2 with
     M = diag(|A_kk|^2 / SINR_k) - |A_kj|^2, j != k; they sum to y^T sigma^2 where M^T y = p.

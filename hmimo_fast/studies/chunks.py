@@ -39,7 +39,7 @@ _PACKAGE = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Chunk:
-    """What determines a chunk's arrays, but for the code.
+    """What determines a chunk's arrays, apart from the code.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class Chunk:
 def code(name: str, solver: str = "") -> dict[str, str]:
     """What computes on a backend: versions, the package's files, and the instructions in use.
 
-    The bits of a result depend on all of it: NumPy too has other sines for other processors.
+    The bits of a result depend on all of it: NumPy's sine too differs between processors.
     """
     told = {
         "hmimo_fast": __version__,
@@ -114,7 +114,7 @@ def _simd() -> str:
 
 @cache
 def _products() -> str:
-    """Of the BLAS, by what it computes: it chooses its instructions itself, and does not tell.
+    """The BLAS, identified by a result: it chooses its instructions itself without reporting them.
 
     The product is small enough for one thread of any BLAS.
     """
@@ -142,9 +142,9 @@ def _bits(*arrays: np.ndarray) -> str:
 
 @cache
 def _files_digest() -> str:
-    """Of sources and weights: a version stays while it is worked on.
+    """A digest of sources and weights, since a version number stays while the code changes.
 
-    A compiled module tells its sources itself, since no two builds have the same bytes.
+    A compiled module reports its sources itself, since no two builds have the same bytes.
     """
     digest = hashlib.sha256()
     for file in sorted(_PACKAGE.rglob("*")):
@@ -205,7 +205,7 @@ def _draw(chunk: Chunk) -> _Draw:
     if side**2 != setting.elements:
         raise ValueError(f"elements: expected a square number, got {setting.elements}")
     surface = Surface(shape=(side, side), feeds=setting.users)
-    # All settings see the same draws, so that their differences are sharper than their means.
+    # All settings see the same draws, so that differences vary less than means.
     rng = np.random.default_rng([chunk.seed, chunk.index])
     channel = sparse_mmwave(surface, setting.users, chunk.size, rng, gain_ratio=setting.gain_ratio)
     arguments: dict[str, Any] = {
@@ -219,7 +219,7 @@ def _draw(chunk: Chunk) -> _Draw:
         field = (ours.amplitudes[..., None] * surface.phase) @ ours.digital
         arguments["power"] = np.linalg.norm(field, axis=(-2, -1)) ** 2
     arguments |= {"method": method.solver} | dict(method.options)
-    if "bits" in arguments:  # as states, which a description has no plain numbers for
+    if "bits" in arguments:  # as states: a description holds plain numbers only
         arguments["elements"] = even_states(arguments["elements"], arguments.pop("bits"))
     return _Draw(channel, surface.phase, arguments)
 
@@ -250,7 +250,7 @@ def runs(chunk: Chunk) -> Arrays:
         run = partial(solve, channel, draw.phase, threads=1, **draw.arguments | {"power": each})
         if not found:
             run()  # compiles, loads weights
-        # Of the process, whatever else the machine does: what may take long runs in a worker.
+        # CPU time of the process, since long loops run in a worker thread.
         started = time.process_time()
         solution = run()
         microseconds = 1e6 * (time.process_time() - started)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Check = Callable[["Dataset"], Verdict]
 Labels = Mapping[str, Any]
 
-#: Zero forcing serves all users at one rate, but for this, in bit/s/Hz.
+#: Zero forcing gives all users the same rate within this, in bit/s/Hz.
 _ROUNDING = 1e-9
 
 

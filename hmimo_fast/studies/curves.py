@@ -1,8 +1,8 @@
 """Reference curves: mean sum rates to compare other code with, to one part in 1e6.
 
-Only such runs are in the table as rounding does not sway: precoders at given amplitudes, and the
-first iterations of the others.  A run to its end follows its rounding: where it stops, and so the
-mean of 100 draws, depends on processor and compiler in the sixth digit.
+The table has only runs that are insensitive to rounding: precoders at given amplitudes, and the
+first iterations of the others.  Where a run to convergence stops depends on rounding, and so the
+mean of 100 draws on processor and compiler in the sixth digit.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REALIZATIONS, SEED = 100, 0
 TOLERANCE = 1e-6  # relative
 SIZES = ((4, 4), (6, 6), (8, 6))  # elements along a side, and users = feeds
 SNR = (0, 10, 20)  # dB
-#: Columns: the amplitudes to start from, and how it goes on.
+#: Columns: the starting amplitudes, and the method with its options.
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "zf_all_on": ("on", {"method": "random"}),
     "zf_random": ("random", {"method": "random"}),
@@ -51,7 +51,7 @@ HEADING = (*Row._fields[:-1], *METHODS)
 
 
 def compute() -> list[Row]:
-    """The table as this machine has it.
+    """The table as this machine computes it.
 
     Returns
     -------

@@ -118,10 +118,10 @@ def select(dataset: Dataset, variable: str, **labels: Any) -> np.ndarray:
 
 
 def _seal(content: bytes) -> bytes:
-    """What follows a dataset in its file, where HDF5 reads no more.
+    """The checksum behind a dataset in its file, where HDF5 does not read.
 
-    HDF5 aborts, hangs or returns other numbers where single bytes are damaged, so that it is given
-    none that are.
+    HDF5 aborts, hangs or returns other numbers where single bytes are damaged, so damaged files
+    must not reach it.
     """
     return f"\n{MARK}, sha256 {sha256(content).hexdigest()}\n".encode()
 

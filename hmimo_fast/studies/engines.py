@@ -1,7 +1,7 @@
 """Where chunks are computed: here, in processes, or on a cluster that already exists.
 
 An engine maps a function over tasks and yields what comes back, in any order.  Distribution is
-the libraries' own: joblib, dask, ray and submitit.  joblib's backends for dask and ray are not
+left to joblib, dask, ray and submitit.  joblib's backends for dask and ray are not
 used: with the former a task that kills its workers never comes back, with the latter nothing comes
 back before everything has.
 """
@@ -23,15 +23,15 @@ from .jobs import cancel, ended, signals_held, stderr_closed
 
 #: A chunk's place among the tasks.
 Task = tuple[int, Chunk]
-#: Its arrays, or what went wrong, as text.
+#: Its arrays, or the error as text.
 Outcome = tuple[int, Arrays | str]
-#: The same with what computed it; workers with another copy of this package may leave that out.
+#: The same with the code that computed it, which older copies of this package leave out.
 Attempted = tuple[Any, ...]
 Compute = Callable[[Chunk], Arrays]
 Attempt = Callable[[Task], Attempted]
 
 _MOST_PROCESSES = 1024
-#: Chunks of one job of a batch system, which takes seconds to start.
+#: Chunks per job of a batch system, where a job takes seconds to start.
 _JOB = 64
 
 
@@ -205,19 +205,19 @@ def _jobs(
 
 
 def _several(run: Attempt, folder: Path, tasks: Sequence[Task]) -> list[Attempted]:
-    """Chunks one after the other, each kept at once: the job or who waits for it may be killed."""
+    """Chunks one after the other, each saved at once, since a job may be killed at any time."""
     found = []
     for task in tasks:
         attempted = run(task)
         if not isinstance(attempted[1], str):
-            # By a name that tells what computed it, here: another copy's is not taken for ours.
+            # The name includes the code, so that no other copy's result is taken for ours.
             write_arrays(folder / task[1].name, attempted[1])
         found.append(attempted)
     return found
 
 
 class Engine(NamedTuple):
-    """How it runs, the package it needs, what to install for that, and what follows a colon."""
+    """How it runs, the package it needs, what to install, and what follows its name and a colon."""
 
     run: Callable[[Attempt, Sequence[Task], str, Path], Iterator[Attempted]]
     package: str = ""

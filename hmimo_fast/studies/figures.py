@@ -1,4 +1,4 @@
-"""The figure of a study: vector and PNG, told apart without colour too."""
+"""The figure of a study, as vector and PNG; lines differ without colour too."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _COLOURS = ("#D55E00", "#000000", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#
             "#882255", "#666666", "#332288")  # fmt: skip
 _MARKERS = "osD^vPX<>*"
 _GREY = "#777777"
-#: Dimensions that begin at 0, and where their logarithmic axis does.
+#: Dimensions that begin at 0, and where their logarithmic axis begins.
 _FROM_ZERO = {"iterate": 2.0, "channels_seen": 100.0}
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)))
 _SIZE = (4.6, 3.5)  # inches, of a panel
@@ -162,7 +162,7 @@ def _add_keys(
     first: dict[str, Any],
     rest: dict[str, Any],
 ) -> None:
-    """What the legend tells of a line: each of its labels, by what that label decides."""
+    """Legend entries: one for each label, drawn with the style that it decides."""
     from matplotlib.lines import Line2D
 
     (name, label), *others = line.labels.items()

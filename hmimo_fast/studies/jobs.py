@@ -1,4 +1,4 @@
-"""Jobs of a batch system: when each has ended, and none left behind."""
+"""Jobs of a batch system: wait for each, and cancel those left."""
 
 from __future__ import annotations
 
@@ -62,8 +62,8 @@ def stderr_closed() -> Iterator[None]:
 def ended(jobs: Sequence[Any]) -> Iterator[tuple[int, str]]:
     """Wait for jobs of submitit's.
 
-    Where Slurm keeps no accounts, or loses them, a job that was killed never ends by submitit's
-    reckoning; here it ends when it has been out of the queue for a while without a result.
+    Without Slurm's accounting submitit never notices that a job was killed;
+    here it ends when it has been out of the queue for a while without a result.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def _queue(jobs: Sequence[Any]) -> set[str] | None:
         told = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.SubprocessError):
         return None
-    # Of an array that has gone it knows no number.
+    # squeue fails for an array that has left the queue.
     if told.returncode and "Invalid job id" not in told.stderr:
         return None
     return set(told.stdout.split())

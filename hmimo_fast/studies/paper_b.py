@@ -1,7 +1,7 @@
 """The figures of paper B (arXiv 2502.17408): joint beamforming and scheduling, `digital` power.
 
-The extraction lost the paper's numbers; ours are a step of 0.01, a threshold of 1e-4, a minimum
-rate of 1 bit/s/Hz, and an amplitude that falls by 20 % from user to user.
+The paper's numbers are illegible in its text; ours are a step of 0.01, a threshold of 1e-4, a
+minimum rate of 1 bit/s/Hz, and an amplitude that falls by 20 % from user to user.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ from .trained import joined, measured, trainings
 if TYPE_CHECKING:
     from xarray import Dataset
 
-#: How often a chunk that fails is tried.
+#: Attempts at a chunk that fails.
 ATTEMPTS = 3
 
 
@@ -119,7 +119,7 @@ def run(
                 progress(len(found), len(chunks))
         except (ImportError, ValueError, OSError):
             raise
-        except Exception as lost:  # a library's own, when its workers are; what is saved stays
+        except Exception as lost:  # of a library that lost its workers; saved chunks stay
             error = f"{type(lost).__name__}: {lost}"
             report(f"{study.id}: the engine stopped: {error}")
     failed = len(chunks) - len(found)
@@ -150,7 +150,7 @@ def _failure(chunk: Chunk, error: str) -> str:
 
 
 def lacking(method: Method, constraint: str) -> str:
-    """What a method needs and does not find here; empty if it can run."""
+    """What a method needs and is missing here; empty if it can run."""
     file = weights(method, constraint)
     if file is None:
         return ""
@@ -162,7 +162,7 @@ def lacking(method: Method, constraint: str) -> str:
 #: Dimensions of a variable beyond the realizations.
 _INNER = {"rates": ("user",), "served": ("user",), "history": ("iterate",),
           "course": ("channels_seen",)}  # fmt: skip
-#: Place along the axes, number of the method, number of the chunk.
+#: Position along the axes, number of the method, number of the chunk.
 _Place = tuple[tuple[int, ...], int, int]
 
 
@@ -215,7 +215,7 @@ def _inner_labels(study: Study) -> dict[str, np.ndarray]:
 
 
 def _blank(study: Study, realizations: int, seed: int) -> Dataset:
-    """All that a dataset holds but for the numbers, which are NaN."""
+    """The dataset with all numbers NaN."""
     from xarray import Dataset
 
     axes: dict[str, Any] = {name: np.array(values) for name, values in study.axes().items()}

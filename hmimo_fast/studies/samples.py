@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .chunks import Chunk
 
-#: Channels seen at which the rate of a training is told.
+#: Channels seen at which the rate of a training is recorded.
 SEEN = np.array([0, *(100 * 2 ** np.arange(15))])
 
 

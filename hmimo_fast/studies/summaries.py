@@ -73,14 +73,14 @@ def _realizations(dims: tuple[str, ...], at: dict[str, Any]) -> int:
 def _relative(values: np.ndarray, reference: np.ndarray, axis: int) -> np.ndarray:
     """Values whose mean is the ratio of the means, with the spread that this ratio has.
 
-    Draw by draw, what a channel gives to both methods cancels (delta method).
+    The part of a channel's rate that both methods share cancels (delta method).
     """
     both = np.isfinite(values) & np.isfinite(reference)
     count, total, scale = (
         np.sum(each, axis=axis, keepdims=True, where=both)
         for each in (np.ones_like(values), values, reference)
     )
-    with np.errstate(invalid="ignore"):  # none of both: 0 / 0
+    with np.errstate(invalid="ignore"):  # no data: 0 / 0
         ratio, scale = total / scale, scale / count
     return np.asarray(ratio + (values - ratio * reference) / scale)
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: Shares at which a distribution is tabulated.
 _SHARES = (0.1, 0.5, 0.9)
-#: Most columns of numbers; of a longer axis every so many.
+#: Most columns of numbers; a longer axis is thinned.
 _COLUMNS = 8
 
 

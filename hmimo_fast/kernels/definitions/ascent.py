@@ -14,21 +14,21 @@ from .objective import ENERGY_EFFICIENCY, finish_value, useful_part
 from .passes import pull_back
 from .problem import in_channel
 
-#: Rates of an ascent, the least of which a step must exceed; steps whose curvature it remembers.
+#: Rates in the window of the nonmonotone line search; steps that the quasi-Newton memory holds.
 RECENT, MEMORY = 5, 2
-#: Of the mean curvature of the radiated power in the elements, added to each one's.
+#: Regularisation: this part of the mean curvature is added to that of each element.
 LEAST_BEND = 0.05
-#: The first move of an ascent, of the element with the largest gradient.
+#: Length of the first step, in the element with the largest gradient.
 FIRST_MOVE = 0.2
 #: Upper bound of amplitudes during an ascent under `radiated` power, where its scale is free.
 HEADROOM = 10.0
 #: Shortest step of a line search.
 SHORTEST = 1e-6
-#: Sweeps after which parts of the power have settled.
+#: Sweeps until the parts of the power have converged.
 PARTS = 8
 
 
-#: Rows under every Psi, from below, and how many.
+#: Rows appended to every Psi, counted from the end, and their number.
 WORTH, PART, RATES, SHARE, MULTIPLIERS, FOLLOWING = -1, -2, -3, -4, -5, 5
 
 
@@ -85,17 +85,17 @@ def grams(channel, phase, weights, psi, limits):
 
 
 def evaluate(stage, channel, phase, state, psi, limits, noise_power, served, anew=False):
-    """The objective over all F channels, its gradient in the states, what follows, and the bend.
+    """The objective over all F channels, its gradient, the inner variables, and the curvature.
 
-    The bend is the curvature of the radiated power in each element, (N,).
+    The gradient is in the states, the curvature that of the radiated power in each element, (N,).
 
     dR = Re conj(q'_n) (sum_k conj(H_kn) [Gamma Y^H]_kl conj(Phi_nl) - q_n Phi_n [Y Lambda Y^H]
     Phi_n^H),
     by the envelope theorem, for zero forcing (stage 0) and general V (stage 1) alike
-    (docs/mathematics.md).  ``psi`` (F, K + FOLLOWING, K) holds what follows m: Psi or, in rows of
-    their own, the shares and the rates of the dual uplink, the part of the power that is used, and
-    how many bits it gives.  Parts settle ``anew``, or follow.  As long as minimum rates do not fit
-    in every channel, the value is the sum over those where they do not.
+    (docs/mathematics.md).  ``psi`` (F, K + FOLLOWING, K) holds the inner variables: Psi or, in rows
+    of their own, the shares and the rates of the dual uplink, the part of the power that is used,
+    and the bits that it gives.  The parts are iterated ``anew``, or warm-started.  As long as
+    minimum rates do not fit in every channel, the value is the sum over those where they do not.
     """
     total, fit, used = 0.0, True, 0.0
     saves, limited = limits.objective == ENERGY_EFFICIENCY, len(limits.feed_power) > 0
@@ -158,7 +158,7 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served, ane
 
 
 def channel_terms(stage, gram, psi, f, limits, noise_power, served, sweeps):
-    """What channel f gives to the objective at its row of ``psi``, which follows in place.
+    """What channel f contributes to the objective; updates its inner variables in place.
 
     Returns it, Gamma and Lambda of its gradient, and whether its minimum rates fit.
     """
@@ -191,7 +191,7 @@ def channel_terms(stage, gram, psi, f, limits, noise_power, served, sweeps):
 
 
 def limited_terms(stage, gram, beams, radiating, psi, f, limits, noise_power, served):
-    """What channel f gives within the limits of the feeds, as `channel_terms`; S is ``radiating``.
+    """As `channel_terms`, under the limits of the feeds; S is ``radiating``.
 
     The power that the beams may have is that at which the first limit is reached.
     """
@@ -205,23 +205,23 @@ def limited_terms(stage, gram, beams, radiating, psi, f, limits, noise_power, se
 
 
 def find_scale(bend):
-    """One over each element's curvature under `radiated` power, up to a common factor.
+    """Preconditioner: one over each element's curvature of the radiated power, up to a factor.
 
-    It differs widely: the reference waves add up in some elements and cancel in others.
+    The curvature differs widely: the reference waves add up in some elements and cancel in others.
     """
     mean = max(np.mean(bend), 1e-300)
     return mean / (bend + LEAST_BEND * mean)
 
 
 def confine(kind, state, upper):
-    """The states as near as the box of amplitudes allows; circles have none."""
+    """The states projected onto the box [0, top] of amplitudes; circles have no box."""
     return np.minimum(np.maximum(state, 0.0), upper) if kind == AMPLITUDE else state
 
 
 def quasi_newton(gradient, free, scale, moves, changes, latest, step):
-    """The gradient times the inverse curvature that the last moves showed (L-BFGS).
+    """The L-BFGS direction: the gradient times the inverse curvature along the last steps.
 
-    It begins with that of each element alone, ``scale``.  ``moves`` and ``changes`` (memory, N) are
+    It starts from the diagonal ``scale``.  ``moves`` and ``changes`` (memory, N) are
     rings of changes of the state and of -gradient, ``latest`` the row filled last.  Only the free
     elements take part: those at a bound that the gradient pushes against stay where they are.
     """
@@ -251,9 +251,9 @@ def record(history, iterate, rate):
 
 
 def shorter(length, slope, rate, reached):
-    """The length at which the parabola through the rate, its slope and the rate reached is highest.
+    """The maximiser of the parabola through the rate, its slope and the rate reached.
 
-    Within a tenth and a half of ``length``.
+    Kept between a tenth and a half of ``length``.
     """
     best = length * (length * slope / (2.0 * (rate + length * slope - reached)))
     return max(0.1 * length, best if best < 0.5 * length else 0.5 * length)

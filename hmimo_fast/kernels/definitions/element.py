@@ -1,4 +1,4 @@
-"""What an element can do to its wave (csrc/element.inc.h; docs/mathematics.md, "Elements").
+"""The kinds of elements (csrc/element.inc.h; docs/mathematics.md, "Elements").
 
 An element has a weight q and one real state: an amplitude is its own weight, the others turn on a
 circle q = c + rho e^{j state}.  Given weights have no state.  A new element on a circle is its line

@@ -1,9 +1,9 @@
-"""Limits on the power of each feed, besides that of all (csrc/feeds.inc.h).
+"""Limits on the power of each feed, besides the total (csrc/feeds.inc.h).
 
-Beams under several limits are those under one, on sum_i theta_i spent_i of what each of them
-counts, with the multipliers theta of the limits (docs/mathematics.md, "Feed limits").  What is
-spent is relative to its limit, the first that of all feeds, so that theta sums to one.  Without
-limits of the feeds there are no multipliers.
+The best beams under several limits are those under a single one, on the weighted sum
+sum_i theta_i spent_i, with the multipliers theta of the limits (docs/mathematics.md, "Feed
+limits").  What is spent is relative to its limit, the first of which is the total, so that theta
+sums to one.  Without limits of the feeds there are no multipliers.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 from .algebra import SINGULAR
 from .inner_general import wmmse_sweep
 
-#: Least multiplier, from which it can come back; exponent of its step.
+#: Least multiplier, from which it can recover; exponent of its multiplicative update.
 LEAST_MULTIPLIER, REBALANCE = 1e-9, 0.375
-#: Sweeps after which multipliers have settled, and those from equal ones.
+#: Sweeps until the multipliers have converged: warm-started, and from equal ones.
 REBALANCINGS, ANEW = 15, 60
 
 
@@ -39,7 +39,7 @@ def whiten_by(received, gram):
 
 
 def whiten_under(received, gram, theta, limits):
-    """Y' and Y in the metric of what the multipliers count, with S of the power of all feeds.
+    """Y' and Y in the metric weighted by the multipliers, with S of the total power.
 
     Under `digital` power it is diagonal.
     """
@@ -61,13 +61,13 @@ def find_spent(beams, gram, limits):
 
 
 def find_excess(theta, spent):
-    """The most that is spent of a limit, over what the multipliers count."""
+    """The largest spent / limit, over the sum weighted by the multipliers."""
     counted = np.sum(theta * spent)
     return np.max(spent) / counted if counted > 0.0 else 1.0
 
 
 def rebalance(theta, spent):
-    """Multipliers moved towards the limits that are exceeded."""
+    """Multipliers after one multiplicative update: larger where the limit is exceeded."""
     largest = np.max(spent)
     moved = theta * (spent / largest) ** REBALANCE if largest > 0.0 else 0.0 * theta
     total = np.sum(moved)
@@ -76,7 +76,7 @@ def rebalance(theta, spent):
 
 
 def settle(received, gram, psi, theta, limits, noise_power, sweeps):
-    """Psi and its multipliers after WMMSE sweeps, at G^H and S that stay."""
+    """Psi and its multipliers after WMMSE sweeps at fixed G^H and S."""
     for _ in range(sweeps):
         whitened, carrier = whiten_under(received, gram, theta, limits)
         within = np.ascontiguousarray(whitened.conj().T) @ whitened

@@ -1,4 +1,4 @@
-"""Rates at their goals by Newton's method; the dual uplink's beams (csrc/inner_balanced.inc.h)."""
+"""Balanced rates by Newton's method in the dual uplink (csrc/inner_balanced.inc.h)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .inner_zf import fill
 from .objective import MAX_MIN, MIN_POWER, balances
 from .problem import LN2
 
-#: Gap of rates that count as balanced; longest step of log lambda.
+#: Relative gap at which rates count as balanced; longest step of log lambda.
 BALANCED, LONGEST_STEP = 1e-12, 1.0
 
 
@@ -44,7 +44,7 @@ def find_goals(rates, share, beta, weights, floors, power, shared):
     """Goals max(alpha_k t, f_k) of the rates, with t that takes all of the power to first order.
 
     Without ``shared`` t is 0; floors f_k that alone take more are scaled down together.  Returns
-    the goals, and t or minus how often the floors exceed the power.
+    the goals, and t or minus the factor by which the floors exceed the power.
     """
     worth = LN2 * beta  # power for a bit
     budget = power + np.sum(worth * rates) - np.sum(share)
@@ -72,13 +72,13 @@ def find_step(rates, goals, share, system):
 
 
 def grown(step):
-    """exp(step) to second order, of a step that is cut to the longest."""
+    """exp(step) to second order, the step clipped to the longest."""
     cut = np.minimum(np.maximum(step, -LONGEST_STEP), LONGEST_STEP)
     return (2.0 + cut) / (2.0 - cut)
 
 
 def take_step(share, step, spent, power):
-    """Shares after a step: the mean, which is of the power, and the rest; neither cuts the other.
+    """Shares after a step, whose mean (the total power) and remainder are clipped separately.
 
     Where all of the power is ``spent`` they keep their sum.
     """

@@ -11,9 +11,9 @@ from .objective import GEOMETRIC_MEAN, find_slopes
 from .problem import LN2
 from .rates import find_links, rate_of
 
-#: Least share of a user in the dual uplink, from which it can come back; sweeps until it settles.
+#: Least share of a user in the dual uplink, from which it can recover; sweeps to convergence.
 LEAST_SHARE, SETTLING = 1e-6, 20
-#: SINR / (1 + SINR) that is summed up to here, and above is 1 less a rest.
+#: Up to here SINR / (1 + SINR) is summed; above it is computed as 1 - 1 / (1 + SINR).
 SUMMED = 1e-3
 
 
@@ -44,7 +44,7 @@ def find_dual(gram, share, ridge):
 
 
 def least_shares(share, ratio, target):
-    """The share that alone would bring each user to its target (Yates' standard function)."""
+    """The least share with which each user meets its target (Yates' standard function)."""
     least = np.zeros_like(share)
     for k in range(len(share)):
         if target[k] > 0.0:
@@ -53,7 +53,7 @@ def least_shares(share, ratio, target):
 
 
 def leave_uplink(directions, diagonal, beta):
-    """Psi that reach in the downlink what the shares reach in the uplink, at the same power."""
+    """Psi that reach the uplink's SINR in the downlink, at the same power (duality)."""
     return directions * np.sqrt(beta / diagonal)
 
 

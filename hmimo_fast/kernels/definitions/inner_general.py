@@ -7,9 +7,9 @@ import numpy as np
 from .problem import LN2
 from .rates import find_links, rate_adjoint
 
-#: SINR of a user who is given up, before its beam ends in denormal numbers.
+#: SINR under which a user is dropped, before its beam becomes denormal.
 FAINT = 1e-60
-#: Least ridge of a WMMSE update over the largest signal, where rounding leaves nothing under it.
+#: Least ridge of a WMMSE update relative to the largest signal: the level of rounding.
 REGULAR = 4.0 * np.finfo(np.float64).eps
 
 
@@ -35,7 +35,7 @@ def wmmse_sweep(gram, psi, ratio, weights):
 
 
 def wmmse_update(gram, psi, received, power, ratio, weights):
-    """The Psi that answers u and w of the received A and the power of the beams so far.
+    """The Psi of a WMMSE update, for the receivers u and error weights w at the present beams.
 
     Psi = (diag(a) X + c I)^{-1} diag(alpha w u), c = ratio sum(a), made Hermitian by
     diag(a)^{1/2} on both sides.  The noise is written as ratio * (power of V), so V
@@ -83,8 +83,8 @@ def general_terms(gram, psi, power, noise_power, weights, sweeps):
 def initialize_general(gram, psi, limits, noise_power, served):
     """The start of the general stage: the better of Psi as given and matched beams.
 
-    WMMSE cannot revive a beam of zero power, and keeps a weak user for long: which
-    start is right depends on the SNR, and two sweeps tell (found here).
+    WMMSE cannot revive a beam of zero power and drops weak users slowly, so that the better
+    start depends on the SNR; two sweeps of each decide (found here).
     """
     best_rate, best = -1.0, psi
     for candidate in (psi, match(gram, served)):

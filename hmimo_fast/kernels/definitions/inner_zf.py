@@ -9,12 +9,12 @@ from .objective import MIN_POWER, leaves_out
 from .problem import LN2
 from .rates import rate_of
 
-#: Times an SINR, what nobody reaches.
+#: Factor on an SINR that puts it out of reach.
 OUT_OF_REACH = 1e30
 
 
 def fill(cost, power, noise_power, weights, floor):
-    """Received powers over the floors f_k, and mu; minus how often they exceed the power."""
+    """Received powers over the floors f_k, and mu, or minus the factor by which they exceed it."""
     spent = np.where(floor > 0.0, floor * cost, 0.0)
     needed = np.sum(spent)
     if not needed <= power:
@@ -49,7 +49,7 @@ def zf_terms(gram, limits, noise_power, served):
     """ZF rate with water-filled powers; Gamma, Lambda of its gradient; Psi; whether it has floors.
 
     A singular X has no such gradient and gives -inf.  Where the minimum rates do not fit the
-    power, the first is -log2 of how often they exceed it: to raise it is to make them fit.
+    power, the first is -log2 of the factor by which they exceed it, so that ascent makes them fit.
     """
     power, weights, min_rate = limits.power, limits.weights * served, limits.min_rate
     gram = restrict_gram(gram, served)

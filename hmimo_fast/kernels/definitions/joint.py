@@ -31,7 +31,7 @@ from .problem import LN2, Limits, in_channel, is_finite, room, unit_weights, uns
 from .rates import find_links, power_of, rate_adjoint, rate_of
 from .start import find_metrics, fit, order_users
 
-#: Inverse share of the general stage that every candidate makes.
+#: Every candidate makes one over this of the general stage.
 PRELUDE = 3
 
 
@@ -80,7 +80,7 @@ def scale_beams(channel, phase, weights, beams, limits, parts):
 def general_stage(
     channel, phase, state, psi, limits, noise_power, served, budget, tolerance, history
 ):
-    """`ascend` with general V, entered from what is the better start of its beams."""
+    """`ascend` with general V, from the better of two starts of its beams."""
     gram = grams(channel, phase, weigh(limits.elements, state)[0], psi, limits)
     start, users = psi.copy(), channel.shape[1]
     for f in range(len(channel)):
@@ -133,7 +133,7 @@ def prelude_noise(limits, forced, served, channels):
     """Noise of the general stage's share: with less to gain from nulls, users stay for longer.
 
     Under `digital` power it is four times the true noise where zero forcing gives each user several
-    bit/s/Hz, and the true noise where it gives them nothing and leaving users out is right.
+    bit/s/Hz, and falls to the true noise at low SNR, where leaving users out is right.
     """
     if limits.radiated or not np.isfinite(forced):
         return limits.noise_power

@@ -1,4 +1,4 @@
-"""What is maximised, and what an ascent has to know of it (csrc/objective.inc.h).
+"""The objectives, with their slopes in the rates (csrc/objective.inc.h).
 
 Rates are summed over the channels.  All objectives are at least 0 where minimum rates are met: the
 weighted sum of the rates; their weighted geometric mean; the lowest rate over its weight; log2 of
@@ -14,12 +14,12 @@ from .problem import LN2
 
 SUM_RATE, GEOMETRIC_MEAN, MAX_MIN, MIN_POWER, ENERGY_EFFICIENCY = 0, 1, 2, 3, 4
 
-#: Rate of a user from which a mean of logarithms can bring it back; least part of the power.
+#: Least rate in the mean of logarithms, so that its slope is finite; least part of the power.
 LEAST_RATE, LEAST_PART = 1e-6, 1e-9
 
 
 def balances(limits):
-    """Whether rates go to goals."""
+    """Whether rates are balanced towards goals."""
     return limits.objective == MAX_MIN or limits.objective == MIN_POWER
 
 
@@ -29,7 +29,7 @@ def leaves_out(limits):
 
 
 def find_slopes(limits, rates):
-    """The slopes of the objective in the rates, up to a factor that all channels share."""
+    """The slopes of the objective in the rates, up to a factor common to all channels."""
     if limits.objective == GEOMETRIC_MEAN:
         return limits.weights / np.maximum(rates, LEAST_RATE)
     return limits.weights
@@ -53,7 +53,7 @@ def finish_value(limits, total, used, rates, channels):
 
 
 def useful_part(slope, worth):
-    """The part of the power at which a bit more costs what it is worth.
+    """The part of the power whose marginal rate equals its marginal cost.
 
     By Dinkelbach dR / d log part is the part times the efficiency so far.
     """

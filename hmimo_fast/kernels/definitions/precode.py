@@ -11,7 +11,7 @@ from .inner_general import match, wmmse_sweep
 from .inner_zf import fill
 from .problem import LN2, unit_weights
 
-#: Least amplitude of the noise beside a signal of one, and inverse the largest.
+#: Least amplitude of the noise relative to a signal of one; its inverse is the largest.
 LEAST = 1e-140
 #: Sweeps of Newton's method; power, of what users would need alone, before minimum rates count as
 #: out of reach; gap of a minimum rate that counts as met.
@@ -19,7 +19,7 @@ BALANCING, MOST_POWER, MET = 60, 1e12, 1e-6
 
 
 def _with_unit_size(matrix):
-    """The matrix over its largest entry, and that; products of its entries are then numbers."""
+    """The matrix over its largest entry, and that entry, so that no product overflows."""
     size = np.max(np.abs(matrix))
     if not size > 0.0:
         size = 1.0

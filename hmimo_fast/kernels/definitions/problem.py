@@ -1,4 +1,4 @@
-"""What a problem holds and how it is left unsolved (csrc/problem.inc.h)."""
+"""The limits of a problem, and the result of one that cannot be solved (csrc/problem.inc.h)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Limits(NamedTuple):
     sweeps: int
     elements: Elements
     objective: int
-    overhead: float  # what consumes power besides the beams, over the power
+    overhead: float  # power consumed besides the beams', over the power
     dual: bool  # whether general beams are those of the dual uplink
     split: np.ndarray  # (F, K), parts of minimum rates and of balanced ones that a channel has
     feed_power: np.ndarray  # limits of the feeds, (L,), or none, (0,)

@@ -8,7 +8,7 @@ from .algebra import double
 from .ascent import find_scale
 from .joint import wmmse_gradient
 
-#: Of the amplitudes that count as large: the first step, and the range of the others.
+#: First step, and range of the others, relative to the amplitudes that count as large.
 FIRST_STEP, LEAST_STEP, MOST_STEP = 0.5, 0.02, 5.0
 #: Amplitudes that count as large under `radiated` power, where their scale is free.
 LARGE = 0.3
@@ -49,11 +49,11 @@ def spectral_ascent(
     channel, start, phase, digital, power, noise_power, weights, change, slope, radiated, sweeps,
     steps,
 ):  # fmt: skip
-    """Some spectral steps from amplitudes and beams, and what the next one would be.
+    """Some spectral steps from amplitudes and beams, and the next one, not taken.
 
     ``change`` is the one that led to the start, with the gradient ``slope`` before it; all of it
     zero where there is none.  At every point ``sweeps`` WMMSE sweeps of the beams come first.  One
-    step that would turn everything off is not made.
+    step that would turn all elements off is not made.
 
     Returns the rate and the beams, the amplitudes where the steps led, the last change and the
     gradient before it; the gradient there, the curvature of the radiated power over its mean, the

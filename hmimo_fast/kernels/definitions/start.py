@@ -1,4 +1,4 @@
-"""In which order users are served, and amplitudes fitted to them (csrc/start.inc.h)."""
+"""The order of users, and amplitudes fitted to their channels (csrc/start.inc.h)."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from .element import AMPLITUDE, GIVEN, Elements, least_weight, state_of, weigh
 from .inner_zf import restrict_gram
 from .passes import find_channel_gram, pull_back
 
-#: Rounds of the fit to the channel from which every candidate begins.
+#: Rounds of the least-squares fit from which every candidate begins.
 FITTINGS = 3
 
 
-#: Rounds of the beam matched to a user alone.
+#: Rounds of alternating weights and matched beam of a user alone.
 MATCHINGS = 2
-#: Of a user's gain, added to it: keeps apart users whose channels depend on each other.
+#: Regularisation of the Gram matrix, relative to a user's gain, for dependent channels.
 ALIKE = 1e-8
 
 
@@ -38,7 +38,7 @@ def find_metrics(channel, served):
 def find_solo_gains(channel, phase, start, kind):
     """What each user alone would receive under `digital` power, over all channels, (K,).
 
-    In turns, the weights that help it most and the beam matched to them, from those of ``start``.
+    By alternating the best weights for a beam and the matched beam for them, from ``start``.
     """
     gain = np.zeros(channel.shape[1])
     for f in range(len(channel)):
@@ -87,13 +87,13 @@ def order_users(channel, phase, weights, radiated, kind):
 
 
 def fit(channel, phase, state, metrics, elements):
-    """From a start to elements whose beams span what the users receive from.
+    """Elements whose beams span the users' channels best, from a start.
 
-    Halfway to such amplitudes, all the way to such states on circles.
+    Amplitudes move half of the way there, states on circles all of it.
 
     Alternating least squares of H^H - diag(q) Phi C over C and q, in the metric (H H^H)^{-1}
-    in which all users count alike (found here: all-on starts end lower).  The start stays where
-    nobody receives.
+    in which all users count alike (found here: all-on starts end lower).  The start is kept where
+    all channels are zero.
     """
     found = state
     for _ in range(FITTINGS):

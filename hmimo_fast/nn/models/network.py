@@ -1,4 +1,4 @@
-"""What the networks have in common: inputs in any unit, outputs within the limits."""
+"""The base of the networks: inputs in any unit, outputs at the power."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..definitions import scale
 from .link import Link
 from .values import Values, plain
 
-#: Of any size: what a damaged file asks for beyond it would never end, or fit nowhere.
+#: Largest size of any kind: a damaged file may ask for more than fits into memory.
 _MOST = 10_000
 
 
-#: Where a dtype says so itself, torch.compile breaks the graph.
+#: A table, because dtype.to_complex() breaks the graph of torch.compile.
 _WIDE = {torch.float32: torch.complex64, torch.float64: torch.complex128}
 
 
