@@ -271,6 +271,15 @@ def test_min_power_meets_the_rates_and_no_more(constraint: str) -> None:
     np.testing.assert_allclose(every.power_used, 1.0, rtol=1e-9)
 
 
+def test_what_another_objective_found_takes_no_more_than_the_least_power() -> None:
+    """Minimum rates that hardly can be met, of which one item of 200 was left at full power."""
+    channel = draws(items=200, seed=3)
+    found = hf.solve(channel, SURFACE.phase, 1.0, 0.3, objective="min_power", min_rate=2.0)
+    assert found.feasible.sum() >= 84
+    np.testing.assert_allclose(found.rates[found.feasible], 2.0, atol=1e-6)
+    assert (found.power_used[found.feasible] < 1.0 - 1e-6).all()
+
+
 @pytest.mark.parametrize("name", OBJECTIVES)
 @pytest.mark.parametrize("constraint", ["radiated", "digital"])
 def test_minimum_rates_hold_under_every_objective(name: str, constraint: str) -> None:

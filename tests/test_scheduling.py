@@ -642,7 +642,7 @@ def test_exhaustive_over_several_channels_is_the_best_of_all_sets(
     monkeypatch.setattr(sets, "_UNPRUNED", 0)
     monkeypatch.setattr(sets, "_MOVES", 3)
     found = hf.schedule(
-        channel, phase, POWER, NOISE, min_rate=FLOORS, search="exhaustive", **options
+        channel, phase, POWER, NOISE, min_rate=FLOORS, search="exhaustive", rescue=False, **options
     )
     for item, start in enumerate(starts(len(channel))):
         best, chosen = -math.inf, ()
@@ -663,7 +663,7 @@ def test_exhaustive_over_several_channels_is_the_best_of_all_sets(
 def test_channels_of_one_kind_are_one(search: str, constraint: str) -> None:
     """A dimension F of 1 is none, and copies of a channel are served like it."""
     channel, options = channels(), {"search": search, "constraint": constraint}
-    one = schedule(channel, **options, rescue=False)
+    one = schedule(channel, **options)
     same = schedule(channel[:, None], shared=True, **options)
     np.testing.assert_array_equal(same.served, one.served)
     np.testing.assert_array_equal(same.rates[:, 0], one.rates)

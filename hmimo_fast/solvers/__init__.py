@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from ..arguments import as_seed, integer
 from ..problem import Problem
 from .found import SLACK, Found, Solution
-from .methods import METHODS, attempt, chosen, common
+from .methods import METHODS, attempt, chosen, common, lowered
 
 __all__ = ["METHODS", "SLACK", "Solution", "solve"]
 
@@ -191,14 +191,19 @@ def solve(
 
         first = how.first_start(problem, seed) if problem.start is None else problem.start
         best = attempt(problem, how, first, options)
-        fair = None if min_rate is None else common(problem, how, best, first, options)
+        fair = instead = None
+        if min_rate is not None:
+            fair = common(problem, how, best, first, options)
+            instead = lowered(problem, how, fair, options)
         lowest = 0.0 if how.random_start else _DIMMEST
         for done in range(1, starts + 1):
             if done > 1:
                 other = problem.random_start(seed, done - 1, lowest)
                 best = best.better(attempt(problem, how, other, options))
-            found, common_rate = (best, None) if fair is None else _with_common_rate(best, fair)
-            arrays = vars(found) | ({} if common_rate is None else {"common_rate": common_rate})
+            arrays = dict(vars(best))
+            if fair is not None and instead is not None:
+                arrays = vars(best.better(instead, instead.feasible & ~best.feasible))
+                arrays = arrays | {"common_rate": np.maximum(*map(_lowest, (best, fair)))}
             del arrays["score"]  # which compares runs of the same problem
             result = Solution(
                 **problem.shaped(**arrays),
@@ -211,8 +216,6 @@ def solve(
     return result
 
 
-def _with_common_rate(best: Found, fair: Found) -> tuple[Found, np.ndarray]:
-    """The better of the two, and the highest of their lowest rates (B,)."""
-    best = best.better(fair, fair.feasible & ~best.feasible)
-    lowest = [each.rates.sum(axis=-2, dtype=float).min(axis=-1) for each in (best, fair)]
-    return best, np.maximum(*lowest)
+def _lowest(found: Found) -> np.ndarray:
+    """The lowest rate of each item (B,)."""
+    return found.rates.sum(axis=-2, dtype=float).min(axis=-1)

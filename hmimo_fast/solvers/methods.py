@@ -180,18 +180,24 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     for run in () if bound else method.under_floors(in_channels(part), starts, missed, options):
         other = _reached(part, part, method, run, options)
         better = better.better(other, other.feasible & other.beats(better))
-    if is_split(part) and method.anew and not method.zero_forces and not better.feasible.all():
-        for other in _rescued(part, method, starts, options):
+    if method.anew and not method.zero_forces and not better.feasible.all():
+        for other in _rescued(part, method, starts, missed, options):
             better = better.better(other, other.feasible & other.beats(better))
     best.put(rows, better)
     return best
 
 
 def _rescued(
-    problem: Problem, method: Method, start: np.ndarray, options: dict[str, Any]
+    problem: Problem, method: Method, start: np.ndarray, missed: Found, options: dict[str, Any]
 ) -> Iterator[Found]:
-    """The highest common multiple of the minimum rates, and a run from its amplitudes."""
-    floors = problem.floors
+    """The highest common multiple of the minimum rates, and a run from its amplitudes.
+
+    For the least power also the highest sum rate under them.  With one channel other objectives
+    have tried as much before.
+    """
+    floors, least = problem.floors, problem.objective == "min_power"
+    if not (least or is_split(problem)):
+        return
     highest = np.maximum(floors.max(axis=-1), np.finfo(float).tiny)
     fair = replace(
         problem,
@@ -203,8 +209,24 @@ def _rescued(
     )
     found = _reached(problem, fair, method, method.run(fair, start, **options), options)
     yield found
+    yield _from_there(problem, method, found, options)
+    if least:
+        rate = replace(problem, objective="sum_rate")
+        for run in method.under_floors(in_channels(rate), start, missed, options):
+            yield lowered(problem, method, _reached(problem, rate, method, run, options), options)
+
+
+def _from_there(problem: Problem, method: Method, found: Found, options: dict[str, Any]) -> Found:
     run = method.run(in_channels(problem), found.amplitudes, **options | {"zf_iterations": 0})
-    yield _reached(problem, problem, method, run, options)
+    return _reached(problem, problem, method, run, options)
+
+
+def lowered(problem: Problem, method: Method, found: Found, options: dict[str, Any]) -> Found:
+    """What was found for another objective, or the least power from there."""
+    if problem.objective != "min_power" or not found.feasible.any():
+        return found
+    other = _from_there(problem, method, found, options)
+    return found.better(other, other.feasible & other.beats(found))
 
 
 def _reached(
