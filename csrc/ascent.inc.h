@@ -1,7 +1,7 @@
 /* The rate over the amplitudes alone, with the best beams following, and its ascent
  * (docs/mathematics.md, "Variable projection"). */
 
-#define MEMORY 2       /* steps of the quasi-Newton memory */
+#define MEMORY 1       /* steps of the quasi-Newton memory */
 #define LEAST_BEND 0.05 /* regularisation: this part of the mean curvature is added to each */
 #define RECENT 5       /* rates in the window of the nonmonotone line search */
 #define FIRST_MOVE 0.2 /* of the first step, in the element with the largest gradient */

@@ -87,9 +87,10 @@ static int has_limits(int operator_, const hf_shape *s, const hf_operand *in) {
 
 /* Whether a problem has several candidates and one finalist. */
 static int has_candidates(int operator_, const hf_shape *s, const double *options) {
+    if (operator_ != HF_VARIABLE_PROJECTION)
+        return 0;
     const int leaves_out = options[OBJECTIVE] == SUM_RATE || options[OBJECTIVE] == ENERGY_EFFICIENCY;
-    return operator_ == HF_VARIABLE_PROJECTION && leaves_out && options[1] > 0 &&
-           options[2] >= PRELUDE && options[3] > 1 && options[4] == 1 && s->users > 1;
+    return leaves_out && options[1] > 0 && options[2] >= PRELUDE && options[3] > 1 && options[4] == 1;
 }
 
 /* The candidates first, in single precision if that may be; problems too few for the lanes fill

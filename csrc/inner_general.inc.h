@@ -85,17 +85,32 @@ static void match(const problem *p, const cpx *gram, cpx *psi) {
     }
 }
 
-/* Where the general stage begins: the better after two sweeps of Psi as given and matched beams,
- * in place.  A sweep cannot revive a beam without power and drops weak users slowly, so that
- * the better start depends on the SNR. */
-static void initialize_general(problem *p, const cpx *gram, num noise, cpx *psi) {
+/* Takes Psi of another start where it is better after two sweeps. */
+static num try_start(problem *p, const cpx *gram, num noise, num best, cpx *other, cpx *psi) {
     const idx count = p->K * p->K;
-    cpx *matched = p->spare;
-    const num kept = general_terms(p, gram, noise, 2, psi, NULL, NULL);
-    match(p, gram, matched);
-    const num other = general_terms(p, gram, noise, 2, matched, NULL, NULL);
-    const mask better = (other > kept) | not(kept == kept);
+    const num rate = general_terms(p, gram, noise, 2, other, NULL, NULL);
+    const mask better = (rate > best) | not(best == best);
     for (idx i = 0; i < count; i++)
-        psi[i] = (cpx){pick(better, matched[i].re, psi[i].re),
-                       pick(better, matched[i].im, psi[i].im)};
+        psi[i] = (cpx){pick(better, other[i].re, psi[i].re), pick(better, other[i].im, psi[i].im)};
+    return pick(better, rate, best);
+}
+
+/* Where the general stage begins: the best after two sweeps of Psi as given, matched beams and zero
+ * forcing, in place.  A sweep cannot revive a beam without power, keeps a weak user for long, and
+ * nulls interference slowly: which start is right depends on the SNR. */
+static void initialize_general(problem *p, const cpx *gram, num noise, cpx *psi) {
+    cpx *other = p->spare;
+    num best = general_terms(p, gram, noise, 2, psi, NULL, NULL), served = NUM(0), price;
+    match(p, gram, other);
+    best = try_start(p, gram, noise, best, other, psi);
+    for (idx k = 0; k < p->K; k++)
+        served += p->served[k];
+    if (!any(served <= (real)p->L))
+        return;
+    mask fits;
+    const num forced = zf_terms(p, gram, noise, other, p->adjoint, &price, &fits);
+    const mask some = (served <= (real)p->L) & (forced > (real)-INFINITY);
+    for (idx i = 0; i < p->K * p->K; i++)
+        other[i] = (cpx){pick(some, other[i].re, NUM(0)), pick(some, other[i].im, NUM(0))};
+    try_start(p, gram, noise, best, other, psi);
 }

@@ -1,6 +1,14 @@
 /* Variable projection: amplitudes and beams together (docs/mathematics.md, "Variable projection").
  */
 
+#define LEAST_CANDIDATES 8 /* as many sets have second starts, */
+#define LEAST_OTHERS 2     /* and never fewer, but for lack of sets */
+#define TRIAL 3            /* inverse part of their share after which FURTHER candidates go on */
+#define FURTHER 4
+#define APART 1e-5         /* relative difference of rates that single precision tells */
+#define GOLDEN_RATIO 0.6180339887498949
+#define TURN 6.283185307179586
+
 /* Where an ascent ended, with its rate. */
 typedef struct {
     vec *m;
@@ -133,10 +141,13 @@ static void leave_dual(problem *p, ascent *s, endpoint e, mask which) {
 }
 
 /* The candidates of a problem: nested sets of users in semi-orthogonal order, each with a start
- * fitted to its channels. */
+ * fitted to its channels; where they are few, the largest sets that zero forcing can serve also
+ * have a second start. */
 typedef struct {
     num *place;         /* of every user in the order */
-    vec *start;         /* given amplitudes */
+    vec *start, *other; /* given states, and those of second starts */
+    idx sets;
+    num *rating;        /* of every candidate */
     cpx *metrics, *gram;
     endpoint *forced;   /* where the zero-forcing stage of each candidate ended */
     endpoint *reached;  /* where its share of the general stage ended */
@@ -154,6 +165,8 @@ static void lay_out_candidates(problem *p, candidates *c, idx count, arena *a) {
     c->place = TAKE(a, K, num);
     c->gain = TAKE(a, K, num);
     c->start = TAKE(a, p->n, vec);
+    c->other = TAKE(a, p->n, vec);
+    c->rating = TAKE(a, count, num);
     c->heard = TAKE(a, p->n * K, cvec);
     c->ones = TAKE(a, p->n, vec);
     c->metrics = TAKE(a, p->F * K * K, cpx);
@@ -173,6 +186,17 @@ static void lay_out_candidates(problem *p, candidates *c, idx count, arena *a) {
     c->chosen = take_endpoint(p, a);
     c->chosen_forced = take_endpoint(p, a);
     c->best = take_endpoint(p, a);
+}
+
+/* The number of sets: all users, then one less each, from twice the feeds where there are more. */
+INLINE idx count_sets(const hf_shape *shape) {
+    return least(shape->users, 2 * shape->feeds + 1);
+}
+
+/* The number of candidates: every set, and as many second starts as make them LEAST_CANDIDATES. */
+INLINE idx count_candidates(const hf_shape *shape) {
+    const idx sets = count_sets(shape), forced = least(shape->users, shape->feeds);
+    return sets + least(forced, most(LEAST_OTHERS, LEAST_CANDIDATES - sets));
 }
 
 /* Determines the order of the users; under minimum rates all are served. */
@@ -219,17 +243,37 @@ INLINE num wanted(const problem *p, idx k) {
     }
 }
 
-/* Serves the users of a candidate: all, then one less each, from twice the feeds where there are
- * more. */
+/* Second starts: the states moved on by multiples of the golden ratio, which are spread evenly over
+ * [0, 1) or the circle. */
+static void find_other_start(problem *p, candidates *c) {
+    memcpy(c->other, c->start, (size_t)p->n * sizeof(vec));
+    real *state = (real *)c->other;
+    for (idx n = 0; n < p->N; n++) {
+        const double on = (double)(n + 1) * GOLDEN_RATIO;
+        const real move = (real)(on - floor(on));
+        for (idx lane = 0; lane < LANES; lane++) {
+            real *at = &state[n * LANES + lane];
+            if (p->element)
+                *at += (real)TURN * move;
+            else
+                *at += *at + move < 1 ? move : move - 1;
+        }
+    }
+    for (idx i = 0; i < p->n; i++)
+        c->other[i] = choose(p->free[i] > 0, c->other[i], c->start[i]);
+}
+
+/* Serves the users of a candidate. */
 static void serve(problem *p, const candidates *c, num candidate) {
-    const num all_users = NUM(p->K), most_users = NUM(least(p->K, 2 * p->L + 1));
-    const num count = pick(candidate > 0, most_users, all_users) - candidate;
+    const num all_users = NUM(p->K), most_users = NUM(c->sets), forced = NUM(least(p->K, p->L));
+    const num of_set = pick(candidate > 0, most_users, all_users) - candidate;
+    const num count = pick(candidate < (real)c->sets, of_set, forced + (real)c->sets - candidate);
     for (idx k = 0; k < p->K; k++)
         p->served[k] = pick(c->place[k] < count, wanted(p, k), NUM(0));
 }
 
 typedef struct {
-    idx zf_iterations, iterations, prelude, candidates, finalists;
+    idx zf_iterations, iterations, prelude, trial, candidates, finalists;
     num tolerance;
 } budget;
 
@@ -251,14 +295,36 @@ static num rates_together(const problem *p, endpoint e) {
     return *e.beams.worth * (total_of(p->F, e.beams.part) + p->overhead);
 }
 
-/* One candidate: the fit, the zero-forcing stage, and its share of the general one. */
-static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) {
+/* Some of the general stage at the noise of its share, from one endpoint to another; the rate is
+ * that at the noise of the problem. */
+static int share_general(problem *p, ascent *s, endpoint from, endpoint to, num forced,
+                         idx iterations, num tolerance) {
+    num served = NUM(0);
+    for (idx k = 0; k < p->K; k++)
+        served += p->served[k];
+    const num made = *from.made, unrecorded = NUM(s->traced); /* rates at another noise */
+    go_to(p, s, from);
+    s->noise = prelude_noise(p, forced, served);
+    if (ascend(p, s, GENERAL, every(1), iterations, tolerance, unrecorded))
+        return 1;
+    s->noise = p->noise;
+    store_best(p, s, to);
+    *to.made = s->made + made;
+    if (!p->radiated)
+        *to.rate = evaluate(p, s, GENERAL, PARTS_ANEW, to.m, to.beams, s->gradient);
+    return 0;
+}
+
+/* One candidate in every lane: the fit, the zero-forcing stage, and its first share of the general
+ * one. */
+static int run_candidate(problem *p, ascent *s, candidates *c, num candidate, idx i, budget b) {
     const idx K = p->K;
     endpoint forced = c->forced[i], reached = c->reached[i];
     num served = NUM(0);
     for (idx k = 0; k < K; k++)
         served += p->served[k];
     memcpy(s->m, c->start, (size_t)p->n * sizeof(vec));
+    pick_elements(p->n, candidate >= (real)c->sets, c->other, s->m);
     if (b.zf_iterations) {
         for (idx f = 0; f < p->F; f++) {
             find_channel_gram(p, f, c->gram);
@@ -292,18 +358,8 @@ static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) 
     store_best(p, s, forced);
     *forced.made = s->made;
     if (b.prelude) {
-        go_to(p, s, forced);
-        s->noise = prelude_noise(p, rates_together(p, forced), served);
-        const num unrecorded = NUM(s->traced); /* rates at another noise */
-        if (ascend(p, s, GENERAL, every(1), b.prelude, b.tolerance, unrecorded))
+        if (share_general(p, s, forced, reached, rates_together(p, forced), b.trial, b.tolerance))
             return 1;
-        s->made += *forced.made;
-        store_best(p, s, reached);
-        *reached.made = s->made;
-        s->noise = p->noise;
-        if (!p->radiated)
-            *reached.rate =
-                evaluate(p, s, GENERAL, PARTS_ANEW, reached.m, reached.beams, s->gradient);
         c->unfit |= not(is_finite(*reached.rate));
         return 0;
     }
@@ -312,40 +368,120 @@ static int run_candidate(problem *p, ascent *s, candidates *c, idx i, budget b) 
     return 0;
 }
 
-/* Selects, lane by lane, the best candidate among those left, and removes it. */
-static void choose_candidate(problem *p, ascent *s, candidates *c, idx count) {
-    num best = *c->reached[0].rate, which = NUM(0);
+/* The candidates in the lanes of run i, whose idle lanes have the last. */
+static num lanes_candidates(idx i, idx count) {
+    num candidate = NUM(0);
+    for (idx lane = 0; lane < LANES; lane++)
+        set(&candidate, lane, (real)least(i * LANES + lane, count - 1));
+    return candidate;
+}
+
+/* A rate that another one has to exceed for being better. */
+INLINE num challenge(num rate) { return pick(rate > 0, rate * (real)(1 + APART), rate); }
+
+/* Selects, lane by lane, the best of the rated candidates, the first of those that are alike, and
+ * rates it no more. */
+static num next_best(candidates *c, idx count) {
+    num best = c->rating[0], which = NUM(0);
     for (idx i = 1; i < count; i++) {
-        const mask better = (*c->reached[i].rate > best) | not(best == best);
-        best = pick(better, *c->reached[i].rate, best);
+        const mask better = (c->rating[i] > challenge(best)) | not(best == best);
+        best = pick(better, c->rating[i], best);
         which = pick(better, NUM(i), which);
     }
+    for (idx i = 0; i < count; i++)
+        c->rating[i] = pick(which == (real)i, NUM(-INFINITY), c->rating[i]);
+    return which;
+}
+
+static void rate_candidates(candidates *c, idx count) {
+    for (idx i = 0; i < count; i++)
+        c->rating[i] = *c->reached[i].rate;
+}
+
+static void choose_candidate(problem *p, ascent *s, candidates *c, idx count) {
+    const num which = next_best(c, count);
     for (idx i = 0; i < count; i++) {
         const mask here = which == (real)i;
         pick_endpoint(p, here, c->reached[i], c->chosen);
         pick_endpoint(p, here, c->forced[i], c->chosen_forced);
         pick_nums(least(s->traced, c->traced), here, c->traces[i], s->trace);
-        *c->reached[i].rate = pick(here, NUM(-INFINITY), *c->reached[i].rate);
     }
     serve(p, c, which);
 }
 
-/* The prelude of every candidate; each run has `apart` of them, in its lanes. */
-static int run_candidates(problem *p, ascent *s, candidates *c, budget b, idx apart) {
+/* The same among the lanes. */
+static idx next_lane(candidates *c, idx count) {
+    idx best = 0;
+    for (idx i = 1; i < count; i++) {
+        const num most = challenge(c->rating[best / LANES]);
+        if (get(c->rating[i / LANES], i % LANES) > get(most, best % LANES))
+            best = i;
+    }
+    set(&c->rating[best / LANES], best % LANES, -INFINITY);
+    return best;
+}
+
+/* The rest of their share for the FURTHER best candidates; the others are out. */
+static int advance_candidates(problem *p, ascent *s, candidates *c, budget b) {
+    const idx further = least(FURTHER, b.candidates);
+    rate_candidates(c, b.candidates);
+    for (idx turn = 0; turn < further; turn++) {
+        const num which = next_best(c, b.candidates);
+        num forced = NUM(0);
+        for (idx i = 0; i < b.candidates; i++) {
+            pick_endpoint(p, which == (real)i, c->reached[i], c->chosen);
+            forced = pick(which == (real)i, rates_together(p, c->forced[i]), forced);
+        }
+        serve(p, c, which);
+        if (share_general(p, s, c->chosen, c->chosen, forced, b.prelude - b.trial, b.tolerance))
+            return 1;
+        for (idx i = 0; i < b.candidates; i++)
+            pick_endpoint(p, which == (real)i, c->chosen, c->reached[i]);
+    }
+    for (idx i = 0; i < b.candidates; i++) {
+        const mask out = c->rating[i] > (real)-INFINITY;
+        *c->reached[i].rate = pick(out, NUM(-INFINITY), *c->reached[i].rate);
+    }
+    return 0;
+}
+
+/* The same where the candidates are lanes: all go on, since that takes no longer. */
+static int advance_lanes(problem *p, ascent *s, candidates *c, budget b) {
+    const idx further = least(FURTHER, b.candidates);
+    const idx runs = (b.candidates + LANES - 1) / LANES;
+    rate_candidates(c, runs);
+    for (idx turn = 0; turn < further; turn++)
+        next_lane(c, b.candidates);
+    for (idx i = 0; i < runs; i++) {
+        serve(p, c, lanes_candidates(i, b.candidates));
+        if (share_general(p, s, c->reached[i], c->reached[i], rates_together(p, c->forced[i]),
+                          b.prelude - b.trial, b.tolerance))
+            return 1;
+        const mask out = c->rating[i] > (real)-INFINITY;
+        *c->reached[i].rate = pick(out, NUM(-INFINITY), *c->reached[i].rate);
+    }
+    return 0;
+}
+
+/* Every candidate to its first share; each run has one, or those of its lanes (`across`). */
+static int run_candidates(problem *p, ascent *s, candidates *c, budget b, int across) {
     num *const whole_trace = s->trace;
-    const idx traced = s->traced;
+    const idx traced = s->traced, runs = across ? (b.candidates + LANES - 1) / LANES : b.candidates;
     int told = 0;
-    for (idx i = 0; !told && i * apart < b.candidates; i++) {
-        num candidate = NUM(i * apart);
-        for (idx lane = 0; apart > 1 && lane < LANES; lane++)
-            set(&candidate, lane, (real)least(i * apart + lane, b.candidates - 1));
+    find_other_start(p, c);
+    for (idx i = 0; !told && i < runs; i++) {
+        num candidate = NUM(i);
+        if (across)
+            candidate = lanes_candidates(i, b.candidates);
         serve(p, c, candidate);
         s->trace = c->traces[i];
         s->traced = least(traced, c->traced);
         for (idx j = 0; j < s->traced; j++)
             s->trace[j] = NUM(NAN);
-        told = run_candidate(p, s, c, i, b);
+        told = run_candidate(p, s, c, candidate, i, b);
     }
+    if (!told && b.prelude > b.trial)
+        told = across ? advance_lanes(p, s, c, b) : advance_candidates(p, s, c, b);
     s->trace = whole_trace;
     s->traced = traced;
     return told;
@@ -379,8 +515,9 @@ static int finish_candidate(problem *p, ascent *s, candidates *c, budget b) {
 }
 
 static int project_variables(problem *p, ascent *s, candidates *c, budget b) {
-    if (run_candidates(p, s, c, b, 1))
+    if (run_candidates(p, s, c, b, 0))
         return 1;
+    rate_candidates(c, b.candidates);
     for (idx i = 0; i < s->traced; i++)
         s->trace[i] = NUM(NAN);
     for (idx i = 0; i < least(b.finalists, b.candidates); i++) {
@@ -446,19 +583,18 @@ static void leave_screened(const problem *p, idx lane, endpoint reached, endpoin
     }
 }
 
-/* The prelude of every candidate.  Items for which single precision is not enough are left out. */
+/* The best candidate.  Items for which single precision is not enough leave. */
 static int screen_candidates(problem *p, ascent *s, candidates *c, budget b, hf_operand screened) {
     const int across = p->lanes == CANDIDATES;
     idx best = 0;
-    if (run_candidates(p, s, c, b, across ? LANES : 1))
+    if (run_candidates(p, s, c, b, across))
         return 1;
     if (across) {
-        for (idx i = 1; i < b.candidates; i++)
-            if (get(*c->reached[i / LANES].rate, i % LANES) >
-                get(*c->reached[best / LANES].rate, best % LANES))
-                best = i;
+        rate_candidates(c, (b.candidates + LANES - 1) / LANES);
+        best = next_lane(c, b.candidates);
         serve(p, c, NUM(best));
     } else {
+        rate_candidates(c, b.candidates);
         choose_candidate(p, s, c, b.candidates);
     }
     leave_lanes(p, p->lanes == ITEMS ? c->unfit : every(any(c->unfit)));
@@ -542,7 +678,7 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
     ascent s = {0};
     candidates c = {0};
     arena a = {NULL, 0};
-    budget b = {(idx)options[1], (idx)options[2], 0, (idx)options[3], (idx)options[4],
+    budget b = {(idx)options[1], (idx)options[2], 0, 0, (idx)options[3], (idx)options[4],
                 NUM(options[6])};
     measure(p, shape, lanes, in[PHASE].step != 0);
     p->radiated = options[0] != 0;
@@ -556,8 +692,8 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
     const int limits = p->limited = limits_feeds(shape, in[FEED_POWER]);
     p->objective = (int)options[OBJECTIVE];
     p->marks = marks;
-    const idx all_candidates = least(p->K, 2 * p->L + 1);
-    const idx most_candidates = b.zf_iterations ? least(b.candidates, all_candidates) : 1;
+    c.sets = count_sets(shape);
+    const idx most_candidates = b.zf_iterations ? least(b.candidates, count_candidates(shape)) : 1;
     const idx runs = lanes == CANDIDATES ? (most_candidates + LANES - 1) / LANES : most_candidates;
     s.traced = shape->recorded;
     c.traced = least(shape->recorded, b.zf_iterations + 1);
@@ -588,6 +724,7 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
                 order_candidates(p, &c);
             const int several = b.zf_iterations && !p->dual;
             b.prelude = several ? b.iterations / PRELUDE : 0;
+            b.trial = (b.prelude + TRIAL - 1) / TRIAL;
             b.candidates = several && b.prelude ? most_candidates : 1;
             if (part == SCREENING)
                 told = screen_candidates(p, &s, &c, b, in[SCREENED]);

@@ -47,6 +47,7 @@ typedef struct {
     cvec *channel;    /* F x n x K */
     void *phase;      /* phases x n x L: cvec, or creal where the lanes share it */
     void *pairs;      /* phases x n x L^2: vec or real */
+    creal *products;  /* F x n x K x L: H_kn Phi_nl, where all lanes share them */
     vec *free;        /* n: 1 for elements that move, 0 for those that are stuck */
     mask all_move;    /* whether no element is stuck */
     vec *squares;     /* n: |q|^2 */
@@ -448,6 +449,68 @@ static const cvec *turn_channel(const problem *p, idx f, const cvec *by, idx ste
     return p->turned;
 }
 
+/* ---- passes of candidates: H_kn Phi_nl is one number for all lanes, and half the work is done once */
+
+#define PRODUCT_BLOCK 6
+#define PRODUCT_ELEMENTS 4
+
+INLINE creal *products_of(const problem *p, idx f) {
+    return p->products + f * p->n * p->K * p->L;
+}
+
+static void make_products(const problem *p) {
+#ifndef HF_LONE
+    creal *to = p->products;
+    for (idx f = 0; f < p->F; f++)
+        for (idx i = 0; i < p->n; i++)
+            for (idx k = 0; k < p->K; k++)
+                for (idx l = 0; l < p->L; l++) {
+                    const cvec h = channel_of(p, f)[i * p->K + k];
+                    const idx at = i * p->L + l;
+                    creal x = {h.re[0], h.im[0]}, y;
+                    if (p->own_phase) {
+                        const cvec phi = ((const cvec *)phase_of(p, f))[at];
+                        y = (creal){phi.re[0], phi.im[0]};
+                    } else {
+                        y = ((const creal *)phase_of(p, f))[at];
+                    }
+                    *to++ = (creal){x.re * y.re - x.im * y.im, x.re * y.im + x.im * y.re};
+                }
+#else
+    (void)p;
+#endif
+}
+
+INLINE void forward_products(const int block, idx n, idx step, const creal *restrict products,
+                             const vec *restrict m, cpx *restrict out) {
+    cvec sum[PRODUCT_BLOCK];
+    for (int e = 0; e < block; e++)
+        sum[e] = (cvec){{0}, {0}};
+    for (idx i = 0; i < n; i++)
+        for (int e = 0; e < block; e++) {
+            sum[e].re += m[i] * products[i * step + e].re;
+            sum[e].im += m[i] * products[i * step + e].im;
+        }
+    for (int e = 0; e < block; e++)
+        out[e] = (cpx){total(sum[e].re), total(sum[e].im)};
+}
+
+INLINE void backward_products(const int elements, idx step, const creal *restrict products,
+                              const cpx *restrict omega, vec *restrict slope) {
+    cvec sum[PRODUCT_ELEMENTS];
+    for (int e = 0; e < elements; e++)
+        sum[e] = (cvec){{0}, {0}};
+    for (idx i = 0; i < step; i++) {
+        const vec x = spread(omega[i].re), y = spread(omega[i].im);
+        for (int e = 0; e < elements; e++) {
+            sum[e].re += x * products[e * step + i].re;
+            sum[e].im += y * products[e * step + i].im;
+        }
+    }
+    for (int e = 0; e < elements; e++)
+        slope[e] = sum[e].re + sum[e].im;
+}
+
 /* G of channel f; complex weights are left at the states m, for what follows. */
 static void find_effective(const problem *p, idx f, const vec *m, cpx *effective) {
     const cvec *h = channel_of(p, f);
@@ -455,12 +518,31 @@ static void find_effective(const problem *p, idx f, const vec *m, cpx *effective
         weigh_elements(p, m);
         h = turn_channel(p, f, p->q, 1);
         m = p->ones;
+    } else if (p->products) {
+        const idx step = p->K * p->L;
+        const creal *products = products_of(p, f);
+        idx e = 0;
+        for (; e + PRODUCT_BLOCK <= step; e += PRODUCT_BLOCK)
+            forward_products(PRODUCT_BLOCK, p->n, step, products + e, m, effective + e);
+        for (; e < step; e++)
+            forward_products(1, p->n, step, products + e, m, effective + e);
+        return;
     }
     BY_PHASE(p, forward, p->K, p->L, p->n, h, phase_of(p, f), m, effective);
 }
 
 /* Re(conj(q') sum_k conj(H_kn) sum_l Omega_kl conj(Phi_nl)) with the weights of the last pass. */
 static void pull_back(const problem *p, idx f, const cpx *omega, vec *slope) {
+    if (p->products && !p->element) {
+        const idx step = p->K * p->L;
+        const creal *products = products_of(p, f);
+        idx i = 0;
+        for (; i + PRODUCT_ELEMENTS <= p->n; i += PRODUCT_ELEMENTS)
+            backward_products(PRODUCT_ELEMENTS, step, products + i * step, omega, slope + i);
+        for (; i < p->n; i++)
+            backward_products(1, step, products + i * step, omega, slope + i);
+        return;
+    }
     const cvec *h = p->element ? turn_channel(p, f, p->d_q, 1) : channel_of(p, f);
     BY_PHASE(p, backward, p->K, p->L, p->n, h, phase_of(p, f), omega, slope);
 }
@@ -573,6 +655,10 @@ static void lay_out_problem(problem *p, arena *a, int pairs) {
     p->pairs = take(a, pairs ? (p->pairs_kept ? p->phases * all_pairs : STRIP * p->L * p->L) : 0,
                     wave);
     const idx turned = p->shape->turned ? p->n : 0;
+    const int shared = p->lanes == CANDIDATES && !turned;
+    p->products = TAKE(a, shared ? p->F * p->n * p->K * p->L : 0, creal);
+    if (!shared)
+        p->products = NULL;
     p->free = TAKE(a, p->n, vec);
     p->squares = TAKE(a, p->n, vec);
     p->held = TAKE(a, turned, cvec);
@@ -794,6 +880,8 @@ static mask load_problem(problem *p, const hf_operand *in, int *loaded, vec *m) 
     }
     p->channel_size = size;
     const num unit = scale_parts(p->F * count, size, p->channel);
+    if (p->products)
+        make_products(p);
     const num sum = load_amplitudes(p, in[AMPLITUDES], m);
     load_limits(p, in + POWER, unit);
     return is_finite(size) & is_finite(p->phase_size) & is_finite(sum);

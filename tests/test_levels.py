@@ -182,9 +182,9 @@ def test_every_backend_keeps_the_levels(backend: str) -> None:
 
 def test_powers_of_one_channel() -> None:
     power, weights = np.array([[1.0], [10.0]]), np.array([[1.0, 1.0, 1.0], [1.0, 2.0, 3.0]])
-    found = solve(channels(None), power=power, weights=weights, levels=2)
+    found = solve(channels(None), power=power, weights=weights, levels=2, mixed=False)
     for i, j in np.ndindex(2, 2):
-        one = solve(channels(None), power=power[i, 0], weights=weights[j], levels=2)
+        one = solve(channels(None), power=power[i, 0], weights=weights[j], levels=2, mixed=False)
         np.testing.assert_array_equal(found.amplitudes[i, j], one.amplitudes)
 
 

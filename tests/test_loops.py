@@ -427,7 +427,7 @@ def climbed(
             break
         if bend and pairs:
             free = 1.0 * ((m > 0.0) | (g > 0.0))
-            inverse = inverse_curvature(pairs[-2:], free, bend(m, psi))
+            inverse = inverse_curvature(pairs[-1:], free, bend(m, psi))
             bent = np.clip(m + inverse @ g, 0.0, upper) - m
             d = bent if g @ bent > 1e-9 else d
         length = 1.0
@@ -505,7 +505,7 @@ def climb_for(
     problem: Problem, radiated: bool, sweeps: int, stage: int, m: np.ndarray, psi: Any, steps: int,
     noise: float = 1.0,
 ) -> tuple[np.ndarray, Any, list[float]]:  # fmt: skip
-    """One stage for all users of a problem, the second from the better of two beams."""
+    """One stage for all users of a problem, the second from the best of three beams."""
     channels = [Channel(problem, f, radiated) for f in range(len(problem.channel))]
     for c in channels:
         c.noise = noise * problem.noise_power
@@ -532,7 +532,8 @@ def climb_for(
         g = c.effective(m)
         gram = g @ np.linalg.solve(c.metric(m), g.conj().T)
         matched = np.diag(1.0 / np.sqrt(gram.diagonal().real))
-        swept = [c.swept(m, p, 2) for p in (given, matched) if p is not None]
+        starts = [given, matched, c.filled(m) if len(gram) <= problem.phase.shape[2] else None]
+        swept = [c.swept(m, p, 2) for p in starts if p is not None]
         entry.append(max(swept, key=lambda p, c=c: c.rate(m, c.spread(m, p))))
 
     def bend(m: np.ndarray, psi: Any) -> np.ndarray:
@@ -548,21 +549,28 @@ def oracle_projection(
     problem = problem._replace(weights=problem.weights / heaviest)
     users, feeds = problem.channel.shape[1], problem.phase.shape[2]
     prelude = second // 3
+    sets, golden = nested(problem, radiated), (math.sqrt(5.0) - 1.0) / 2.0
+    moved = (problem.amplitudes + golden * np.arange(1, len(problem.amplitudes) + 1)) % 1.0
+    starts = [(chosen, problem.amplitudes) for chosen in sets]
+    starts += [(chosen, moved) for chosen in sets if len(chosen) <= feeds]
     tried = []
-    for chosen in nested(problem, radiated)[:candidates]:
+    for chosen, start in starts[:candidates]:
         part = problem._replace(channel=problem.channel[:, chosen], weights=problem.weights[chosen])
-        m, psi, forced = spanning(part, problem.amplitudes), None, []
+        m, psi, forced = spanning(part, start), None, []
         outcome = (-math.inf, m, psi)
         if len(chosen) <= feeds:
             m, psi, forced = climb_for(part, radiated, sweeps, 0, m, None, first)
             outcome = (max(forced), m, psi)
         each = max(forced) / (len(chosen) * len(part.channel)) if forced else 0.0
         noise = 1.0 if radiated else 1.0 + 3.0 * each**2 / (1.0 + each**2)
-        m, psi, louder = climb_for(part, radiated, sweeps, 1, m, psi, prelude, noise)
-        made = max(len(forced) - 1, 0) + len(louder) - 1
+        made = max(len(forced) - 1, 0)
         channels = [Channel(part, f, radiated) for f in range(len(part.channel))]
-        if not radiated:
-            psi = [c.swept(m, p, sweeps) for c, p in zip(channels, psi, strict=True)]
+        trial = math.ceil(prelude / 3)
+        for steps in (trial, prelude - trial):
+            m, psi, louder = climb_for(part, radiated, sweeps, 1, m, psi, steps, noise)
+            made += len(louder) - 1
+            if not radiated:
+                psi = [c.swept(m, p, sweeps) for c, p in zip(channels, psi, strict=True)]
         reached = sum(c.rate(m, c.spread(m, p)) for c, p in zip(channels, psi, strict=True))
         tried.append((reached, chosen, part, m, psi, forced, made, outcome))
     _, chosen, part, m, psi, forced, made, outcome = max(tried, key=lambda each: each[0])
@@ -589,8 +597,8 @@ SMALL = [Shape(4, 2, 2), Shape(5, 3, 2), Shape(7, 3, 3, 2, 2), Shape(4, 2, 1, 2,
 @pytest.mark.parametrize("shape", [*SMALL, Shape(5, 2, 3)], ids=str)
 def test_projection_follows_the_oracle(native: str, shape: Shape, radiated: bool) -> None:
     problem = draw(shape)
-    expected = oracle_projection(problem, radiated, 2, 6, 2, 2)
-    solved = project(problem, radiated, 2, 6, 2, 2)
+    expected = oracle_projection(problem, radiated, 2, 6, 4, 2)
+    solved = project(problem, radiated, 2, 6, 4, 2)
     np.testing.assert_allclose(solved.history, expected.history, rtol=1e-5)
     np.testing.assert_allclose(solved.sum_rate, expected.sum_rate, rtol=1e-5)
     np.testing.assert_allclose(solved.amplitudes, expected.amplitudes, atol=1e-4)

@@ -18,6 +18,8 @@ _STAGES = {False: (6, 36), True: (5, 38)}
 _TURNED_STAGES = {False: (12, 22), True: (5, 38)}
 #: Of amplitudes under limits of the feeds, which zero forcing meets with more ease than the sweeps.
 _LIMITED_STAGES = {False: (16, 30), True: (12, 32)}
+#: At least as many more candidates than users as there are second starts.
+_SECOND_STARTS = 8
 #: Of objectives that leave nobody out, and so have one candidate.
 _ONE_CANDIDATE = (10, 80)
 #: Of a second try at `max_min` under `digital` power, where ascents end apart and are short.
@@ -28,15 +30,16 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     """ZF variable projection, then general beams by warm WMMSE sweeps (docs/mathematics.md).
 
     ``zf_iterations`` and ``iterations`` bound the evaluations of the two stages (6 and 36 under
-    `digital` power, 5 and 38 under `radiated`).  The ``candidates`` serve nested sets of users (by
-    default as many as there are sets worth trying); each makes the first stage and a third of the
-    second, and the best ``finalists`` of them the rest.  ``zf_iterations=0`` keeps to the start.
+    `digital` power, 5 and 38 under `radiated`).  The ``candidates`` serve nested sets of users,
+    then the largest sets from a second start (by default as many as are worth trying).  Each makes
+    the first stage and a ninth of the second, the best four a third, and the best ``finalists`` of
+    them the rest.  ``zf_iterations=0`` keeps to the start.
     ``sweeps`` is the WMMSE sweeps per evaluation, ``tolerance`` the rate that a step must promise,
     in bit/s/Hz of a user with the largest weight.  Candidates are compared in single precision
     (``mixed=False``: in that of the channel); the rest is in double for complex128.
     """
-    chosen = _stages(problem) | {"candidates": problem.users, "mixed": True} | options
-    return run_loop("variable_projection", problem, start, **chosen)
+    chosen = _stages(problem) | {"candidates": problem.users + _SECOND_STARTS, "mixed": True}
+    return run_loop("variable_projection", problem, start, **chosen | options)
 
 
 def further(

@@ -15,7 +15,7 @@ from .passes import pull_back
 from .problem import in_channel
 
 #: Rates in the window of the nonmonotone line search; steps that the quasi-Newton memory holds.
-RECENT, MEMORY = 5, 2
+RECENT, MEMORY = 5, 1
 #: Regularisation: this part of the mean curvature is added to that of each element.
 LEAST_BEND = 0.05
 #: Length of the first step, in the element with the largest gradient.

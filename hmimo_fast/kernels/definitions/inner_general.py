@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .inner_zf import zf_terms
 from .problem import LN2
 from .rates import find_links, rate_adjoint
 
@@ -80,14 +81,17 @@ def general_terms(gram, psi, power, noise_power, weights, sweeps):
     )
 
 
-def initialize_general(gram, psi, limits, noise_power, served):
-    """The start of the general stage: the better of Psi as given and matched beams.
+def initialize_general(gram, psi, limits, noise_power, served, feeds):
+    """The start of the general stage: the best of Psi as given, matched beams and zero forcing.
 
-    WMMSE cannot revive a beam of zero power and drops weak users slowly, so that the better
-    start depends on the SNR; two sweeps of each decide (found here).
+    WMMSE cannot revive a beam of zero power, keeps a weak user for long, and nulls interference
+    slowly: which start is right depends on the SNR, and two sweeps tell (found here).
     """
     best_rate, best = -1.0, psi
-    for candidate in (psi, match(gram, served)):
+    candidates = [psi, match(gram, served)]
+    if np.sum(served) <= feeds:
+        candidates.append(zf_terms(gram, limits, noise_power, served)[3])
+    for candidate in candidates:
         rate, _, _, refined = general_terms(
             gram, candidate, limits.power, noise_power, limits.weights, 2
         )

@@ -31,8 +31,14 @@ from .problem import LN2, Limits, in_channel, is_finite, room, unit_weights, uns
 from .rates import find_links, power_of, rate_adjoint, rate_of
 from .start import find_metrics, fit, order_users
 
-#: Every candidate makes one over this of the general stage.
-PRELUDE = 3
+#: As many candidates, or this many more than there are sets, while sets are left for second starts.
+LEAST_CANDIDATES, LEAST_OTHERS = 8, 2
+#: Inverse share of the general stage that candidates make, and inverse part of that share which all
+#: make before the best of them go on.
+PRELUDE, TRIAL, FURTHER = 3, 3, 4
+#: Relative difference of rates that single precision tells.
+APART = 1e-5
+GOLDEN_RATIO = 0.6180339887498949
 
 
 def strongest(gram, weights):
@@ -91,7 +97,9 @@ def general_stage(
             start[f, SHARE, :users] = initialize_dual(gram[f], in_channel(limits, f), noise)
         else:
             own = np.ascontiguousarray(psi[f, :users, :users])
-            start[f, :users, :users] = initialize_general(gram[f], own, limits, noise, served)
+            start[f, :users, :users] = initialize_general(
+                gram[f], own, limits, noise, served, phase.shape[2]
+            )
     return ascend(
         1, channel, phase, state, start, limits, noise_power, served, budget, tolerance,
         history,
@@ -129,6 +137,30 @@ def served(chosen, limits):
     return chosen.astype(np.float64)
 
 
+def sets_of_users(users, feeds):
+    """How many users each candidate serves, and how many of the candidates are first starts."""
+    sets = min(users, 2 * feeds + 1)
+    forced = min(users, feeds)
+    counts = [users] + [sets - c for c in range(1, sets)]
+    others = min(forced, max(LEAST_OTHERS, LEAST_CANDIDATES - sets))
+    return counts + [forced - c for c in range(others)], sets
+
+
+def other_start(elements, start):
+    """A second start: the states moved on by multiples of the golden ratio.
+
+    These are spread evenly over [0, 1), or the circle.
+    """
+    moves = (np.arange(len(start)) + 1.0) * GOLDEN_RATIO
+    moves = moves - np.floor(moves)
+    if elements.kind == AMPLITUDE:
+        moved = start + moves
+        moved = np.where(moved < 1.0, moved, start + (moves - 1.0))
+    else:
+        moved = start + 2.0 * np.pi * moves
+    return np.where(elements.movable > 0.0, moved, start)
+
+
 def prelude_noise(limits, forced, served, channels):
     """Noise of the general stage's share: with less to gain from nulls, users stay for longer.
 
@@ -148,8 +180,24 @@ def rates_together(limits, value, psi):
     return psi[0, WORTH, 0].real * (np.sum(psi[:, PART, 0].real) + limits.overhead)
 
 
-def run_candidate(channel, phase, start, limits, served, zf_iterations, prelude, tolerance):
-    """A candidate: the fit, the zero-forcing stage and its share of the general one.
+def share_general(channel, phase, m, psi, limits, forced, served, iterations, tolerance):
+    """Some of the general stage at the noise of its share.
+
+    Returns m, Psi, the rate at the noise of the problem, evaluations, and whether it stopped.
+    """
+    louder = prelude_noise(limits, forced, served, len(channel))
+    m, psi, rate, made, converged = general_stage(
+        channel, phase, m, psi, limits, louder, served, iterations, tolerance, room(0)
+    )
+    if not limits.radiated:
+        rate, _, psi, _ = evaluate(
+            1, channel, phase, m, psi, limits, limits.noise_power, served, True
+        )
+    return m, psi, rate, made, converged
+
+
+def run_candidate(channel, phase, start, limits, served, zf_iterations, trial, tolerance):
+    """A candidate: the fit, the zero-forcing stage and its first share of the general one.
 
     Returns m, Psi, rate and evaluations where each of the two stages ended, whether the last
     stopped by itself, and the rates of the first.  Under `digital` power the share is made at a
@@ -171,17 +219,26 @@ def run_candidate(channel, phase, start, limits, served, zf_iterations, prelude,
         )  # fmt: skip
         if rate > -np.inf:
             psi = forced
-    if prelude == 0:
+    if trial == 0:
         return m, psi, rate, m, psi, rate, made, converged, history
-    louder = prelude_noise(limits, rates_together(limits, rate, psi), served, len(channel))
-    later, swept, reached, more, converged = general_stage(
-        channel, phase, m, psi, limits, louder, served, prelude, tolerance, room(0)
+    later, swept, reached, more, converged = share_general(
+        channel, phase, m, psi, limits, rates_together(limits, rate, psi), served, trial, tolerance
     )
-    if not limits.radiated:
-        reached, _, swept, _ = evaluate(
-            1, channel, phase, later, swept, limits, limits.noise_power, served, True
-        )
     return m, psi, rate, later, swept, reached, made + more, converged, history
+
+
+def next_best(rates):
+    """The index of the best of the rates that are left, the first of those that are alike.
+
+    That rate is then -inf.
+    """
+    best = 0
+    for other in range(1, len(rates)):
+        challenge = rates[best] * (1.0 + APART) if rates[best] > 0.0 else rates[best]
+        if rates[other] > challenge or np.isnan(rates[best]):
+            best = other
+    rates[best] = -np.inf
+    return best
 
 
 def variable_projection(
@@ -211,11 +268,13 @@ def variable_projection(
 
     The sum rate's best amplitudes often leave users out, and an ascent that begins with all of
     them seldom finds that.  So the candidates serve nested sets of users: all, all but the last in
-    semi-orthogonal order, and so on, from twice the feeds where there are more.  Each is fitted to
-    its channels, makes the ZF stage and a third of the general one, under `digital` power at a
-    higher noise; the ``finalists`` with the highest rates then make the rest (docs/mathematics.md,
-    "Starts").  Copies of other users are never served.  Without ZF iterations the start is kept to;
-    that and minimum rates leave one candidate and no such noise, and minimum rates serve everybody.
+    semi-orthogonal order, and so on, from twice the feeds where there are more; then, from a second
+    start, the largest sets that zero forcing can serve.  Each is fitted to its channels, makes the
+    ZF stage and a ninth of the general one, under `digital` power at a higher noise; the best four
+    go on to a third of it, and the ``finalists`` with the highest rates then make the rest
+    (docs/mathematics.md, "Starts").  Copies of other users are never served.  Without ZF iterations
+    the start is kept to; that and minimum rates leave one candidate and no such noise, and minimum
+    rates serve everybody.
 
     Returns m, V (F, L, K), the rate, evaluations made, whether the last stage stopped by itself,
     and the rates after each evaluation (NaN at the higher noise).  Beams meet the minimum rates;
@@ -239,28 +298,40 @@ def variable_projection(
         overhead, dual, split, feed_power[: len(feed_power) if limited else 0],
     )  # fmt: skip
     users = channel.shape[1]
-    most = min(users, 2 * phase.shape[2] + 1)  # of the candidates: one for all, then one user less
-    counts = [users] + [most - c for c in range(1, most)]
+    counts, sets = sets_of_users(users, phase.shape[2])
     places = np.zeros(users, np.int64)
     if not dual:
         places = order_users(wide, waves, unit, radiated, kind)
     prelude = 0 if dual or zf_iterations == 0 else iterations // PRELUDE
-    count = min(candidates, most) if prelude > 0 else 1
+    trial = (prelude + TRIAL - 1) // TRIAL
+    count = min(candidates, len(counts)) if prelude > 0 else 1
+    other = other_start(elements, start)
     ends = [
         run_candidate(
-            wide, waves, start, limits, served(places < counts[c], limits), zf_iterations,
-            prelude, tolerance,
+            wide, waves, start if c < sets else other, limits, served(places < counts[c], limits),
+            zf_iterations, trial, tolerance,
         )
         for c in range(count)
     ]  # fmt: skip
     rates = np.array([end[5] for end in ends])
+    if prelude > trial:
+        left, rates = rates, np.full(count, -np.inf)
+        for _ in range(min(FURTHER, count)):
+            c = next_best(left)
+            forced, forced_psi, forced_rate, m, psi, rate, steps, stopped, forced_history = ends[c]
+            together = rates_together(limits, forced_rate, forced_psi)
+            m, psi, rate, more, stopped = share_general(
+                wide, waves, m, psi, limits, together, served(places < counts[c], limits),
+                prelude - trial, tolerance,
+            )  # fmt: skip
+            rates[c] = rate
+            ends[c] = (
+                forced, forced_psi, forced_rate, m, psi, rate, steps + more, stopped,
+                forced_history,
+            )  # fmt: skip
     best, best_psi, best_rate, made, converged = start, ends[0][1], -np.inf, 0, False
     for turn in range(min(finalists, count)):
-        c = 0
-        for other in range(1, count):
-            if rates[other] > rates[c] or np.isnan(rates[c]):
-                c = other
-        rates[c] = -np.inf
+        c = next_best(rates)
         forced, forced_psi, forced_rate, m, psi, rate, steps, stopped, forced_history = ends[c]
         history[:] = np.nan
         history[: min(len(forced_history), len(history))] = forced_history[: len(history)]
