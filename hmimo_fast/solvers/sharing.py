@@ -8,27 +8,31 @@ At the best split a bit costs a user the same power in every channel that it use
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
+from ..kernels import max_min
 from ..kernels.definitions.problem import LN2
 from ..problem import Problem
 from .found import Found, Run
 
 #: Updates of the split at given amplitudes, and further ones of `max_min` that equalise the sums.
-_CHANGES, _LEVELLING = 24, 60
+_CHANGES, _LEVELLING = 24, 12
 #: WMMSE or Newton sweeps for the beams of a split.
 _SWEEPS = 20
 #: Least part of a user's rate in a channel, from which it can recover.
 _LEAST_PART = 1e-7
-#: Largest logarithm of an update; largest exponent of the ratio of rates.
-_LARGEST_CHANGE, _MOST = 1.0, 50.0
+#: Largest logarithm of an update.
+_LARGEST_CHANGE = 1.0
 #: Change of the parts at which they have converged.
 _STILL = 1e-4
 #: Logarithm of the ratio of sums that count as equal.
 _LEVEL = 1e-9
-#: Margin above minimum rates that are only approached.
-_MARGIN = 1e-6
+#: Margin above minimum rates that are only approached; far more than any rate.
+_MARGIN, _MISSED = 1e-6, 1e9
+#: Singular values of diag(m) Phi, over the largest, that count as zero.
+_NOTHING = 1e-9
 #: Rate and SINR that count as zero.
 _LEAST_RATE, _LEAST_SINR = 1e-12, 1e-12
 
@@ -47,72 +51,152 @@ def in_channels(problem: Problem) -> Problem:
 
 def shared_out(problem: Problem, posed: Problem, run: Run) -> tuple[Found, Problem]:
     """The best beams found at the amplitudes of a run, and the split problem that they solve."""
-    shares = _Shares(problem, run, posed)
-    shares.move()
     if problem.objective == "max_min":
-        shares.level()
-    return shares.best, shares.best_posed
+        return _balanced(problem, posed, run)
+    shares = _Shares(problem, run)
+    shares.move()
+    return shares.best, replace(posed, split=shares.best_parts)
 
 
 class _Shares:
-    """The search for the best parts: the latest beams, and the best."""
+    """The search for the best parts of minimum rates: the latest beams, and the best."""
 
-    def __init__(self, problem: Problem, run: Run, posed: Problem) -> None:
-        self.problem, self.run = problem, run
-        self.posed = self.best_posed = posed
+    def __init__(self, problem: Problem, run: Run) -> None:
+        self.problem, self.run, self.best_parts = problem, run, problem.parts
         self.found = self.best = Found.of(problem, run)
         self.going = np.ones(len(run.amplitudes), bool)
 
     def take(self, parts: np.ndarray) -> None:
         """Find the beams for parts (B, F, K) of the users' rates, and keep the better ones."""
-        self.posed = _posed(self.problem, self.posed, self.found, parts)
-        digital, _ = self.posed.beams(self.run.amplitudes, _SWEEPS)
+        digital, _ = replace(self.problem, split=parts).beams(self.run.amplitudes, _SWEEPS)
         self.found = Found.of(self.problem, self.run._replace(digital=digital))
         better = self.found.beats(self.best) | ~self.best.feasible  # these come nearer
         better &= self.going
         self.best = self.best.better(self.found, better)
-        self.best_posed = _mixed(self.best_posed, self.posed, better)
+        self.best_parts = np.where(better[:, None, None], parts, self.best_parts)
 
     def move(self) -> None:
         """Smaller parts in the channels where a bit costs a user more, until they converge."""
         before = np.full_like(self.found.rates, np.inf, dtype=float)
         for _ in range(_CHANGES):
-            parts = _cheaper(self.problem, self.found)
+            parts = _cheaper(self.problem, _rates(self.found), _prices_at(self.problem, self.found))
             self.going &= (np.abs(parts - before) > _STILL).any(axis=(-2, -1))
             if not self.going.any():
                 break
             self.take(parts)
             before = parts
 
-    def level(self) -> None:
-        """From the best, parts at which all channels reach the same multiple of theirs.
 
-        Each part is multiplied by a power of the multiple; its exponent would have closed the last
-        gap (a secant step).
+class _Balance(NamedTuple):
+    """Rates of every channel in the ratio of weights times parts, as high as its power allows."""
+
+    parts: np.ndarray  # (B, F, K)
+    weights: np.ndarray  # (B, K)
+    beams: np.ndarray  # (B, F, L, K), of the whitened channel
+    rates: np.ndarray  # (B, F, K)
+    prices: np.ndarray  # (B, F, K)
+    lowest: np.ndarray  # (B,), the lowest rate over its weight; less where a minimum is missed
+
+    @classmethod
+    def of(
+        cls, problem: Problem, channel: np.ndarray, parts: np.ndarray, weights: np.ndarray
+    ) -> _Balance:
+        power, noise = problem.power[:, None], problem.noise_power[:, None]
+        asked = weights[:, None] * parts
+        beams, level = max_min(channel, power, noise, asked, threads=problem.threads)
+        rates = np.maximum(asked * level[..., None], _LEAST_RATE)
+        received, sent = np.abs(channel @ beams) ** 2, np.sum(np.abs(beams) ** 2, axis=-2)
+        total = rates.sum(axis=1)
+        lowest = _over(total, problem.weights).min(axis=-1)
+        met = _over(total, problem.floors).min(axis=-1)
+        lowest = np.where(met < 1.0, met - _MISSED, lowest)
+        return cls(parts, weights, beams, rates, _prices(received, sent, noise), lowest)
+
+    def put(self, other: _Balance, where: np.ndarray) -> _Balance:
+        """The other one ``where`` that is true."""
+        pairs = zip(self, other, strict=True)
+        return _Balance(*(np.where(_each(where, x), y, x) for x, y in pairs))
+
+    def common(self) -> np.ndarray:
+        """Rates over their weights, (B, K), one where there is no weight."""
+        return np.divide(
+            self.rates.sum(axis=1), self.weights, np.ones_like(self.weights), where=self.weights > 0
+        )
+
+    def levelled(self) -> np.ndarray:
+        """Parts of which the sums over the channels are equal to first order (Newton's method).
+
+        Where log parts change by d, the level of channel f changes by -w_f d, with w_fk the share
+        of its power that a bit more of all rates takes for user k.
         """
-        self.found, self.posed = self.best, self.best_posed
-        self.going[:] = True
-        power, gap = np.ones((len(self.run.amplitudes), 1)), 0.0
-        parts = _normalized(_rates(self.found))
-        for _ in range(_LEVELLING):
-            self.take(parts)
-            rates = _rates(self.found)
-            given = rates.sum(axis=-1) / (self.posed.weights[:, None] * parts).sum(axis=-1)
-            before, gap = gap, np.log(given / given.mean(axis=-1, keepdims=True))
-            self.going &= (np.abs(gap) > _LEVEL).any(axis=-1)
-            if not self.going.any():
+        gap = np.log(self.common())
+        used = self.weights > 0.0
+        gap = np.where(used, gap - np.mean(gap, axis=-1, keepdims=True, where=used), 0.0)
+        share = self.rates * self.prices
+        share /= share.sum(axis=-1, keepdims=True)
+        of_user = self.rates / self.rates.sum(axis=1, keepdims=True)
+        users = gap.shape[-1]
+        system = np.eye(users) + 1.0 / users - of_user.swapaxes(-1, -2) @ share
+        step = np.linalg.solve(system, -gap[..., None])[..., 0]
+        step = np.clip(step, -_LARGEST_CHANGE, _LARGEST_CHANGE)
+        return self.rates * np.exp(step)[:, None]
+
+
+def _each(where: np.ndarray, like: np.ndarray) -> np.ndarray:
+    return where.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def _over(total: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Sums of rates over what is asked for, infinite where that is nothing."""
+    return np.where(asked > 0.0, total / np.where(asked > 0.0, asked, 1.0), np.inf)
+
+
+def _balanced(problem: Problem, posed: Problem, run: Run) -> tuple[Found, Problem]:
+    """`max_min` at given amplitudes: parts follow the prices, then the sums are made equal."""
+    channel, carrier = _whitened(problem, run.amplitudes)
+    first = Found.of(problem, run)
+    weights = np.broadcast_to(problem.weights, first.rates[:, 0].shape).copy()
+    now = best = _Balance.of(problem, channel, _normalized(_rates(first)), weights)
+    for changes in (_CHANGES, _LEVELLING):
+        going = np.isfinite(best.lowest)
+        for _ in range(changes):
+            if changes == _LEVELLING:
+                parts = now.parts * (now.levelled() / now.rates)
+                still = np.ptp(np.log(now.common()), axis=-1) < _LEVEL
+            else:
+                parts = _cheaper(problem, now.rates, now.prices)
+                still = (np.abs(parts - now.parts) < _STILL).all(axis=(-2, -1))
+            going &= ~still
+            if not going.any():
                 break
-            closed = np.sum(before * (before - gap), axis=-1) / np.sum(before * before, axis=-1)
-            power = np.clip(power / np.where(closed > 0.0, closed, 1.0)[:, None], 1.0, _MOST)
-            parts = _normalized(rates * np.exp((power - 1.0) * gap)[..., None])
+            weights = _with_floors(problem, now)
+            now = now.put(_Balance.of(problem, channel, parts, weights), going)
+            best = best.put(now, now.lowest > best.lowest)
+        now = best
+    digital = (carrier @ best.beams).astype(run.digital.dtype)
+    found = first.better(Found.of(problem, run._replace(digital=digital)))
+    return found, _posed(problem, posed, best)
 
 
-def _mixed(one: Problem, other: Problem, where: np.ndarray) -> Problem:
-    """One problem, and the other ``where`` that is true, (B,)."""
-    split = np.where(where[:, None, None], other.parts, one.parts)
-    weights = np.where(where[:, None], other.weights, one.weights)
-    heaviest = np.where(where, other.heaviest, one.heaviest)
-    return replace(one, split=split, weights=weights, heaviest=heaviest)
+def _with_floors(problem: Problem, now: _Balance) -> np.ndarray:
+    """Weights with those of users at their minimum rates, which they need to get there."""
+    if problem.min_rate is None:
+        return now.weights
+    common = np.maximum(now.common().max(axis=-1, keepdims=True), _LEAST_RATE)
+    return np.maximum(problem.weights, (1.0 + _MARGIN) * problem.floors / common)
+
+
+def _whitened(problem: Problem, amplitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """G C (B, F, K, L) and C, where V = C V' has the power of V'; C = I under `digital`."""
+    surface = amplitudes[:, None, :, None].astype(complex) * problem.phase
+    effective = problem.channel.astype(complex) @ surface
+    if not problem.radiated:
+        return effective, np.eye(problem.feeds, dtype=complex)
+    _, sizes, adjoint = np.linalg.svd(np.linalg.qr(surface, "r"))
+    kept = sizes > _NOTHING * sizes[..., :1]
+    by = np.divide(1.0, sizes, out=np.zeros_like(sizes), where=kept)
+    carrier = adjoint.conj().swapaxes(-1, -2) * by[..., None, :]
+    return effective @ carrier, carrier
 
 
 def _rates(found: Found) -> np.ndarray:
@@ -125,29 +209,22 @@ def _normalized(rates: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(parts), parts, 1.0 / rates.shape[1])
 
 
-def _cheaper(problem: Problem, found: Found) -> np.ndarray:
+def _cheaper(problem: Problem, rates: np.ndarray, prices: np.ndarray) -> np.ndarray:
     """Parts of the rates, smaller in the channels where a bit costs a user more."""
-    rates, prices = _rates(found), _prices(problem, found)
     prices = prices * _worth(problem, prices, rates)[..., None]
     mean = (rates * prices).sum(axis=1, keepdims=True) / rates.sum(axis=1, keepdims=True)
     change = np.log(mean / prices) / (1.0 + LN2 * rates)
     return _normalized(rates * np.exp(np.clip(change, -_LARGEST_CHANGE, _LARGEST_CHANGE)))
 
 
-def _posed(problem: Problem, posed: Problem, found: Found, parts: np.ndarray) -> Problem:
-    """The problem with these parts, equal to that of the sums of rates to first order."""
-    if problem.objective != "max_min":
-        return replace(posed, split=parts)
-    # A user at its minimum rate gets the weight that brings it there.
-    common = found.value * np.where(problem.heaviest > 0.0, problem.heaviest, 1.0)
-    floors = (1.0 + _MARGIN) * problem.floors
-    weights = np.maximum(problem.weights, floors / np.maximum(common, _LEAST_RATE)[:, None])
-    rates, prices = _rates(found), _prices(problem, found)
-    prices = prices * _worth(problem, prices, rates)[..., None]
-    mean = (rates * prices).sum(axis=1) / rates.sum(axis=1)
-    worth = (mean * weights)[:, None] * parts
+def _posed(problem: Problem, posed: Problem, best: _Balance) -> Problem:
+    """The problem of its parts, equal to that of the sums of rates to first order."""
+    parts = _normalized(best.rates)
+    prices = best.prices * _worth(problem, best.prices, best.rates)[..., None]
+    mean = (best.rates * prices).sum(axis=1) / best.rates.sum(axis=1)
+    worth = (mean * best.weights)[:, None] * parts
     share = worth.sum(axis=-1, keepdims=True) / worth.sum(axis=(-2, -1), keepdims=True)
-    return replace(posed, weights=weights, split=parts / share)
+    return replace(posed, weights=best.weights, split=parts / share)
 
 
 def _worth(problem: Problem, prices: np.ndarray, rates: np.ndarray) -> np.ndarray:
@@ -166,20 +243,25 @@ def _worth(problem: Problem, prices: np.ndarray, rates: np.ndarray) -> np.ndarra
     return np.max(slopes[:, None] / prices, axis=-1)  # of a user above its minimum
 
 
-def _prices(problem: Problem, found: Found) -> np.ndarray:
+def _prices_at(problem: Problem, found: Found) -> np.ndarray:
+    """`_prices` of the beams that were found."""
+    digital = found.digital.astype(complex)
+    beams = (found.amplitudes[:, None, :, None] * problem.phase) @ digital
+    sent = np.sum(np.abs(beams if problem.radiated else digital) ** 2, axis=-2)
+    return _prices(np.abs(problem.channel @ beams) ** 2, sent, problem.noise_power[:, None])
+
+
+def _prices(received: np.ndarray, sent: np.ndarray, noise_power: np.ndarray) -> np.ndarray:
     """Marginal power per bit of each user at fixed beam directions, (B, F, K).
 
     The powers x_k of the beams, over those that they have, solve M x = sigma^2 with
     M = diag(|A_kk|^2 / SINR_k) - |A_kj|^2, j != k; they sum to y^T sigma^2 where M^T y = p.
+    ``received`` is |A|^2, ``sent`` p.
     """
-    digital = found.digital.astype(complex)
-    beams = (found.amplitudes[:, None, :, None] * problem.phase) @ digital
-    received = np.abs(problem.channel @ beams) ** 2
-    sent = np.sum(np.abs(beams if problem.radiated else digital) ** 2, axis=-2)
     own = np.diagonal(received, axis1=-2, axis2=-1)
-    disturbance = problem.noise_power[:, None, None] + received.sum(axis=-1) - own
+    disturbance = noise_power[..., None] + received.sum(axis=-1) - own
     ratio = np.maximum(own / disturbance, _LEAST_SINR)
-    users = np.arange(problem.users)
+    users = np.arange(sent.shape[-1])
     system = -received
     system[..., users, users] = disturbance
     y = np.linalg.solve(system.swapaxes(-1, -2), sent[..., None])[..., 0]

@@ -53,7 +53,10 @@ def further(
     if problem.hardware.states is not None and problem.hardware.turned:
         # Roundings of complex weights differ more than what they are rounded from.
         yield run(problem, problem.some_angles(), **options)
-    if problem.objective == "max_min" and not problem.radiated and not options.keys() & _SECOND_TRY:
+    again = (
+        problem.objective == "max_min" and not problem.radiated and problem.channel.shape[1] == 1
+    )
+    if again and not options.keys() & _SECOND_TRY:
         yield run(problem, start, **options | _SECOND_TRY)
     if problem.objective == "energy_efficiency":
         yield _at_power(run, problem, start, best.power_used.mean(axis=-1), options)
