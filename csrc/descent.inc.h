@@ -359,7 +359,8 @@ OPERATOR(refine) {
     problem at, *p = &at;
     alternation s = {0};
     arena a = {NULL, 0};
-    const hf_operand amplitudes = {out[TO_AMPLITUDES], shape->elements * bytes_of(shape)};
+    const idx parts = shape->turned ? 2 : 1;
+    const hf_operand amplitudes = {out[TO_AMPLITUDES], parts * shape->elements * bytes_of(shape)};
     const int how = (int)options[1];
     hf_operand given[MIN_RATE];
     memcpy(given, in, sizeof given);

@@ -438,3 +438,22 @@ def test_with_a_direct_channel_all_rotations_are_tried():
     )
     assert np.angle(levels._rotations(plain, states)).max() < np.pi
     assert np.ptp(np.angle(levels._rotations(past, states))) > 1.9 * np.pi
+
+
+@pytest.mark.parametrize("name", ["lorentzian", "phase"])
+@pytest.mark.parametrize(("shape", "users"), [((2, 2), 1), ((2, 2), 3), ((4, 4), 3)])
+def test_batches_in_single_precision_are_at_the_power(
+    shape: tuple[int, int], users: int, name: str
+) -> None:
+    """Beams were scaled for the weights of another item, where these gave nearly the same rate."""
+    surface = hf.Surface(shape=shape, feeds=4)
+    channel = hf.channels.sparse_mmwave(surface, users=users, size=64, seed=5)
+    single = channel.astype(np.complex64)
+    broken = np.where(np.arange(surface.phase.shape[0]) == 3, 0.5, np.nan)
+    for stuck in (None, broken):
+        found = hf.solve(single, surface.phase, elements=name, broken=stuck)
+        fields = found.amplitudes[..., None] * (surface.phase @ found.digital)
+        power = np.sum(np.abs(fields) ** 2, axis=(-2, -1))
+        np.testing.assert_allclose(power, 1.0, rtol=2e-6)
+        double = hf.solve(channel, surface.phase, elements=name, broken=stuck)
+        assert found.sum_rate.mean() == pytest.approx(double.sum_rate.mean(), rel=2e-3)
