@@ -23,9 +23,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Numba compiles everything once more in single precision: such tests are of the slow part."""
+    """Tests on Numba, which compiles for minutes, are of the slow part."""
     for item in items:
-        if {"numba", "single"} <= {*item.name.rstrip("]").replace("[", "-").split("-")}:
+        if "numba" in item.name.partition("[")[2].rstrip("]").split("-"):
             item.add_marker(pytest.mark.slow)
 
 
@@ -41,12 +41,6 @@ def _available() -> list[str]:
 
 
 BACKENDS = _available()
-#: For loops, whose tests with Numba are of the slow part, since it compiles them for minutes.
-LOOP_BACKENDS = [
-    pytest.param(name, marks=[pytest.mark.slow] if name == "numba" else []) for name in BACKENDS
-]
-#: A mark for tests with the fixture `backend`.
-each_loop_backend = pytest.mark.parametrize("backend", LOOP_BACKENDS, indirect=True)
 kernels.set_backend(BACKENDS[-1])  # which warns by itself where it is not "native"
 
 # The backend fixture is function-scoped on purpose: it is the same for all examples.

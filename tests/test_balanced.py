@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import each_loop_backend
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -59,7 +58,6 @@ def least_power(channel: np.ndarray, noise: float, rates: np.ndarray) -> float:
     return float(problem.value) ** 2 * size**2 if problem.value is not None else np.inf
 
 
-@each_loop_backend
 @pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
 @pytest.mark.parametrize(
     ("users", "feeds", "noise"),
@@ -81,7 +79,6 @@ def test_a_cone_program_agrees(backend: str, users: int, feeds: int, noise: floa
         assert feasible[item]
 
 
-@each_loop_backend
 @pytest.mark.parametrize(("users", "feeds"), SIZES)
 @pytest.mark.parametrize("noise", [10.0, 0.1, 1e-4])
 def test_max_min_gives_rates_in_the_ratio_of_the_weights(
@@ -95,7 +92,6 @@ def test_max_min_gives_rates_in_the_ratio_of_the_weights(
     np.testing.assert_allclose(power_of(precoder), 3.0, rtol=1e-12)
 
 
-@each_loop_backend
 @pytest.mark.parametrize(("users", "feeds"), SIZES)
 @pytest.mark.parametrize("noise", [10.0, 1e-4])
 def test_the_least_power_for_the_rates_of_max_min_is_its_power(
@@ -114,7 +110,6 @@ def test_the_least_power_for_the_rates_of_max_min_is_its_power(
         np.testing.assert_allclose(one, 3.0, rtol=1e-6)
 
 
-@each_loop_backend
 def test_single_precision_is_of_double_rounded(backend: str) -> None:
     channel, weights = (array.astype(np.complex64) for array in draw(4, 4, 4))
     weights = weights.real.astype(float)
@@ -126,7 +121,6 @@ def test_single_precision_is_of_double_rounded(backend: str) -> None:
         np.testing.assert_allclose(single[1], double[1], rtol=1e-9)
 
 
-@each_loop_backend
 def test_a_user_without_weight_or_minimum_rate_has_no_beam(backend: str) -> None:
     channel, weights = draw(4, 3, 5)
     weights[:, 2] = 0.0
@@ -142,7 +136,6 @@ def test_a_user_without_weight_or_minimum_rate_has_no_beam(backend: str) -> None
         np.testing.assert_allclose(whole[1], part[1], rtol=1e-9)
 
 
-@each_loop_backend
 def test_nothing_asked_takes_nothing(backend: str) -> None:
     channel, weights = draw(3, 3, 6)
     precoder, common = kernels.max_min(channel, 1.0, 0.1, 0.0 * weights)
@@ -154,7 +147,6 @@ def test_nothing_asked_takes_nothing(backend: str) -> None:
     assert feasible.all()
 
 
-@each_loop_backend
 @pytest.mark.parametrize("noise", [1.0, 1e-9])
 def test_what_no_power_reaches_is_said(backend: str, noise: float) -> None:
     """Two users of one direction share it: SINR over 1 each is out of reach, of 0.99 is not."""
@@ -169,7 +161,6 @@ def test_what_no_power_reaches_is_said(backend: str, noise: float) -> None:
     np.testing.assert_allclose(rates_of(channel, precoder, noise), asked, rtol=1e-6)
 
 
-@each_loop_backend
 def test_a_user_who_hears_nothing(backend: str) -> None:
     channel = np.array([[1.0, 1.0], [0.0, 0.0]], dtype=complex)
     precoder, common = kernels.max_min(channel, 1.0, 0.1)
@@ -179,7 +170,6 @@ def test_a_user_who_hears_nothing(backend: str) -> None:
     assert kernels.min_power(channel, 0.1, [1.0, 0.0])[2]
 
 
-@each_loop_backend
 def test_a_channel_that_is_no_number(backend: str) -> None:
     channel, weights = draw(3, 3, 7, items=3)
     channel[1, 0, 0] = np.nan

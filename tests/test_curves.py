@@ -10,14 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import LOOP_BACKENDS
 
 import hmimo_fast as hf
 from hmimo_fast.cli import main
 from hmimo_fast.studies import curves
 
 
-@pytest.mark.parametrize("compiled", LOOP_BACKENDS[1:], indirect=True)
 def test_the_table_is_reproduced(compiled: str) -> None:
     with hf.backend(compiled):
         assert curves.difference(curves.compute(), curves.committed()) <= curves.TOLERANCE

@@ -340,6 +340,19 @@ def test_broken_elements_stay(elements, method, constraint):
     np.testing.assert_allclose(found.sum_rate, plain_rate(effective, found.digital, 0.1), rtol=1e-9)
 
 
+def test_working_elements_are_refined_beside_broken_ones():
+    """No other state of a single working element reaches more."""
+    channel, broken = drawn(), np.full(SURFACE.elements, np.nan)
+    broken[[2, 11]] = 0.0, 0.6
+    found = hf.solve(channel, SURFACE.phase, 1.0, 0.1, elements=BITS[1], broken=broken)
+    for element in np.flatnonzero(np.isnan(broken)):
+        other = found.amplitudes.copy()
+        other[:, element] *= -1.0
+        given_ = channel[:, None], other, SURFACE.phase[None], 1.0, 0.1, None, None
+        rate = call("best_beams", given_, {"sweeps": 10})[1]
+        assert (rate <= (1.0 + 1e-5) * found.sum_rate).all()
+
+
 def test_no_broken_elements_change_no_bit():
     """Under digital power, where the amplitudes have the same bounds; under radiated a broken
     element bounds them by one, so that only no argument at all is the same."""

@@ -245,6 +245,17 @@ def test_channels_in_lanes_follow_the_definition(most):
     np.testing.assert_allclose(found[2], expected[2], rtol=1e-8)
 
 
+@pytest.mark.parametrize("radiated", [True, False], ids=["radiated", "digital"])
+def test_coordinate_descent_follows_the_definition(radiated):
+    limit, how = 0.05 * np.ones(4), {"radiated": radiated, "iterations": 5, "tolerance": 0.0}
+    given = [drawn(4)[:, None], 0.5 * np.ones(36), SURFACE.phase[None], 1.0, 0.1, None, None, limit]
+    found = call("coordinate_descent", given, how)
+    with hf.backend("numpy"):
+        expected = call("coordinate_descent", given, how)
+    np.testing.assert_allclose(found[0], expected[0], atol=1e-8)
+    np.testing.assert_allclose(found[2], expected[2], rtol=1e-9)
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("single", [False, True], ids=["double", "single"])
 def test_items_without_limits_among_others(method, single):

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import naive
 import numpy as np
 import pytest
-from conftest import each_loop_backend
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -197,7 +196,6 @@ def test_zero_forcing_of_links(backend: str, precision: Precision, elements: int
         agree(kernels.zero_forcing(effective, POWER), actual, precision)
 
 
-@each_loop_backend
 def test_wmmse(backend: str, precision: Precision) -> None:
     for users, feeds in PAIRS:
         rng = generator("wmmse", users, feeds)
@@ -213,7 +211,6 @@ def test_wmmse(backend: str, precision: Precision) -> None:
         agree(unweighted, naive.wmmse(effective, POWER, 0.1, None, 3), precision, condition)
 
 
-@each_loop_backend
 def test_wmmse_runs_a_hundred_iterations_unless_told(backend: str) -> None:
     effective = conditioned(generator("default"), 3, 4)
     same_bits(
@@ -488,7 +485,6 @@ def test_water_filling_meets_the_optimality_conditions(
 # -- hard cases --------------------------------------------------------------------------
 
 
-@each_loop_backend
 def test_one_user(backend: str, precision: Precision) -> None:
     for feeds in range(1, 9):
         row = gaussian(generator("one", feeds), 1, feeds).astype(precision.complex)
@@ -732,7 +728,6 @@ def test_zero_weights_ask_for_nothing(backend: str) -> None:
 # -- batches, layouts, threads -----------------------------------------------------------
 
 
-@each_loop_backend
 def test_concurrent_calls(
     backend: str, precision: Precision, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import naive
 import numpy as np
 import pytest
-from conftest import each_loop_backend
 
 import hmimo_fast as hf
 
@@ -171,7 +170,6 @@ def test_an_item_depends_on_nothing_else() -> None:
             np.testing.assert_array_equal(getattr(part, name), getattr(whole, name)[:4])
 
 
-@each_loop_backend
 def test_every_backend_keeps_the_levels(backend: str) -> None:
     found = solve(channels(2), levels=1)
     assert np.isin(found.amplitudes, [0.0, 1.0]).all()

@@ -425,6 +425,18 @@ def test_vmap_of_values_and_gradients(name: str) -> None:
             near(left[i], right, 1e-11)
 
 
+def test_vmap_where_arguments_have_batches_of_their_own() -> None:
+    """The dimension of vmap stands before all others, also of what has no batch besides."""
+    function, single = cases(batch=())["sum_rate"]
+    channel = torch.stack([single[0] * (1 + i) for i in range(6)]).reshape(2, 3, *single[0].shape)
+    noise_power = torch.tensor([0.1, 0.3], dtype=single[-1].dtype)
+    dims, moved = (0, None, None, None, 0), (channel, *single[1:-1], noise_power)
+    found = torch.func.vmap(function, dims)(*moved)
+    for i in range(2):
+        row = [value if dim is None else value[i] for value, dim in zip(moved, dims, strict=True)]
+        near(found[i], function(*row))
+
+
 @pytest.mark.slow
 @each
 def test_compiled_without_a_graph_break(name: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import BACKENDS, each_loop_backend
+from conftest import BACKENDS
 
 from hmimo_fast import kernels
 from hmimo_fast.kernels import definitions, edge, jit
@@ -73,7 +73,6 @@ def problem(users: int, feeds: int, floored: bool) -> tuple[object, ...]:
     return channel, rng.uniform(size=(5, 9)), phase, 1.5, 0.2, rng.uniform(size=(5, users)), floors
 
 
-@each_loop_backend
 @pytest.mark.parametrize("floored", [False, True])
 @pytest.mark.parametrize("general", [False, True])
 @pytest.mark.parametrize("radiated", [False, True])

@@ -14,13 +14,13 @@ from hmimo_fast import kernels
 from hmimo_fast.kernels import backends, jit
 from hmimo_fast.kernels.operators import ARGUMENTS, OPERATORS
 
-#: Operators whose definitions Numba compiles in a second.
-BRIEF = ("effective_channel", "sum_rate", "water_filling")
 FEW = {"iterations": 1, "zf_iterations": 1, "sweeps": 1, "inner": 1, "candidates": 1}
 MANY = settings(max_examples=6 * settings().max_examples)
 
-ENTRIES = [
-    pytest.param(prefix + name, marks=[] if prefix or name in BRIEF else [pytest.mark.slow])
+ENTRIES = [  # what is not C is compiled by Numba, the least of it in the quick part
+    pytest.param(
+        prefix + name, marks=[] if prefix or name == "effective_channel" else [pytest.mark.slow]
+    )
     for prefix in ("", "native_")
     for name in OPERATORS
 ]

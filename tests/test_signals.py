@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import LOOP_BACKENDS
 
 from hmimo_fast import kernels
 from hmimo_fast.kernels import edge, threads
@@ -131,7 +130,6 @@ def wmmse_of_many(**options: Any) -> np.ndarray:
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers on this platform")
-@pytest.mark.parametrize("compiled", LOOP_BACKENDS[1:], indirect=True)
 def test_a_handler_that_returns_runs_at_once_and_changes_nothing(compiled):
     seen = []
 
