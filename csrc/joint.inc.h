@@ -4,7 +4,7 @@
 #define LEAST_CANDIDATES 8 /* as many sets have second starts, */
 #define LEAST_OTHERS 2     /* and never fewer, but for lack of sets */
 #define TRIAL 3            /* inverse part of their share after which FURTHER candidates go on */
-#define FURTHER 4
+#define FURTHER 4          /* one less under `digital` power */
 #define APART 1e-5         /* relative difference of rates that single precision tells */
 #define GOLDEN_RATIO 0.6180339887498949
 #define TURN 6.283185307179586
@@ -423,7 +423,7 @@ static idx next_lane(candidates *c, idx count) {
 
 /* The rest of their share for the FURTHER best candidates; the others are out. */
 static int advance_candidates(problem *p, ascent *s, candidates *c, budget b) {
-    const idx further = least(FURTHER, b.candidates);
+    const idx further = least(FURTHER - !p->radiated, b.candidates);
     rate_candidates(c, b.candidates);
     for (idx turn = 0; turn < further; turn++) {
         const num which = next_best(c, b.candidates);
@@ -447,7 +447,7 @@ static int advance_candidates(problem *p, ascent *s, candidates *c, budget b) {
 
 /* The same where the candidates are lanes: all go on, since that takes no longer. */
 static int advance_lanes(problem *p, ascent *s, candidates *c, budget b) {
-    const idx further = least(FURTHER, b.candidates);
+    const idx further = least(FURTHER - !p->radiated, b.candidates);
     const idx runs = (b.candidates + LANES - 1) / LANES;
     rate_candidates(c, runs);
     for (idx turn = 0; turn < further; turn++)

@@ -1,7 +1,7 @@
 /* The start of an ascent: the order of users, and amplitudes fitted to their channels
  * (docs/mathematics.md, "Starts"). */
 
-#define FITTINGS 3     /* rounds of the fit */
+#define FITTINGS 3     /* rounds of the fit; one is enough for amplitudes under `digital` power */
 #define MATCHINGS 2    /* rounds of alternating weights and matched beam of a user alone */
 /* Regularisation of the Gram matrix, relative to a user's gain, for dependent channels. */
 #define ALIKE (sizeof(real) == 4 ? 8 * EPSILON : 1e-8)
@@ -121,9 +121,10 @@ static void fit(problem *p, ascent *s, const cpx *metrics) {
     const idx K = p->K, L = p->L, n = p->n;
     vec *found = s->trial, *share = s->gradient, *size = s->trial_gradient;
     vec *quadrature = s->direction; /* the imaginary part of the share */
+    const int rounds = p->radiated || p->element ? FITTINGS : 1;
     num hears = NUM(1);
     memcpy(found, s->m, (size_t)n * sizeof(vec));
-    for (int round = 0; round < FITTINGS; round++) {
+    for (int round = 0; round < rounds; round++) {
         memset(share, 0, (size_t)n * sizeof(vec));
         memset(quadrature, 0, (size_t)n * sizeof(vec));
         memset(size, 0, (size_t)n * sizeof(vec));

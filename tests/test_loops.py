@@ -454,11 +454,11 @@ def climbed(
     return best[1], best[2], rates
 
 
-def spanning(problem: Problem, m: np.ndarray) -> np.ndarray:
+def spanning(problem: Problem, m: np.ndarray, rounds: int) -> np.ndarray:
     """m halfway to the surface that spans the users' channels best, by least squares in turns."""
     spaces = [np.linalg.svd(h, full_matrices=False)[2].conj().T for h in problem.channel]
     found = m
-    for _ in range(3):
+    for _ in range(rounds):
         fields = []
         for f, space in enumerate(spaces):
             phi = problem.phase[min(f, len(problem.phase) - 1)]
@@ -556,7 +556,7 @@ def oracle_projection(
     tried = []
     for chosen, start in starts[:candidates]:
         part = problem._replace(channel=problem.channel[:, chosen], weights=problem.weights[chosen])
-        m, psi, forced = spanning(part, start), None, []
+        m, psi, forced = spanning(part, start, 3 if radiated else 1), None, []
         outcome = (-math.inf, m, psi)
         if len(chosen) <= feeds:
             m, psi, forced = climb_for(part, radiated, sweeps, 0, m, None, first)

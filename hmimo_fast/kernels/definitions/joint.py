@@ -210,7 +210,8 @@ def run_candidate(channel, phase, start, limits, served, zf_iterations, trial, t
     m, psi = start, np.zeros((len(channel), users + FOLLOWING, columns), np.complex128)
     psi[:, PART, 0], psi[:, MULTIPLIERS, : feeds + 1] = 1.0, start_multipliers(feeds)
     if zf_iterations > 0:
-        m = fit(channel, phase, start, find_metrics(channel, served), limits.elements)
+        metrics = find_metrics(channel, served)
+        m = fit(channel, phase, start, metrics, limits.elements, limits.radiated)
     rate, made, converged = -np.inf, 0, False
     if np.sum(served) <= phase.shape[2]:
         m, forced, rate, made, converged = ascend(
@@ -316,7 +317,7 @@ def variable_projection(
     rates = np.array([end[5] for end in ends])
     if prelude > trial:
         left, rates = rates, np.full(count, -np.inf)
-        for _ in range(min(FURTHER, count)):
+        for _ in range(min(FURTHER if limits.radiated else FURTHER - 1, count)):
             c = next_best(left)
             forced, forced_psi, forced_rate, m, psi, rate, steps, stopped, forced_history = ends[c]
             together = rates_together(limits, forced_rate, forced_psi)

@@ -86,7 +86,7 @@ def order_users(channel, phase, weights, radiated, kind):
     return place
 
 
-def fit(channel, phase, state, metrics, elements):
+def fit(channel, phase, state, metrics, elements, radiated):
     """Elements whose beams span the users' channels best, from a start.
 
     Amplitudes move half of the way there, states on circles all of it.
@@ -96,7 +96,7 @@ def fit(channel, phase, state, metrics, elements):
     all channels are zero.
     """
     found = state
-    for _ in range(FITTINGS):
+    for _ in range(FITTINGS if radiated or elements.kind != AMPLITUDE else 1):
         share, size = np.zeros(len(found), np.complex128), np.zeros(len(found))
         current = weigh(elements, found)[0]
         for f in range(len(channel)):
