@@ -1,7 +1,8 @@
 /* The start of an ascent: the order of users, and amplitudes fitted to their channels
  * (docs/mathematics.md, "Starts"). */
 
-#define FITTINGS 3     /* rounds of the fit; one is enough for amplitudes under `digital` power */
+#define FITTINGS 3     /* rounds of the fit; one is enough for amplitudes of several candidates
+                        * under `digital` power */
 #define MATCHINGS 2    /* rounds of alternating weights and matched beam of a user alone */
 /* Regularisation of the Gram matrix, relative to a user's gain, for dependent channels. */
 #define ALIKE (sizeof(real) == 4 ? 8 * EPSILON : 1e-8)
@@ -121,7 +122,7 @@ static void fit(problem *p, ascent *s, const cpx *metrics) {
     const idx K = p->K, L = p->L, n = p->n;
     vec *found = s->trial, *share = s->gradient, *size = s->trial_gradient;
     vec *quadrature = s->direction; /* the imaginary part of the share */
-    const int rounds = p->radiated || p->element ? FITTINGS : 1;
+    const int rounds = p->radiated || p->element || p->dual ? FITTINGS : 1;
     num hears = NUM(1);
     memcpy(found, s->m, (size_t)n * sizeof(vec));
     for (int round = 0; round < rounds; round++) {

@@ -29,7 +29,7 @@ from .objective import ENERGY_EFFICIENCY, GEOMETRIC_MEAN, MAX_MIN, MIN_POWER, SU
 from .passes import effective_channel, pull_back
 from .problem import LN2, Limits, in_channel, is_finite, room, unit_weights, unsolved
 from .rates import find_links, power_of, rate_adjoint, rate_of
-from .start import find_metrics, fit, order_users
+from .start import FITTINGS, find_metrics, fit, order_users
 
 #: As many candidates, or this many more than there are sets, while sets are left for second starts.
 LEAST_CANDIDATES, LEAST_OTHERS = 8, 2
@@ -211,7 +211,8 @@ def run_candidate(channel, phase, start, limits, served, zf_iterations, trial, t
     psi[:, PART, 0], psi[:, MULTIPLIERS, : feeds + 1] = 1.0, start_multipliers(feeds)
     if zf_iterations > 0:
         metrics = find_metrics(channel, served)
-        m = fit(channel, phase, start, metrics, limits.elements, limits.radiated)
+        whole = limits.radiated or limits.dual or limits.elements.kind != AMPLITUDE
+        m = fit(channel, phase, start, metrics, limits.elements, FITTINGS if whole else 1)
     rate, made, converged = -np.inf, 0, False
     if np.sum(served) <= phase.shape[2]:
         m, forced, rate, made, converged = ascend(

@@ -9,7 +9,8 @@ from .element import AMPLITUDE, GIVEN, Elements, least_weight, state_of, weigh
 from .inner_zf import restrict_gram
 from .passes import find_channel_gram, pull_back
 
-#: Rounds of the least-squares fit from which every candidate begins.
+#: Rounds of the least-squares fit from which every candidate begins; one is enough for amplitudes
+#: of several candidates under `digital` power.
 FITTINGS = 3
 
 
@@ -86,7 +87,7 @@ def order_users(channel, phase, weights, radiated, kind):
     return place
 
 
-def fit(channel, phase, state, metrics, elements, radiated):
+def fit(channel, phase, state, metrics, elements, rounds):
     """Elements whose beams span the users' channels best, from a start.
 
     Amplitudes move half of the way there, states on circles all of it.
@@ -96,7 +97,7 @@ def fit(channel, phase, state, metrics, elements, radiated):
     all channels are zero.
     """
     found = state
-    for _ in range(FITTINGS if radiated or elements.kind != AMPLITUDE else 1):
+    for _ in range(rounds):
         share, size = np.zeros(len(found), np.complex128), np.zeros(len(found))
         current = weigh(elements, found)[0]
         for f in range(len(channel)):
