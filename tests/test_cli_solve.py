@@ -213,3 +213,24 @@ def test_help_names_every_method_and_its_examples_parse(
     assert (seen[2].levels, seen[2].starts, str(seen[2].output)) == (2, 4, "two_bits.h5")
     assert (seen[3].elements, seen[3].levels) == ("phase", 3)
     assert (seen[4].users, seen[4].min_rate) == (4, 1.0)
+
+
+@pytest.mark.parametrize("command", ["solve", "schedule"])
+def test_feeds_keep_to_their_limit(here: Path, batch: np.ndarray, command: str) -> None:
+    np.save("one.npy", batch[0])
+    options = ["--shape", "6x6", "--feeds", "4", "--output", "result.npz", "--threads", "1"]
+    options += ["--methods", "wmmse_hbf,joint", "--constraint", "digital", "--feed-power", "20"]
+    assert main([command, "one.npy", *options]) == 0
+    found = load(here / "result.npz")
+    assert found["feed_power_dbm"] == 20.0
+    assert found["digital"].shape[0] == 2
+    most = np.sum(np.abs(found["digital"]) ** 2, axis=-1).max(axis=-1)
+    np.testing.assert_allclose(most, 0.1, rtol=1e-9)
+
+
+def test_a_feed_limit_goes_without_minimum_rates(
+    here: Path, batch: np.ndarray, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = "--shape 6x6 --feeds 4 --feed-power 20 --min-rate 1".split()
+    assert main(["solve", "batch.npy", *options]) == 2
+    assert "min_rate" in capsys.readouterr().err

@@ -178,6 +178,20 @@ def add_objective(group: Any, names: tuple[str, ...]) -> None:
              "(default: sum_rate)")  # fmt: skip
 
 
+def add_feed_power(group: Any) -> None:
+    """What each feed can send."""
+    group.add_argument("--feed-power", type=decibels, metavar="DBM",
+        help="most power of each feed besides that of all, for joint and wmmse_hbf "
+             "(default: no limit)")  # fmt: skip
+
+
+def feed_power(options: argparse.Namespace) -> dict[str, Any]:
+    """The argument of `hmimo_fast.solve` for it, if there is one."""
+    if options.feed_power is None:
+        return {}
+    return {"feed_power": 1e-3 * 10 ** (options.feed_power / 10)}
+
+
 def settings(options: argparse.Namespace, scene: Scene, surface: Surface) -> dict[str, Any]:
     """What a result was computed under: plain numbers and strings."""
     return {
@@ -194,6 +208,7 @@ def settings(options: argparse.Namespace, scene: Scene, surface: Surface) -> dic
         "seed": options.seed,
         "elements": options.elements,
         "objective": options.objective,
+        "feed_power_dbm": math.inf if options.feed_power is None else options.feed_power,
         "backend": get_backend(),
         "version": version_of("hmimo_fast"),
     }

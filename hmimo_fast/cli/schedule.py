@@ -99,6 +99,7 @@ def add(commands: Commands) -> None:
              "rises too (default: qos, as published)")  # fmt: skip
     conditions.add_elements(group)
     conditions.add_objective(group, tuple(name for name in OBJECTIVES if name != "min_power"))
+    conditions.add_feed_power(group)
     conditions.add_threads(group)
     add_output(command, "schedule")
     command.set_defaults(run=run)
@@ -132,6 +133,7 @@ def _compare(
     common = conditions.limits(options)
     searching = {"search": options.search, "accept": options.accept}
     elements = {"elements": options.elements, "objective": options.objective}
+    elements |= conditions.feed_power(options)
     runs = []
     for method in options.methods:
         label = f"{method} + {options.search}" + " (as published)" * (method == _PUBLISHED)
@@ -159,6 +161,8 @@ def _solve_served(
     rates = np.zeros(len(served))
     if not served.any():
         return rates, math.nan
+    if "feed_power" in common:  # with which `solve` has no minimum rates
+        common = common | {"min_rate": None}
     task = partial(solve, scene.channel[served], surface.phase, method=method, **common)
     task()  # compiles, on Numba
     solution, seconds = timed(task)

@@ -106,6 +106,7 @@ def add(commands: Commands) -> None:
              "(default: continuous)")  # fmt: skip
     conditions.add_elements(group)
     conditions.add_objective(group, tuple(OBJECTIVES))
+    conditions.add_feed_power(group)
     group.add_argument("--starts", type=integer(1, 10_000), default=1, metavar="S",
         help="runs from so many starts, the best of which is kept (default: 1)")  # fmt: skip
     group.add_argument("--shared", action="store_true",
@@ -174,9 +175,12 @@ def _solve_all(
                 "starts": options.starts,
                 "elements": elements,
                 "objective": options.objective,
+                **conditions.feed_power(options),
             }
         )
         how |= conditions.limits(options) | {"phase": surface.phase, "method": method}
+        if "feed_power" in how and not options.min_rate:
+            how["min_rate"] = None
         how["shared"] = options.shared
         solve(first, **how)  # compiles, on Numba
         how["callback"] = lambda done, starts, _, progress=progress: progress(done, starts)

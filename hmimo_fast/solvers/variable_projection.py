@@ -17,7 +17,7 @@ from .found import Found, Run, run_loop
 _STAGES = {False: (6, 36), True: (5, 38)}
 _TURNED_STAGES = {False: (12, 22), True: (5, 38)}
 #: Of amplitudes under limits of the feeds, which zero forcing meets with more ease than the sweeps.
-_LIMITED_STAGES = {False: (16, 30), True: (12, 32)}
+_LIMITED_STAGES = {False: (30, 24), True: (12, 32)}
 #: At least as many more candidates than users as there are second starts.
 _SECOND_STARTS = 8
 #: Of objectives that leave nobody out, and so have one candidate.
