@@ -5,7 +5,8 @@ of
 
 - the mean sum rate with its standard error at the SNRs and sizes of paper A's Fig. 3 and 4 and
   Table II, of the networks with their shipped weights and with those their training began from,
-- the time of an inference, its FLOPs and the share of SGEMM, and the rate and time of other depths,
+- the time of an inference, its FLOPs and the share of SGEMM, and the time and rate of MB-DNN at
+  other depths, untrained and trained, in % of `wmmse_hbf` at its published budget,
 
 and draws the mean rate against the time a channel takes.
 
@@ -166,28 +167,35 @@ def times(surface: hf.Surface, channel: np.ndarray) -> None:
 
 
 def depths(surface: hf.Surface, channel: np.ndarray) -> None:
-    """Untrained networks of growing depth: rates, and time per channel in a batch and alone."""
+    """MB-DNN of growing depth, trained in a few minutes and not: rates, and time per channel."""
     with TemporaryDirectory() as folder:
         for constraint in CONSTRAINTS:
-            print(f"### Depth, untrained, {constraint} power\n")
+            print(f"### Depth of MB-DNN, {constraint} power\n")
+            recipe = load_recipe(f"mbdnn_{constraint}")
+            training = replace(recipe.training, steps=1500)
+            solve = partial(solved, channel, surface, constraint)
+            baselines = [solve(snr, **PUBLISHED) for snr in FIGURE_SNR]
             rows = []
-            for network in (nn.MBDNN, nn.UnrolledNet):
-                for first, layers in DEPTHS:
-                    file = Path(folder) / "depth.safetensors"
-                    nn.save(network(layers, first_layers=first, constraint=constraint), file)
-                    found = [
-                        solved(channel, surface, constraint, snr, method="mbdnn", model=str(file))
-                        for snr in FIGURE_SNR
-                    ]
-                    together = min(1e3 * each.seconds for each in found)
-                    lone = partial(hf.solve, channel[0], surface.phase, 1.0, 0.1, "mbdnn",
-                                   constraint, threads=1, model=str(file))  # fmt: skip
-                    alone = 1e3 * seconds(lone, 0.5).min()
-                    rates = [f"{each.mean:.3f}" for each in found]
-                    sizes = str(first), str(layers), f"{together:.3f}", f"{alone:.2f}"
-                    rows.append((network.__name__, *sizes, *rates))
-            rates = [f"bit/s/Hz, {snr:g} dB" for snr in FIGURE_SNR]
-            table(("", "first_layers", "layers", "ms in a batch", "ms alone", *rates), *rows)
+            for layers in DEPTHS:
+                network = replace(recipe, config=recipe.config | {"layers": layers}).build()
+                found = []
+                for steps in (0, training.steps):
+                    if steps:
+                        nn.train(network, **vars(training))
+                    file = str(Path(folder) / "depth.safetensors")
+                    nn.save(network, file)
+                    found.append([solve(snr, method="mbdnn", model=file) for snr in FIGURE_SNR])
+                shares = [
+                    " to ".join(f"{100 * each.mean / baseline.mean:.1f}" for each in pair)
+                    for *pair, baseline in zip(*found, baselines, strict=True)
+                ]
+                together = min(1e3 * each.seconds for each in found[1])
+                lone = partial(hf.solve, channel[0], surface.phase, 1.0, 0.1, "mbdnn",
+                               constraint, threads=1, model=file)  # fmt: skip
+                alone = 1e3 * seconds(lone, 0.5).min()
+                rows.append((str(layers), f"{together:.3f}", f"{alone:.2f}", *shares))
+            rates = [f"%, {snr:g} dB" for snr in FIGURE_SNR]
+            table(("layers", "ms in a batch", "ms alone", *rates), *rows)
 
 
 def seconds(task: Callable[[], object], length: float = 3.0) -> np.ndarray:
@@ -207,8 +215,8 @@ def milliseconds(found: np.ndarray) -> str:
 
 
 FIGURE_SNR = (-10.0, 10.0, 20.0, 30.0)
-#: Plain steps with each set of users, and layers.
-DEPTHS = ((4, 4), (8, 4), (12, 4), (16, 4), (10, 6), (8, 8), (12, 8), (6, 16))
+#: Layers.
+DEPTHS = (1, 2, 3, 4, 6, 8)
 #: Curves of the figure: budgets from short to long.
 CURVES: dict[str, list[dict[str, Any]]] = {
     "joint, from all on": [
@@ -344,6 +352,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=1000)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--training", action="store_true")
+    parser.add_argument("--depths", action="store_true", help="the table of depths alone")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
     if chosen.training:
@@ -351,6 +360,9 @@ def main() -> None:
         return
     surface = hf.Surface((8, 8), feeds=6)
     channel = draws(surface, 6, chosen.draws)
+    if chosen.depths:
+        depths(surface, channel[:FEWER])
+        return
     print(
         f"{chosen.draws} draws (seed {SEED}), single precision, one core; mean ± "
         f"standard error.\nhmimo_fast {hf.__version__} ({hf.get_backend()}), "

@@ -13,7 +13,9 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 import hmimo_fast as hf  # noqa: E402
+from hmimo_fast.nn import ops  # noqa: E402
 from hmimo_fast.nn.models import FNN, GNN2D, MBDNN, UnrolledNet  # noqa: E402
+from hmimo_fast.nn.models.candidates import best_of  # noqa: E402
 from hmimo_fast.nn.models.link import Link  # noqa: E402
 from hmimo_fast.nn.models.steps import (  # noqa: E402
     Point,
@@ -21,6 +23,7 @@ from hmimo_fast.nn.models.steps import (  # noqa: E402
     curvature,
     nested,
     spectral_step,
+    tried,
     waves,
     within,
 )
@@ -32,8 +35,13 @@ EQUIVARIANT = {
     ),
     "unrolled": lambda **config: UnrolledNet(layers=3, width=8, hidden=4, **config),
     "gnn2d": lambda **config: GNN2D(widths=(4, 8, 4), **config),
+    "gnn2d of candidates": lambda **config: GNN2D(widths=(4, 8, 4), candidates=3, **config),
 }
-SMALL = {**EQUIVARIANT, "fnn": lambda **config: FNN(users=3, elements=12, width=8, **config)}
+SMALL = {
+    **EQUIVARIANT,
+    "fnn": lambda **config: FNN(users=3, elements=12, width=8, **config),
+    "fnn of candidates": lambda **config: FNN(3, 12, width=8, candidates=3, **config),
+}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -247,9 +255,61 @@ def test_the_loss_reaches_every_weight(name, constraint):
     rate.backward()
     for key, weight in model.named_parameters():
         assert torch.isfinite(weight.grad).all(), key
-        # What it adds to the scores of all users alike, the shares take away.
-        if not key.endswith(("attention.0.bias", "attention.1.bias")):
+        # What it adds to all users' or sets' scores alike, the shares take away.
+        if not key.endswith(("attention.0.bias", "attention.1.bias", "choice.leave.bias")):
             assert weight.grad.abs().max() > 1e-10, key
+
+
+def test_a_gnn_of_feeds_knows_where_each_element_is():
+    """Elements may be in any order, with the rows of Phi, and users' phases are anything."""
+    channel, phase = draw(feeds=2)
+    model = build("gnn2d", feeds=2, candidates=4)
+    amplitudes, _ = run(model, channel, phase, 1.0, 0.1)
+    order, turn = torch.randperm(12), torch.exp(2j * torch.rand(4, 3, 1)).to(channel.dtype)
+    permuted = run(model, turn * channel[..., order], phase[order], 1.0, 0.1)
+    torch.testing.assert_close(permuted[0], amplitudes[:, order])
+    assert not torch.allclose(run(model, channel, phase[order], 1.0, 0.1)[0], amplitudes)
+    with pytest.raises(ValueError, match=r"^phase: expected 2 feeds"):
+        model(*draw(feeds=3), 1.0, 0.1)
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+def test_the_best_candidate_is_taken_and_all_of_them_learn(constraint):
+    channel, phase = draw()
+    link = Link.scaled(channel, phase, *torch.ones(2, 4), constraint == "radiated")
+    amplitudes = torch.rand(4, 5, 12, dtype=torch.float64, requires_grad=True)
+    precoders = torch.randn(4, 5, 12, 3, dtype=torch.complex128)
+    singly = [
+        best_of(link, amplitudes[:, [i, i]], precoders[:, [i, i]], training=False) for i in range(5)
+    ]
+    rates = torch.stack([link.rates(m, v).sum(1) for m, v in singly], 1)
+    found = best_of(link, amplitudes, precoders, training=False)
+    torch.testing.assert_close(link.rates(*found).sum(1), rates.amax(1))
+    learned, _ = best_of(link, amplitudes, precoders, training=True)
+    (slope,) = torch.autograd.grad(learned.sum(), amplitudes)
+    m = amplitudes.detach().clone().requires_grad_()
+    shares = torch.softmax(5.0 * rates, 1).detach()
+    expected = torch.zeros(())
+    for i in range(5):
+        one, beams = best_of(link, m[:, [i, i]], precoders[:, [i, i]], training=False)
+        at = ops.sum_rate(link.channel, one, phase, beams, link.noise_power)
+        expected = expected - (shares[:, i] * at).mean()
+    torch.testing.assert_close(slope, torch.autograd.grad(expected, m)[0])
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+def test_a_set_is_credited_with_what_it_leads_to(constraint):
+    """The choice's gradient is that of the rates, by plain steps, under the shares."""
+    channel, phase = draw()
+    model = build("mbdnn", constraint=constraint)
+    link = Link.scaled(channel, phase, *torch.full((2, 4), 1.0), constraint == "radiated")
+    sets = tried(link, 1, 2)
+    scores = model.choice(sets)
+    (expected,) = torch.autograd.grad(
+        -(scores.softmax(1) * sets.later(3, 2)).sum(1).mean(), model.choice.enter.weight
+    )
+    model(channel, phase, 1.0, 1.0)[0].sum().backward()
+    torch.testing.assert_close(model.choice.enter.weight.grad, expected)
 
 
 @pytest.mark.slow  # the compiler takes seconds

@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from .candidates import best_of
 from .link import Link
 from .network import Network
 
@@ -27,6 +28,8 @@ class FNN(Network):
     aligned : bool
         Whether each user's channel is first turned so that its entry at the first element is real:
         its phase changes no rate, and the network has not to learn that (ours).
+    candidates : int
+        Designs that come out; with more than one, `best_of` them is taken (ours).
     constraint : {"radiated", "digital"}
         Power of diag(m) Phi V or of V.
 
@@ -44,20 +47,28 @@ class FNN(Network):
         width: int = 1646,
         layers: int = 4,
         aligned: bool = False,
+        candidates: int = 1,
         constraint: str = "radiated",
     ) -> None:
-        super().__init__(constraint, users=users, elements=elements, width=width, layers=layers)
+        super().__init__(
+            constraint,
+            users=users,
+            elements=elements,
+            width=width,
+            layers=layers,
+            candidates=candidates,
+        )
         self.config["aligned"] = self.aligned = bool(aligned)
-        self.users, self.elements = users, elements
+        self.users, self.elements, self.candidates = users, elements, candidates
         edges = users * elements
         sizes = [1 + 2 * edges, *[width] * layers]
         self.body = nn.Sequential()
         for inputs, outputs in pairwise(sizes):
             self.body.extend([nn.Linear(inputs, outputs), nn.ReLU()])
-        self.head = nn.Linear(sizes[-1], elements + 2 * edges)
+        self.head = nn.Linear(sizes[-1], candidates * (elements + 2 * edges))
 
     def design(self, link: Link) -> tuple[Tensor, Tensor]:
-        """Amplitudes, and the projection of the precoder."""
+        """Amplitudes, and the projection of the precoder, of the best candidate."""
         size = (self.users, self.elements)
         if link.channel.shape[1:] != size:
             raise ValueError(
@@ -69,6 +80,7 @@ class FNN(Network):
             channel = channel * torch.sgn(channel[..., :1]).conj()
         parts = torch.view_as_real(channel.resolve_conj()).flatten(1)
         left = self.head(self.body(torch.cat([parts, link.snr[:, None]], -1)))
+        left = left.unflatten(-1, (self.candidates, -1))
         amplitudes, precoder = left.split([self.elements, 2 * self.users * self.elements], -1)
         wanted = torch.view_as_complex(precoder.unflatten(-1, (*size, 2)).contiguous())
-        return torch.sigmoid(amplitudes), link.project(torch.sigmoid(amplitudes), wanted.mT)
+        return best_of(link, torch.sigmoid(amplitudes), wanted.mT, self.training)

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from .candidates import best_of
 from .link import Link
-from .network import Network
+from .network import Network, count
 
 
 class GNN2D(Network):
@@ -28,6 +29,12 @@ class GNN2D(Network):
     widths : sequence of int
         Features in each layer.  The paper's widths give its 4.10 M parameters in the five layers
         between them; maps from the channel and to the outputs come on top.
+    feeds : int, optional
+        L, where it is one: an edge then starts from the channel by way of each feed, H_kn Phi_nl,
+        instead, and an antenna from Phi_n, each user's channel first turned so that feed 1
+        reaches her with phase 0 (ours).
+    candidates : int
+        Designs that come out; with more than one, `best_of` them is taken (ours).
     constraint : {"radiated", "digital"}
         Power of diag(m) Phi V or of V.
 
@@ -35,38 +42,59 @@ class GNN2D(Network):
     --------
     >>> from hmimo_fast import nn
     >>> nn.GNN2D(widths=(8, 16, 8)).config
-    {'widths': [8, 16, 8], 'constraint': 'radiated'}
+    {'widths': [8, 16, 8], 'candidates': 1, 'constraint': 'radiated', 'feeds': None}
     """
 
     def __init__(
         self,
         widths: Sequence[int] = (32, 512, 512, 512, 512, 32),
+        feeds: int | None = None,
+        candidates: int = 1,
         constraint: str = "radiated",
     ) -> None:
-        super().__init__(constraint, widths=widths)
-        self.antennas_in = nn.Linear(2, widths[0])
-        self.edges_in = nn.Linear(4, widths[0])
+        super().__init__(constraint, widths=widths, candidates=candidates)
+        self.config["feeds"] = self.feeds = None if feeds is None else count("feeds", feeds)
+        self.candidates = candidates
+        self.antennas_in = nn.Linear(2 if feeds is None else 1 + 2 * feeds, widths[0])
+        self.edges_in = nn.Linear(4 if feeds is None else 2 + 2 * feeds, widths[0])
         self.layers = nn.ModuleList(map(_Layer, widths[:-1], widths[1:]))
-        self.antennas_out = nn.Linear(widths[-1], 1)
-        self.edges_out = nn.Linear(widths[-1], 2)
+        self.antennas_out = nn.Linear(widths[-1], candidates)
+        self.edges_out = nn.Linear(widths[-1], 2 * candidates)
         for layer in self.layers[1:]:
             _centre(layer.edge.bias, *layer.of_edges)
         _centre(self.edges_out.bias, self.edges_out)
 
     def design(self, link: Link) -> tuple[Tensor, Tensor]:
-        """Amplitudes, and the projection of the precoder."""
-        items, _, elements = link.channel.shape
-        snr = link.snr[:, None].expand(-1, elements)
-        row = link.phase.abs().square().mean(-1).expand(items, -1)
-        antennas = self.antennas_in(torch.stack([snr, row], -1))
-        matched = link.channel @ link.phase @ link.phase.mH / elements
-        parts = [torch.view_as_real(x) for x in (link.channel, matched)]
-        edges = self.edges_in(torch.cat(parts, -1))
+        """Amplitudes, and the projection of the precoder, of the best candidate."""
+        antennas, edges = self._first(link)
         for layer in self.layers:
             antennas, edges = layer(antennas, edges)
-        amplitudes = torch.sigmoid(self.antennas_out(antennas)[..., 0])
-        precoder = torch.view_as_complex(self.edges_out(edges)).conj()
-        return amplitudes, link.project(amplitudes, precoder.mT)
+        amplitudes = torch.sigmoid(self.antennas_out(antennas)).mT
+        precoder = self.edges_out(edges).unflatten(-1, (self.candidates, 2))
+        wanted = torch.view_as_complex(precoder).conj().movedim(-1, 1)
+        return best_of(link, amplitudes, wanted.mT, self.training)
+
+    def _first(self, link: Link) -> tuple[Tensor, Tensor]:
+        """Features of antennas and edges before the first layer."""
+        channel, phase = link.channel, link.phase
+        items, _, elements = channel.shape
+        snr = link.snr[:, None, None].expand(-1, elements, -1)
+        if self.feeds is None:
+            row = phase.abs().square().mean(-1, keepdim=True)
+            matched = channel @ phase @ phase.mH / elements
+            parts = [_parts(channel), _parts(matched)]
+        else:
+            if phase.shape[1] != self.feeds:
+                raise ValueError(f"phase: expected {self.feeds} feeds, got {tuple(phase.shape)}")
+            row = _parts(phase).flatten(-2)
+            channel = channel * torch.sgn(channel @ phase[:, :1]).conj()
+            parts = [_parts(channel), _parts(channel[..., None] * phase).flatten(-2)]
+        antennas = self.antennas_in(torch.cat([snr, row.expand(items, -1, -1)], -1))
+        return antennas, self.edges_in(torch.cat(parts, -1))
+
+
+def _parts(values: Tensor) -> Tensor:
+    return torch.view_as_real(values.resolve_conj())
 
 
 class _Layer(nn.Module):

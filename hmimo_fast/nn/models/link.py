@@ -101,7 +101,7 @@ class Link:
             return gradient, self.rates(m, beams)
 
         rate, beams, gradient = ascent(amplitudes)
-        if _differentiated(amplitudes, weights):
+        if differentiated(amplitudes, weights):
             gradient = _Gradient.apply(amplitudes, weights, gradient, nearby)
         return rate, beams, gradient
 
@@ -121,6 +121,12 @@ class Link:
     def project(self, amplitudes: Tensor, precoder: Tensor) -> Tensor:
         """V = (diag(m) Phi)^+ W at power 1, (B, L, K) (paper A, eq. 6-7)."""
         return ops.project(amplitudes, self.phase, precoder, 1.0, _name(self.radiated))
+
+    def sweep(self, amplitudes: Tensor, digital: Tensor) -> Tensor:
+        """V after a WMMSE sweep at power 1."""
+        surface = amplitudes[..., None] * self.phase
+        gram = surface.mH @ surface if self.radiated else None
+        return ops.wmmse_sweep(self.channel @ surface, digital, 1.0, self.noise_power, gram=gram)
 
     def _kernel_ascent(
         self,
@@ -208,7 +214,7 @@ class _Gradient(torch.autograd.Function):
         return along[0], along[1] if ctx.needs_input_grad[1] else None, None, None
 
 
-def _differentiated(*values: Tensor | None) -> bool:
+def differentiated(*values: Tensor | None) -> bool:
     """Whether a gradient will be asked for in any of the values."""
     return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in values)
 

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from .link import Link
+from .candidates import credited
+from .link import Link, differentiated
 from .network import Network
-from .steps import SEEN, begin, follow, seen, still, waves
+from .steps import SEEN, TOLD, Tried, follow, seen, still, tried, waves
 from .values import Values, clip, library, perceptron
 
 
@@ -29,8 +30,8 @@ class MBDNN(Network):
     closed form of WMMSE times a trained weight of the user.  Along that precoder the layer reads
     the closed-form derivative of the weighted rate (as later versions of paper A do), updates edges
     and antennas by small networks that all of them share, and moves the amplitudes by a spectral
-    step that those stretch and shift.  It begins with the most promising of nested sets of users,
-    after some plain steps with each.
+    step that those stretch and shift.  It begins with one of nested sets of users, which a small
+    network chooses by what a plain step with each tells of it.
 
     Permuting users, or elements together with the rows of Phi, permutes the outputs; K, N and L
     may differ from those of the training.
@@ -64,9 +65,9 @@ class MBDNN(Network):
         layers: int = 6,
         width: int = 48,
         hidden: int = 16,
-        edge_width: int = 16,
-        edge_hidden: int = 8,
-        first_layers: int = 10,
+        edge_width: int = 8,
+        edge_hidden: int = 4,
+        first_layers: int = 1,
         constraint: str = "radiated",
     ) -> None:
         super().__init__(
@@ -80,6 +81,7 @@ class MBDNN(Network):
         )
         self.first_layers = first_layers
         edges, antennas = [0, *[edge_hidden] * layers], [0, *[hidden] * (layers - 1), 0]
+        self.choice = _Choice(width)
         self.layers = nn.ModuleList(
             _Layer(*features, edge_width, width)
             for features in zip(pairwise(edges), pairwise(antennas), strict=True)
@@ -87,7 +89,9 @@ class MBDNN(Network):
 
     def design(self, link: Link) -> tuple[Values, Values]:
         """Amplitudes, and the beams of the structure at them."""
-        point = begin(link, self.first_layers, self.SWEEPS)
+        sets = tried(link, self.first_layers, self.SWEEPS)
+        scores = self.choice(sets)
+        point = sets.chosen(scores)
         antennas, edges = point.amplitudes[None][:0], link.channel.real[None][:0]
         for layer in self.layers:
             weights = layer.weights(link, point.amplitudes, point.digital, edges)
@@ -98,7 +102,25 @@ class MBDNN(Network):
             point = point.moved(step, stretch, shift)
         with torch.no_grad():
             _, digital, _ = link.ascent(point.amplitudes, point.digital, self.SWEEPS)
-        return point.amplitudes, digital
+        if not differentiated(scores):
+            return point.amplitudes, digital
+        later = sets.later(len(self.layers), self.SWEEPS)
+        worth = (scores.softmax(1) * later).sum(1).mean()
+        return credited(point.amplitudes, worth), digital
+
+
+class _Choice(nn.Module):
+    """Scores of the nested sets, by what a step with each tells of it."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.enter = nn.Linear(TOLD, width)
+        self.leave = still(nn.Linear(width, 1))
+
+    def forward(self, sets: Tried) -> Any:
+        """(B, S); with the weights of a new network the highest is that of the highest rate."""
+        told = sets.told()
+        return _FIRM * (told[0] + perceptron(self.enter, self.leave, [told])[0])
 
 
 #: What the networks are told of each user and edge besides their own features.
@@ -142,6 +164,8 @@ class _Layer(nn.Module):
         return left[0], left[1], left[2:], edges
 
 
+#: Of the choice in training: a set with a tenth less rate is e^-3 times as probable.
+_FIRM = 3.0
 #: Largest score of a user's attention.
 _MOST = 5.0
 

@@ -124,12 +124,17 @@ def precision(name: str, *weights: Tensor) -> torch.dtype:
     return dtypes.pop()
 
 
+def count(name: str, value: Any) -> int:
+    """An integer from 1 to 10 000."""
+    return integer(name, value, 1, _MOST)
+
+
 def _counts(name: str, value: Any) -> int | list[int]:
     if name != "widths":
-        return integer(name, value, 1, _MOST)
+        return count(name, value)
     if not value:
         raise ValueError("widths: expected one size at least, got none")
-    return [integer(name, size, 1, _MOST) for size in value]
+    return [count(name, size) for size in value]
 
 
 def _check(channel: Tensor, phase: Tensor) -> None:

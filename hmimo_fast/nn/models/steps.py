@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ...kernels.definitions.ascent import LEAST_BEND
 from ...kernels.definitions.spectral import FIRST_STEP, LARGE, LEAST_STEP, MOST_STEP
 from .link import Link
-from .values import clip, double, library, like, plain
+from .values import akin, clip, double, library, like, plain
 
 #: Sets of users that are tried, at most.
 _MOST_SETS = 8
@@ -27,8 +27,8 @@ _MORE_USERS = 0.2
 _FITTED = 0.8
 #: Least residual of a user's channel over its gain: below, it is a copy of others.
 _COPY = 1e-6
-#: Features of an element in `seen`.
-SEEN = 7
+#: Features of an element in `seen`, and of a set in `Tried`.
+SEEN, TOLD = 7, 7
 #: Keeps a quotient from 0 / 0.
 _TINY = torch.finfo(torch.float32).tiny
 
@@ -59,56 +59,106 @@ class Step(NamedTuple):
     length: Any  # (B, 1) its largest part
 
 
-def begin(link: Link, layers: int, sweeps: int) -> Point:
-    """The most promising of nested sets of users after some spectral steps with each.
+class Tried(NamedTuple):
+    """Every item with each of its nested sets of users, after some plain steps."""
+
+    channel: Any  # of the items, tensor or array, as what is taken from here will be
+    link: Link  # of (B S) items, arrays where tensors can be read as some
+    point: Point  # of (B S) items
+    step: Step
+    worth: Any  # (B, S)
+
+    def chosen(self, scores: Any) -> Point:
+        """The point of the set with the highest score, (B, S), of each item."""
+        best = akin(scores.argmax(1), self.worth)
+        chosen = scores.shape[1] * library(best).arange(len(best)) + best
+        return Point(*(akin(x[chosen], self.channel) for x in self.point))
+
+    def told(self) -> Any:
+        """What a choice is told of each set, (TOLD, B, S), as far as can be over the best rate."""
+        with torch.no_grad(), np.errstate(all="ignore"):
+            return akin(self._told(), self.channel)
+
+    def _told(self) -> Any:
+        amplitudes, step = self.point.amplitudes, self.step
+        lib, users = library(amplitudes), self.point.digital.shape[2]
+        best = lib.amax(self.worth, -1, keepdims=True) + _TINY
+        rates = self.link.rates(amplitudes, self.point.digital)
+        spread = users * ((rates - rates.mean(1)[:, None]) ** 2).mean(1) ** 0.5
+        move = clip(amplitudes + step.step, 0.0, 1.0) - amplitudes
+        of_sets = [
+            (move * step.gradient).sum(1), spread, served(self.point), step.rate / users,
+            amplitudes.mean(1), self.link.snr,
+        ]  # fmt: skip
+        gain, spread, share, level, filled, snr = (x.reshape(self.worth.shape) for x in of_sets)
+        rows = [
+            10.0 * (self.worth / best - 1.0), clip(gain / best, 0.0, 3.0), spread / best, share,
+            lib.log(level + 0.01), filled, snr,
+        ]  # fmt: skip
+        return like(lib.stack(rows), amplitudes)
+
+    def later(self, steps: int, sweeps: int) -> Any:
+        """Rate of each set after some more plain steps, (B, S)."""
+        with torch.no_grad(), np.errstate(all="ignore"):
+            step, _ = _plain_steps(self.link, self.point, steps, sweeps)
+            rate = like(step.rate, self.point.amplitudes)
+            return akin(rate.reshape(self.worth.shape), self.channel)
+
+
+def tried(link: Link, steps: int, sweeps: int) -> Tried:
+    """The nested sets after some spectral steps with each.
 
     No gradient flows through it, so that tensors may be read as arrays.
     """
     with torch.no_grad():
         if not plain(link.channel):
-            return _begin(link, layers, sweeps)
+            return _tried(link, link.channel, steps, sweeps)
         with np.errstate(all="ignore"):
-            return Point(*map(torch.from_numpy, _begin(link.arrays(), layers, sweeps)))
+            return _tried(link.arrays(), link.channel, steps, sweeps)
 
 
-def _begin(link: Link, layers: int, sweeps: int) -> Point:
+def _tried(link: Link, channel: Any, steps: int, sweeps: int) -> Tried:
     amplitudes, digital = nested(link)
-    items, sets = amplitudes.shape[:2]
-    link = link.repeated(sets)
-    amplitudes, digital = (x.reshape(items * sets, *x.shape[2:]) for x in (amplitudes, digital))
+    shape = amplitudes.shape[:2]
+    link = link.repeated(shape[1])
+    amplitudes, digital = (x.reshape(-1, *x.shape[2:]) for x in (amplitudes, digital))
     none = 0.0 * amplitudes
-    rate, point = _plain_steps(link, Point(amplitudes, digital, none, none), layers, sweeps)
-    if not link.radiated:
-        served = (abs(point.digital).sum(1) > 0.0).sum(1) / digital.shape[2]
-        rate = rate * (1.0 + _MORE_USERS * served)
-    best = rate.reshape(items, sets).argmax(1)
-    chosen = sets * library(best).arange(items) + best
-    return Point(*(x[chosen] for x in point))
+    step, point = _plain_steps(link, Point(amplitudes, digital, none, none), steps, sweeps)
+    more = 0.0 if link.radiated else _MORE_USERS * served(point)
+    return Tried(channel, link, point, step, (step.rate * (1.0 + more)).reshape(shape))
 
 
-def _plain_steps(link: Link, point: Point, steps: int, sweeps: int) -> tuple[Any, Point]:
-    """The rate where steps lead, and the point; the kernel makes them one after another."""
+def served(point: Point) -> Any:
+    """Share of the users that have a beam, (B,)."""
+    return (abs(point.digital).sum(1) > 0.0).sum(1) / point.digital.shape[2]
+
+
+def _plain_steps(link: Link, point: Point, steps: int, sweeps: int) -> tuple[Step, Point]:
+    """Where steps lead, and what is found there; the kernel makes them one after another."""
     if isinstance(point.amplitudes, np.ndarray):
-        rate, digital, *ahead = link.spectral_ascent(point, sweeps, steps)
-        return rate, Point(ahead[0], digital, *ahead[1:3])
+        rate, digital, amplitudes, change, last, *found = link.spectral_ascent(point, sweeps, steps)
+        return _step(rate, digital, *found), Point(amplitudes, digital, change, last)
     for _ in range(steps):
         point = point.moved(follow(link, point, sweeps))
-    rate, digital, _ = link.ascent(point.amplitudes, point.digital, sweeps)
-    return rate, point._replace(digital=digital)
+    step = follow(link, point, sweeps)
+    return step, point._replace(digital=step.digital)
 
 
 def follow(link: Link, point: Point, sweeps: int, weights: Any = None) -> Step:
     """Sweeps of the beams, the gradient of their weighted rate, and the spectral step along it."""
     amplitudes, digital, change, last = point
     if isinstance(amplitudes, np.ndarray):
-        rate, digital, *_, gradient, bend, step, length = link.spectral_ascent(
-            point, sweeps, 0, weights
-        )
-        return Step(rate, digital, gradient, bend, step, length[:, None].astype(step.dtype))
+        rate, digital, _, _, _, *found = link.spectral_ascent(point, sweeps, 0, weights)
+        return _step(rate, digital, *found)
     rate, digital, gradient = link.ascent(amplitudes, digital, sweeps, weights)
     bend = curvature(link, waves(link, digital))
     step, length = spectral_step(amplitudes, change, last, gradient, bend, unit(link))
     return Step(rate, digital, gradient, bend, step, length)
+
+
+def _step(rate: Any, digital: Any, gradient: Any, bend: Any, step: Any, length: Any) -> Step:
+    """The kernel's results."""
+    return Step(rate, digital, gradient, bend, step, length[:, None].astype(step.dtype))
 
 
 def spectral_step(

@@ -10,7 +10,7 @@ from torch import nn
 
 from .link import Link
 from .network import Network
-from .steps import SEEN, begin, follow, seen, still
+from .steps import SEEN, follow, seen, still, tried
 from .values import Values, perceptron
 
 
@@ -83,7 +83,8 @@ class UnrolledNet(Network):
 
     def design(self, link: Link) -> tuple[Values, Values]:
         """Amplitudes, and the WMMSE beams at them."""
-        point = begin(link, self.first_layers, self.sweeps)
+        sets = tried(link, self.first_layers, self.sweeps)
+        point = sets.chosen(sets.worth)
         memory = point.amplitudes[None][:0]
         for rule in self.rules:
             step = follow(link, point, self.sweeps)

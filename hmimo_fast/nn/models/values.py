@@ -42,6 +42,13 @@ def like(values: Any, other: Any) -> Any:
     return values.astype(other.dtype)
 
 
+def akin(values: Any, other: Any) -> Any:
+    """Values as a tensor or an array, whichever the other is; they share memory."""
+    if isinstance(values, Tensor) == isinstance(other, Tensor):
+        return values
+    return values.numpy() if isinstance(values, Tensor) else torch.from_numpy(values)
+
+
 def clip(values: Any, low: float, high: float) -> Any:
     """Values within bounds; for arrays in a third of the time of their method."""
     if isinstance(values, Tensor):
