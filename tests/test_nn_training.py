@@ -432,7 +432,7 @@ def test_the_untrained_network_is_what_the_training_begins_from(constraint: str)
 
 def test_unknown_recipes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ValueError, match=r"^recipe: expected one of fnn_16, fnn_radiated, .*'perceptron'"
+        ValueError, match=r"^recipe: expected one of fnn_4, fnn_radiated, .*'perceptron'"
     ):
         nn.train("perceptron")
     with pytest.raises(FileNotFoundError, match="no such file"):

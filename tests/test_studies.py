@@ -659,16 +659,16 @@ SAMPLES = STUDIES["A-T1s"]
 
 
 def test_trainings_end_where_they_match(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MB-DNN needs no channels, and an FNN of six steps is told as far as it came."""
+    """MB-DNN with ten plain steps needs no channels; an FNN of six steps is told as far as it is."""
     pytest.importorskip("torch")
     from hmimo_fast.nn.training import Recipe, Training
 
     few = Training(((4, 4),), 2, 2, (10.0, 10.0), batch=50, steps=6, check_every=2)
     config = {"users": 2, "elements": 16, "width": 8, "layers": 1}
     recipes = {
-        "mbdnn_16": Recipe("MBDNN", {}, few),
-        "gnn2d_16": Recipe("GNN2D", {"widths": [4, 8]}, few),
-        "fnn_16": Recipe("FNN", config, few),
+        "mbdnn_4": Recipe("MBDNN", {"first_layers": 10}, few),
+        "gnn2d_4": Recipe("GNN2D", {"widths": [4, 8]}, few),
+        "fnn_4": Recipe("FNN", config, few),
     }
     monkeypatch.setattr("hmimo_fast.nn.training.load_recipe", recipes.__getitem__)
     found = studies.run(SAMPLES, tmp_path, 2, engine="serial")
