@@ -659,7 +659,7 @@ SAMPLES = STUDIES["A-T1s"]
 
 
 def test_trainings_end_where_they_match(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MB-DNN with ten plain steps needs no channels; an FNN of six steps is told as far as it is."""
+    """MB-DNN with ten plain steps needs no channels; an FNN of six is told as far as it came."""
     pytest.importorskip("torch")
     from hmimo_fast.nn.training import Recipe, Training
 

@@ -161,9 +161,6 @@ A_T2 = Study(
     ),
 )
 
-#: Channels after which 2DGNN and FNN have both begun to learn.
-_BEFORE = tuple(100 * 2**i for i in range(7, 10))
-
 A_T1S = Study(
     id="A-T1s",
     title="samples until WMMSE-HBF, 4 elements, 2 users",
@@ -185,10 +182,11 @@ A_T1S = Study(
             "MB-DNN matches WMMSE-HBF before 2DGNN does",
             sooner("MB-DNN", "2DGNN"),
         ),
-        Claim("2DGNN matches WMMSE-HBF before FNN does", sooner("2DGNN", "FNN")),
         Claim(
-            "up to 50 K channels 2DGNN is above FNN",
-            above("2DGNN", "FNN", "course", channels_seen=_BEFORE),
+            "2DGNN matches WMMSE-HBF before FNN does",
+            sooner("2DGNN", "FNN"),
+            remark="With four elements it does so on the mean of the seeds, and not with each: "
+            "there is little in the symmetry of four.",
         ),
     ),
     most=3,
