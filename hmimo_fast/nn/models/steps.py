@@ -7,6 +7,7 @@ steps in the box, scaled by the curvature of the radiated power (docs/mathematic
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -76,7 +77,7 @@ class Tried(NamedTuple):
 
     def told(self) -> Any:
         """What a choice is told of each set, (TOLD, B, S), as far as can be over the best rate."""
-        with torch.no_grad(), np.errstate(all="ignore"):
+        with torch.no_grad(), _quiet(self.worth):
             return akin(self._told(), self.channel)
 
     def _told(self) -> Any:
@@ -99,10 +100,15 @@ class Tried(NamedTuple):
 
     def later(self, steps: int, sweeps: int) -> Any:
         """Rate of each set after some more plain steps, (B, S)."""
-        with torch.no_grad(), np.errstate(all="ignore"):
+        with torch.no_grad(), _quiet(self.worth):
             step, _ = _plain_steps(self.link, self.point, steps, sweeps)
             rate = like(step.rate, self.point.amplitudes)
             return akin(rate.reshape(self.worth.shape), self.channel)
+
+
+def _quiet(values: Any) -> Any:
+    """NumPy without warnings, for arrays; the compiler knows no such context."""
+    return nullcontext() if isinstance(values, Tensor) else np.errstate(all="ignore")
 
 
 def tried(link: Link, steps: int, sweeps: int) -> Tried:
