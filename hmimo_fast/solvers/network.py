@@ -118,8 +118,10 @@ class _TorchThreads:
         import torch
 
         with self._lock:
+            # A thread that never asked would take the number of others when it first does.
+            now = torch.get_num_threads()
             if self._inside == 0:
-                self._before = torch.get_num_threads()
+                self._before = now
             self._inside += 1
             torch.set_num_threads(threads)
         try:
