@@ -50,6 +50,15 @@ INLINE cpx entry(factor f, idx r, idx c) {
     return f.conjugated ? conjugate(a) : a;
 }
 
+/* The entries of a factor (rows x columns) in parts. */
+static void part_factor(idx rows, idx columns, factor f, nparts *to) {
+    for (idx r = 0; r < rows; r++)
+        for (idx c = 0; c < columns; c++) {
+            const cpx x = entry(f, r, c);
+            *to++ = (nparts){{x.re, x.im, x.re + x.im}};
+        }
+}
+
 INLINE void multiply_block(const int rows, const int columns, idx inner, factor a, factor b,
                            cpx *restrict out, idx ld) {
     cpx sum[BLOCK_ROWS][BLOCK_COLUMNS];

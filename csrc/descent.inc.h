@@ -121,9 +121,11 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
         find_spent(p, beams, p->spent);
         within = find_excess(p, theta, p->spent);
     }
-    for (idx i = 0; i < p->n; i++) {
-        find_field(p, f, i, beams, p->field);
-        part_elements(p, i, p->field, d->fields + f * p->N * K);
+    for (idx at = 0; at < p->n; at += STRIP) {
+        const idx count = least(STRIP, p->n - at);
+        find_fields(p, f, at, count, beams, p->field);
+        for (idx i = 0; i < count; i++)
+            part_elements(p, at + i, p->field + i * K, d->fields + f * p->N * K);
     }
     const mask heard = d->spent[f] > 0;
     find_links(p, received, p->noise * within * d->spent[f]);
@@ -147,34 +149,46 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
     return rate;
 }
 
-/* One sweep of exact coordinate descent on q, A updated in place: dA_kj = H_kn Z_nj dq_n, so each
- * q_n has a quadratic, whose noise term is ridge |q_n|^2 |Z_n|^2. */
-INLINE void descend(problem *p, descent *d, const int turned) {
-    const idx K = p->K, N = p->N;
+/* One sweep of exact coordinate descent on q: dA_kj = H_kn Z_nj dq_n, so each q_n has a quadratic,
+ * whose noise term is ridge |q_n|^2 |Z_n|^2.  A takes in the change of an element while the next one
+ * reads it. */
+INLINE void descend_users(problem *p, descent *d, const int turned, const idx K) {
+    const idx N = p->N;
     num *m = (num *)d->m;
+    cpx change = {NUM(0), NUM(0)};
     for (idx n = 0; n < N; n++) {
         num slope = NUM(0), quadrature = NUM(0), bend = NUM(0);
         for (idx f = 0; f < p->F; f++) {
             const cpx *h = d->columns + (f * N + n) * K, *z = d->fields + (f * N + n) * K;
-            const cpx *received = d->received + f * K * K, *c = d->target + f * K;
+            const cpx *last_h = h - (n ? K : 0), *last_z = z - (n ? K : 0);
+            cpx *received = d->received + f * K * K;
+            const cpx *c = d->target + f * K;
             const num *a = d->curvature + f * K;
-            num size = NUM(0), gain = NUM(0), pull = NUM(0), across = NUM(0);
+            num size = NUM(0), gain = NUM(0), pull[2] = {NUM(0), NUM(0)}, across = NUM(0);
             for (idx j = 0; j < K; j++)
                 size += norm2(z[j]);
             for (idx k = 0; k < K; k++) {
-                cpx mixed = {NUM(0), NUM(0)}; /* sum_j A_kj conj(z_j) */
+                const cpx by = turned ? times(change, last_h[k]) : scaled(change.re, last_h[k]);
+                num re[2] = {NUM(0), NUM(0)}, im[2] = {NUM(0), NUM(0)};
                 for (idx j = 0; j < K; j++) {
-                    const cpx x = received[k * K + j];
-                    mixed.re += x.re * z[j].re;
-                    mixed.im += x.im * z[j].re;
-                    mixed.re += x.im * z[j].im;
-                    mixed.im -= x.re * z[j].im;
+                    cpx x = received[k * K + j];
+                    x.re += by.re * last_z[j].re;
+                    x.im += by.re * last_z[j].im;
+                    x.re -= by.im * last_z[j].im;
+                    x.im += by.im * last_z[j].re;
+                    received[k * K + j] = x;
+                    re[0] += x.re * z[j].re;
+                    re[1] += x.im * z[j].im;
+                    im[0] += x.im * z[j].re;
+                    im[1] -= x.re * z[j].im;
                 }
+                const cpx mixed = {re[0] + re[1], im[0] + im[1]}; /* sum_j A_kj conj(z_j) */
                 const cpx own = times(h[k], z[k]);
-                pull += a[k] * (h[k].re * mixed.re + h[k].im * mixed.im);
-                pull -= c[k].re * own.re - c[k].im * own.im;
+                const num weighed = a[k] * h[k].re, weighed_im = a[k] * h[k].im;
+                pull[0] += weighed * mixed.re - (c[k].re * own.re - c[k].im * own.im);
+                pull[1] += weighed_im * mixed.im;
                 if (turned) {
-                    across += a[k] * (h[k].re * mixed.im - h[k].im * mixed.re);
+                    across += weighed * mixed.im - weighed_im * mixed.re;
                     across += c[k].re * own.im + c[k].im * own.re;
                 }
                 gain += a[k] * norm2(h[k]);
@@ -182,17 +196,17 @@ INLINE void descend(problem *p, descent *d, const int turned) {
             const num counts = channel_in_use(p, f);
             const num ridge = d->ridge[f] * size;
             if (turned) {
-                slope += counts * (pull + ridge * d->q[n].re);
+                slope += counts * (pull[0] + pull[1] + ridge * d->q[n].re);
                 quadrature += counts * (across + ridge * d->q[n].im);
             } else {
-                slope += counts * (pull + ridge * m[n]);
+                slope += counts * (pull[0] + pull[1] + ridge * m[n]);
             }
             bend += counts * (size * (gain + d->ridge[f]));
         }
         slope = over_channels(p, slope);
         bend = over_channels(p, bend);
         const mask moves = (bend > (real)(1 / HUGE_REAL)) & (((const num *)p->free)[n] > 0);
-        cpx change = {NUM(0), NUM(0)};
+        change = (cpx){NUM(0), NUM(0)};
         if (turned) {
             quadrature = over_channels(p, quadrature);
             const cpx pulled = {bend * d->q[n].re - slope, bend * d->q[n].im - quadrature};
@@ -202,24 +216,31 @@ INLINE void descend(problem *p, descent *d, const int turned) {
             d->q[n].re += change.re;
             d->q[n].im += change.im;
         } else {
-            const num inside_ = larger(smaller(m[n] - slope / bend, NUM(1)), NUM(0));
+            const num inverse = 1 / bend; /* known before the slope is */
+            const num inside_ = larger(smaller(m[n] - slope * inverse, NUM(1)), NUM(0));
             change.re = pick(moves, inside_, m[n]) - m[n];
             m[n] += change.re;
         }
-        for (idx f = 0; f < p->F; f++) {
-            const cpx *h = d->columns + (f * N + n) * K, *z = d->fields + (f * N + n) * K;
-            cpx *received = d->received + f * K * K;
-            for (idx k = 0; k < K; k++) {
-                const cpx by = turned ? times(change, h[k]) : scaled(change.re, h[k]);
-                for (idx j = 0; j < K; j++) {
-                    received[k * K + j].re += by.re * z[j].re;
-                    received[k * K + j].im += by.re * z[j].im;
-                    received[k * K + j].re -= by.im * z[j].im;
-                    received[k * K + j].im += by.im * z[j].re;
-                }
-            }
+    }
+    for (idx f = 0; f < p->F; f++) {
+        const idx last = (f * N + N - 1) * K;
+        for (idx i = 0; i < K * K; i++) {
+            const cpx part = times(times(change, d->columns[last + i / K]), d->fields[last + i % K]);
+            d->received[f * K * K + i].re += part.re;
+            d->received[f * K * K + i].im += part.im;
         }
     }
+}
+
+static void descend(problem *p, descent *d, int turned) {
+#define CALL(users) descend_users(p, d, 0, users)
+    if (turned)
+        descend_users(p, d, 1, p->K);
+    else if (p->K > 6)
+        descend_users(p, d, 0, p->K);
+    else
+        CONSTANT(p->K, CALL)
+#undef CALL
 }
 
 /* The power of the beams at the amplitudes as they are now. */
@@ -293,12 +314,9 @@ static int run_descent(problem *p, descent *d, int zero_forced, idx iterations, 
             return 0;
         if (stopped(p->shape))
             return 1;
-        if (d->element) {
-            descend(p, d, 1);
+        descend(p, d, d->element);
+        if (d->element)
             hold_weights(p, d->q);
-        } else {
-            descend(p, d, 0);
-        }
         if (p->limited)
             move_multipliers(p, d);
         else if (p->radiated && !zero_forced)

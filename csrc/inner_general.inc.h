@@ -15,10 +15,11 @@ static mask wmmse_update(problem *p, const cpx *gram, num noise, cpx *psi, cpx *
     for (idx k = 0; k < K; k++) {
         const num total = p->disturbance[k] * (1 + p->ratio[k]);
         const num gain = p->weights[k] * (1 + p->ratio[k]);
-        const num root_gain = root(gain), size = root(p->signal[k]);
         const mask heard = (p->ratio[k] > (real)FAINT) & (gain > 0);
-        p->half[k] = pick(heard, root_gain * size / total, NUM(0));
-        p->aim[k] = scaled(pick(heard, root_gain / size, NUM(0)), received[k * K + k]);
+        const num inverse = 1 / total, half = root(p->weights[k] * p->ratio[k] * inverse);
+        p->half[k] = pick(heard, half, NUM(0));
+        p->inverse_half[k] = pick(heard, 1 / half, NUM(0));
+        p->aim[k] = scaled(gain * inverse * p->inverse_half[k], received[k * K + k]);
         sum += p->half[k] * p->half[k];
     }
     const num ridge = noise * sum;
@@ -34,7 +35,7 @@ static mask wmmse_update(problem *p, const cpx *gram, num noise, cpx *psi, cpx *
         }
     invert(K, inverse);
     for (idx i = 0; i < K; i++) {
-        const num away = pick(p->half[i] > 0, -regular / p->half[i], NUM(0));
+        const num away = -regular * p->inverse_half[i];
         for (idx j = 0; j < K; j++) {
             const cpx column = times(inverse[i * K + j], p->aim[j]);
             const cpx beam = scaled(p->half[i], column), reached = scaled(away, column);

@@ -90,8 +90,26 @@ typedef struct {
     real re, im;
 } creal;
 
+/* A complex number as a factor in the passes, by its real part, its imaginary part and their sum.
+ * Products part by part make a complex product with three real ones in place of four (Gauss):
+ * (a + jb)(c + jd) = ac - bd + j((a + b)(c + d) - ac - bd). */
+typedef struct {
+    vec part[3];
+} cparts;
+typedef struct {
+    real part[3];
+} rparts;
+typedef struct {
+    num part[3];
+} nparts;
+
 #define NUM(x) ((num){0} + (real)(x))
 #define VEC(x) ((real)(x) - (vec){0})
+
+INLINE cparts parts_of(vec re, vec im) { return (cparts){{re, im, re + im}}; }
+INLINE cvec whole_of(cparts a) {
+    return (cvec){a.part[0] - a.part[1], a.part[2] - (a.part[0] + a.part[1])};
+}
 
 INLINE idx least(idx a, idx b) { return a < b ? a : b; }
 INLINE idx most(idx a, idx b) { return a > b ? a : b; }
@@ -108,46 +126,52 @@ INLINE vec either(int which, vec yes, vec no) {
     return no;
 }
 
-/* Even and odd lanes of the 2 W lanes of (a, b). */
+/* Lanes index(0), index(1), ... of the 2 W lanes of (a, b). */
 #ifdef __clang__
-#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#define SHUFFLE(a, b, index) __builtin_shufflevector(a, b, EACH_LANE(index))
 #else
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, (lanes){__VA_ARGS__})
+#define SHUFFLE(a, b, index) __builtin_shuffle(a, b, (lanes){EACH_LANE(index)})
 #endif
-#define EVEN_2 0, 2
-#define EVEN_4 EVEN_2, 4, 6
-#define EVEN_8 EVEN_4, 8, 10, 12, 14
-#define EVEN_16 EVEN_8, 16, 18, 20, 22, 24, 26, 28, 30
-#define ODD_2 1, 3
-#define ODD_4 ODD_2, 5, 7
-#define ODD_8 ODD_4, 9, 11, 13, 15
-#define ODD_16 ODD_8, 17, 19, 21, 23, 25, 27, 29, 31
-#define LANE_LIST_(which, count) which##_##count
-#define LANE_LIST(which, count) LANE_LIST_(which, count)
+#define EACH_2(f, i) f((i)), f((i) + 1)
+#define EACH_4(f, i) EACH_2(f, i), EACH_2(f, (i) + 2)
+#define EACH_8(f, i) EACH_4(f, i), EACH_4(f, (i) + 4)
+#define EACH_16(f, i) EACH_8(f, i), EACH_8(f, (i) + 8)
 #if defined(HF_FLOATS) && VBYTES == 64
-#define LANE_COUNT 16
+#define EACH_LANE(f) EACH_16(f, 0)
 #elif (VBYTES == 32 && defined(HF_FLOATS)) || VBYTES == 64
-#define LANE_COUNT 8
+#define EACH_LANE(f) EACH_8(f, 0)
 #elif defined(HF_FLOATS) || VBYTES == 32
-#define LANE_COUNT 4
+#define EACH_LANE(f) EACH_4(f, 0)
 #else
-#define LANE_COUNT 2
+#define EACH_LANE(f) EACH_2(f, 0)
 #endif
-#define EVEN(a, b) SHUFFLE(a, b, LANE_LIST(EVEN, LANE_COUNT))
-#define ODD(a, b) SHUFFLE(a, b, LANE_LIST(ODD, LANE_COUNT))
+/* Even and odd lanes of (a, b), and even and odd units of 16 bytes. */
+#define UNIT (16 / (int)sizeof(real))
+#define EVEN_LANE(i) (2 * (i))
+#define ODD_LANE(i) (2 * (i) + 1)
+#define EVEN_UNIT(i) ((i) / UNIT * 2 * UNIT + (i) % UNIT)
+#define ODD_UNIT(i) (EVEN_UNIT(i) + UNIT)
+/* Lower and upper halves of the units of a and b, interleaved. */
+#define LOWER_HALF(i) ((i) % 2 * W + (i) / UNIT * UNIT + (i) % UNIT / 2)
+#define UPPER_HALF(i) (LOWER_HALF(i) + UNIT / 2)
 
-/* W x W transposition: each round of perfect shuffles moves one bit of the lane's number to the
- * row's. */
+/* W x W transposition: each round exchanges one bit of the lane's number for one of the row's, first
+ * within units and then across them. */
 INLINE void turn(vec *block) {
-    vec next[W];
-    for (int bit = 1; bit < W; bit *= 2) {
-        for (int i = 0; i < W / 2; i++) {
-            next[i] = EVEN(block[2 * i], block[2 * i + 1]);
-            next[i + W / 2] = ODD(block[2 * i], block[2 * i + 1]);
-        }
+    for (int d = UNIT / 2; d >= 1; d /= 2)
         for (int i = 0; i < W; i++)
-            block[i] = next[i];
-    }
+            if (!(i & d)) {
+                const vec a = block[i], b = block[i + d];
+                block[i] = SHUFFLE(a, b, LOWER_HALF);
+                block[i + d] = SHUFFLE(a, b, UPPER_HALF);
+            }
+    for (int d = UNIT; d < W; d *= 2)
+        for (int i = 0; i < W; i++)
+            if (!(i & d)) {
+                const vec a = block[i], b = block[i + d];
+                block[i] = SHUFFLE(a, b, EVEN_UNIT);
+                block[i + d] = SHUFFLE(a, b, ODD_UNIT);
+            }
 }
 
 INLINE vec root_vec(vec x) {
@@ -180,8 +204,8 @@ INLINE void totals(const int count, const vec *sums, num *to) {
             level[i] = at + i < count ? sums[at + i] : (vec){0};
         for (int width = W / 2; width >= 1; width /= 2)
             for (int i = 0; i < width; i++)
-                level[i] =
-                    EVEN(level[2 * i], level[2 * i + 1]) + ODD(level[2 * i], level[2 * i + 1]);
+                level[i] = SHUFFLE(level[2 * i], level[2 * i + 1], EVEN_LANE) +
+                           SHUFFLE(level[2 * i], level[2 * i + 1], ODD_LANE);
         for (int i = 0; i < W && at + i < count; i++)
             to[at + i] = level[0][i];
     }

@@ -2,131 +2,172 @@
  *
  * Included for each way in which a problem holds its phase: CWAVE is the complex number of one
  * element and feed, WAVE a real one, and PASS(name) the name of that version.  A pack whose
- * problems share the phase has plain numbers there (creal, real); a lone problem, and a pack in
- * which every problem has a phase of its own, vectors (cvec, vec).
+ * problems share the phase has plain numbers there (rparts, real); a lone problem, and a pack in
+ * which every problem has a phase of its own, vectors (cparts, vec).
  */
 
-#if REGISTERS == 32
+/* Blocks of sums that stay in registers with what they are made of. */
+#if REGISTERS == 32 && defined(SHARED)
 #define FORWARD_USERS 2
-#define BACKWARD_ELEMENTS 2
-#define BACKWARD_USERS 3
+#define BACKWARD_ELEMENTS 4
+#define BACKWARD_USERS 2
+#define PAIR_BLOCK 12
+#elif REGISTERS == 32
+#define FORWARD_USERS 2
+#define BACKWARD_ELEMENTS 1
+#define BACKWARD_USERS 6
 #define PAIR_BLOCK 12
 #else
 #define FORWARD_USERS 1
-#define BACKWARD_ELEMENTS 2
-#define BACKWARD_USERS 2
+#define BACKWARD_ELEMENTS 1
+#define BACKWARD_USERS 4
 #define PAIR_BLOCK 6
 #endif
-#define FORWARD_FEEDS 6
+#define FORWARD_FEEDS 4
+#define NEAR (24 << 10) /* bytes of a phase that stay in the nearest cache */
 /* One number of a phase in every lane. */
 #define WAVE_VEC(x) ((x) - (vec){0})
 
 INLINE void PASS(forward_block)(const int users, const int feeds, idx n, const cvec *restrict h,
                                 idx K, const CWAVE *restrict phi, idx L, const vec *restrict m,
-                                cpx *restrict out) {
-    vec sum[2 * FORWARD_USERS * FORWARD_FEEDS];
+                                int first, int last, cparts *restrict sums, cpx *restrict out) {
+    cparts sum[FORWARD_USERS][FORWARD_FEEDS];
     UNROLLED
-    for (int i = 0; i < 2 * users * feeds; i++)
-        sum[i] = (vec){0};
+    for (int u = 0; u < users; u++)
+        UNROLLED
+        for (int l = 0; l < feeds; l++)
+            sum[u][l] = first ? (cparts){{{0}, {0}, {0}}} : sums[u * L + l];
     for (idx i = 0; i < n; i++) {
-        const vec scale = m[i];
-        vec re[FORWARD_USERS], im[FORWARD_USERS];
-        for (int u = 0; u < users; u++) {
-            re[u] = h[i * K + u].re * scale;
-            im[u] = h[i * K + u].im * scale;
-        }
-        for (int l = 0; l < feeds; l++) {
-            const vec p = WAVE_VEC(phi[i * L + l].re);
-            for (int u = 0; u < users; u++) {
-                sum[2 * (u * feeds + l)] += re[u] * p;
-                sum[2 * (u * feeds + l) + 1] += im[u] * p;
+        cparts x[FORWARD_USERS];
+        UNROLLED
+        for (int u = 0; u < users; u++)
+            x[u] = parts_of(h[i * K + u].re * m[i], h[i * K + u].im * m[i]);
+        UNROLLED
+        for (int c = 0; c < 3; c++)
+            UNROLLED
+            for (int l = 0; l < feeds; l++) {
+                const vec wave = WAVE_VEC(phi[i * L + l].part[c]);
+                UNROLLED
+                for (int u = 0; u < users; u++)
+                    sum[u][l].part[c] += x[u].part[c] * wave;
             }
-        }
-        for (int l = 0; l < feeds; l++) {
-            const vec q = WAVE_VEC(phi[i * L + l].im);
-            for (int u = 0; u < users; u++) {
-                sum[2 * (u * feeds + l)] -= im[u] * q;
-                sum[2 * (u * feeds + l) + 1] += re[u] * q;
-            }
-        }
     }
-    num sums[2 * FORWARD_USERS * FORWARD_FEEDS];
-    totals(2 * users * feeds, sum, sums);
+    cvec whole[FORWARD_USERS * FORWARD_FEEDS];
+    cpx done[FORWARD_USERS * FORWARD_FEEDS];
+    UNROLLED
+    for (int u = 0; u < users; u++)
+        UNROLLED
+        for (int l = 0; l < feeds; l++)
+            if (last)
+                whole[u * feeds + l] = whole_of(sum[u][l]);
+            else
+                sums[u * L + l] = sum[u][l];
+    if (!last)
+        return;
+    totals(2 * users * feeds, (const vec *)whole, (num *)done);
     for (int u = 0; u < users; u++)
         for (int l = 0; l < feeds; l++)
-            out[u * L + l] = (cpx){sums[2 * (u * feeds + l)], sums[2 * (u * feeds + l) + 1]};
+            out[u * L + l] = done[u * feeds + l];
 }
 
-/* G_kl = sum_n H_kn m_n Phi_nl. */
+/* G_kl = sum_n H_kn m_n Phi_nl, by strips; sums: workspace (K x L). */
 static void PASS(forward)(idx K, idx L, idx n, const cvec *h, const CWAVE *phi, const vec *m,
-                          cpx *effective) {
-    const idx step = even_step(L, FORWARD_FEEDS);
-    for (idx k = 0; k < K; k += FORWARD_USERS)
-        for (idx l = 0; l < L; l += step) {
-            const idx feeds = least(step, L - l);
-            cpx *to = effective + k * L + l;
-#define WHOLE(c) PASS(forward_block)(FORWARD_USERS, c, n, h + k, K, phi + l, L, m, to)
-#define SINGLE(c) PASS(forward_block)(1, c, n, h + k, K, phi + l, L, m, to)
-            if (k + FORWARD_USERS <= K)
-                CONSTANT(feeds, WHOLE)
-            else
-                CONSTANT(feeds, SINGLE)
+                          cparts *sums, cpx *effective) {
+    const idx step = even_step(L, FORWARD_FEEDS), strip = NEAR / (L * (idx)sizeof *phi) + 1;
+    for (idx at = 0; at < n; at += strip)
+        for (idx k = 0; k < K; k += FORWARD_USERS)
+            for (idx l = 0; l < L; l += step) {
+#define BLOCK(users, feeds)                                                                     \
+    PASS(forward_block)(users, least(feeds, FORWARD_FEEDS), least(strip, n - at), h + at * K + k, K, \
+                        phi + at * L + l, L, m + at, at == 0, at + strip >= n, sums + k * L + l,  \
+                        effective + k * L + l)
+#define WHOLE(feeds) BLOCK(FORWARD_USERS, feeds)
+#define SINGLE(feeds) BLOCK(1, feeds)
+                if (k + FORWARD_USERS <= K)
+                    CONSTANT(least(step, L - l), WHOLE)
+                else
+                    CONSTANT(least(step, L - l), SINGLE)
+#undef BLOCK
 #undef WHOLE
 #undef SINGLE
-        }
+            }
 }
 
+/* Z_nk = sum_l Phi_nl Y_lk of some elements and users or, where h is not NULL, what they add to
+ * Re sum_k H_kn Z_nk. */
 INLINE void PASS(backward_block)(const int elements, const int users, const cvec *restrict h, idx K,
-                                 const CWAVE *restrict phi, idx L, const cpx *restrict omega,
-                                 vec *restrict sum) {
-    vec re[BACKWARD_ELEMENTS][BACKWARD_USERS], im[BACKWARD_ELEMENTS][BACKWARD_USERS];
+                                 const CWAVE *restrict phi, idx L, const nparts *restrict y,
+                                 cvec *restrict fields, vec *restrict slope) {
+    cparts sum[BACKWARD_ELEMENTS][BACKWARD_USERS];
+    UNROLLED
     for (int e = 0; e < elements; e++)
+        UNROLLED
         for (int u = 0; u < users; u++)
-            re[e][u] = im[e][u] = (vec){0};
-    for (idx l = 0; l < L; l++) {
-        vec p[BACKWARD_ELEMENTS], q[BACKWARD_ELEMENTS];
-        for (int e = 0; e < elements; e++) {
-            p[e] = WAVE_VEC(phi[e * L + l].re);
-            q[e] = WAVE_VEC(phi[e * L + l].im);
-        }
-        for (int u = 0; u < users; u++) {
-            const vec x = spread(omega[u * L + l].re), y = spread(omega[u * L + l].im);
-            for (int e = 0; e < elements; e++) {
-                re[e][u] += x * p[e];
-                im[e][u] -= x * q[e];
-                re[e][u] += y * q[e];
-                im[e][u] += y * p[e];
+            sum[e][u] = (cparts){{{0}, {0}, {0}}};
+    for (idx l = 0; l < L; l++)
+        UNROLLED
+        for (int c = 0; c < 3; c++) {
+            vec wave[BACKWARD_ELEMENTS];
+            for (int e = 0; e < elements; e++)
+                wave[e] = WAVE_VEC(phi[e * L + l].part[c]);
+            UNROLLED
+            for (int u = 0; u < users; u++) {
+                vec by = spread(y[l * K + u].part[c]);
+                for (int e = 0; e < elements; e++)
+                    sum[e][u].part[c] += wave[e] * by;
             }
         }
+    UNROLLED
+    for (int e = 0; e < elements; e++) {
+        vec pulled = {0};
+        UNROLLED
+        for (int u = 0; u < users; u++) {
+            const cvec z = whole_of(sum[e][u]);
+            if (h)
+                pulled += h[e * K + u].re * z.re - h[e * K + u].im * z.im;
+            else
+                fields[e * K + u] = z;
+        }
+        if (h)
+            slope[e] += pulled;
     }
-    for (int e = 0; e < elements; e++)
-        for (int u = 0; u < users; u++)
-            sum[e] += h[e * K + u].re * re[e][u] + h[e * K + u].im * im[e][u];
 }
 
-/* slope_n = Re sum_k conj(H_kn) sum_l Omega_kl conj(Phi_nl). */
-static void PASS(backward)(idx K, idx L, idx n, const cvec *h, const CWAVE *phi, const cpx *omega,
-                           vec *restrict slope) {
-    for (idx i = 0; i < n; i += BACKWARD_ELEMENTS) {
-        const int pair = i + BACKWARD_ELEMENTS <= n;
-        vec sum[BACKWARD_ELEMENTS] = {{0}};
-        idx k = 0;
-#define BLOCK(e, u) \
-    PASS(backward_block)(e, u, h + i * K + k, K, phi + i * L, L, omega + k * L, sum)
-        for (; k + BACKWARD_USERS <= K; k += BACKWARD_USERS)
-            if (pair)
-                BLOCK(BACKWARD_ELEMENTS, BACKWARD_USERS);
-            else
-                BLOCK(1, BACKWARD_USERS);
-        for (; k < K; k++)
-            if (pair)
-                BLOCK(BACKWARD_ELEMENTS, 1);
-            else
-                BLOCK(1, 1);
-#undef BLOCK
-        for (int e = 0; e < (pair ? BACKWARD_ELEMENTS : 1); e++)
-            slope[i + e] = sum[e];
+/* The same of n elements. */
+INLINE void PASS(backward_users)(const int users, idx n, const cvec *h, idx K, const CWAVE *phi,
+                                 idx L, const nparts *y, cvec *fields, vec *slope) {
+    idx i = 0;
+    for (; i + BACKWARD_ELEMENTS <= n; i += BACKWARD_ELEMENTS)
+        PASS(backward_block)(BACKWARD_ELEMENTS, users, h ? h + i * K : h, K, phi + i * L, L, y,
+                             fields + i * K, slope + i);
+    for (; i < n; i++)
+        PASS(backward_block)(1, users, h ? h + i * K : h, K, phi + i * L, L, y, fields + i * K,
+                             slope + i);
+}
+
+/* Fields or slopes of all users. */
+INLINE void PASS(backward_blocks)(idx K, idx L, idx n, const CWAVE *phi, const nparts *y,
+                                  const cvec *h, cvec *fields, vec *slope) {
+    const idx step = even_step(K, BACKWARD_USERS);
+    for (idx k = 0; k < K; k += step) {
+#define CALL(users)                                                                              \
+    PASS(backward_users)(least(users, BACKWARD_USERS), n, h ? h + k : h, K, phi, L, y + k, fields + k, \
+                         slope)
+        CONSTANT(least(step, K - k), CALL)
+#undef CALL
     }
+}
+
+/* Z_nk = sum_l Phi_nl Y_lk. */
+static void PASS(fields)(idx K, idx L, idx n, const CWAVE *phi, const nparts *y, cvec *fields) {
+    PASS(backward_blocks)(K, L, n, phi, y, NULL, fields, NULL);
+}
+
+/* slope_n = Re sum_k H_kn sum_l Phi_nl Y_lk. */
+static void PASS(backward)(idx K, idx L, idx n, const cvec *h, const CWAVE *phi, const nparts *y,
+                           vec *slope) {
+    memset(slope, 0, (size_t)n * sizeof(vec));
+    PASS(backward_blocks)(K, L, n, phi, y, h, NULL, slope);
 }
 
 /* Of `count` elements, conj(Phi_nl) Phi_nr: the real parts for l <= r, then the imaginary parts
@@ -135,10 +176,10 @@ static void PASS(make_pairs)(idx L, idx count, const CWAVE *restrict phi, WAVE *
     for (idx i = 0; i < count; i++, phi += L) {
         for (idx l = 0; l < L; l++)
             for (idx r = l; r < L; r++)
-                *pairs++ = phi[l].re * phi[r].re + phi[l].im * phi[r].im;
+                *pairs++ = phi[l].part[0] * phi[r].part[0] + phi[l].part[1] * phi[r].part[1];
         for (idx l = 0; l < L; l++)
             for (idx r = l + 1; r < L; r++)
-                *pairs++ = phi[l].re * phi[r].im - phi[l].im * phi[r].re;
+                *pairs++ = phi[l].part[0] * phi[r].part[1] - phi[l].part[1] * phi[r].part[0];
     }
 }
 
@@ -222,21 +263,8 @@ static void PASS(feed_slope)(idx L, idx n, const CWAVE *phi, WAVE *pairs, int ke
     }
 }
 
-/* Z_nj = sum_l Phi_nl V_lj of one element, in row[j]. */
-static void PASS(field_row)(idx K, idx L, const CWAVE *restrict phi, const cpx *restrict beams,
-                            cvec *restrict row) {
-    for (idx j = 0; j < K; j++) {
-        cvec z = {{0}, {0}};
-        for (idx l = 0; l < L; l++) {
-            const vec x = spread(beams[l * K + j].re), y = spread(beams[l * K + j].im);
-            z.re += x * phi[l].re - y * phi[l].im;
-            z.im += x * phi[l].im + y * phi[l].re;
-        }
-        row[j] = z;
-    }
-}
-
 #undef WAVE_VEC
+#undef NEAR
 #undef FORWARD_USERS
 #undef FORWARD_FEEDS
 #undef BACKWARD_ELEMENTS

@@ -117,7 +117,7 @@ static int open_precoding(problem *p, precoding *c, const hf_shape *s, arena *a)
 static num load_channel(problem *p, hf_operand channel) {
     const idx count = p->n * p->K;
     read_rows(p, channel, 0, p->K, p->channel);
-    const num size = largest_part(count, p->channel);
+    const num size = largest_part(count, 2, p->channel);
     num unit = NUM(1);
     if (!all((size > (real)(1.0 / MODERATE)) & (size < (real)MODERATE)))
         unit = scale_parts(count, size, p->channel);
@@ -375,7 +375,7 @@ OPERATOR(project) {
         }
         const num sum = load_amplitudes(p, in[0], m);
         read_columns(p, in[2], 0, K, p->channel);
-        const num size = largest_part(p->n * K, p->channel), inverse = inverse_size(size);
+        const num size = largest_part(p->n * K, 2, p->channel), inverse = inverse_size(size);
         const vec by = spread(inverse);
         for (idx i = 0; i < p->n * K; i++) /* the rows of W^H */
             p->channel[i] = (cvec){by * p->channel[i].re, -by * p->channel[i].im};
@@ -401,11 +401,11 @@ OPERATOR(project) {
         }
 #ifdef HF_LONE
         if (p->used[0] && !regular) {
-            const cvec *phi = p->phase;
+            const cparts *phi = p->phase;
             for (idx l = 0; l < L; l++)
                 for (idx n = 0; n < p->N; n++) {
-                    const cvec w = phi[n / W * L + l];
-                    const cpx wave = {w.re[n % W], w.im[n % W]};
+                    const cparts w = phi[n / W * L + l];
+                    const cpx wave = {w.part[0][n % W], w.part[1][n % W]};
                     cpx q = {m[n / W][n % W], 0};
                     if (p->element)
                         q = (cpx){p->held[n / W].re[n % W], p->held[n / W].im[n % W]};

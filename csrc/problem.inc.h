@@ -1,7 +1,7 @@
 /* From the callers' arrays to lanes and back, and the problem in between. */
 
 #define AHEAD 128            /* reals of an item that are fetched early */
-#define STRIP 16             /* vecs of elements that share a strip of pairs */
+#define STRIP 16             /* vecs of elements that are worked on together */
 #define KEPT_PAIRS 524288    /* bytes of the pairs of a phase, to be kept */
 #define NATURAL 1.44269504088896340736 /* 1 / ln 2 */
 #define GUARD (sizeof(real) == 4 ? 1e-6 : 1e-12) /* of the mean of S's diagonal, added to it */
@@ -45,7 +45,7 @@ typedef struct {
     num overhead;     /* power consumed besides the beams', over the power */
 
     cvec *channel;    /* F x n x K */
-    void *phase;      /* phases x n x L: cvec, or creal where the lanes share it */
+    void *phase;      /* phases x n x L: cparts, or rparts where the lanes share it */
     void *pairs;      /* phases x n x L^2: vec or real */
     creal *products;  /* F x n x K x L: H_kn Phi_nl, where all lanes share them */
     vec *free;        /* n: 1 for elements that move, 0 for those that are stuck */
@@ -76,9 +76,11 @@ typedef struct {
     cpx *aim;                   /* K */
     cpx *omega;                 /* K x L */
     cpx *beams, *radiating;     /* V, L x K; V V^H, L x L */
-    num *disturbance, *ratio, *signal, *half, *cost, *filled, *above; /* K */
-    vec *slope, *sums;          /* n; L^2 */
-    cvec *field;                /* K */
+    num *disturbance, *ratio, *signal, *half, *inverse_half, *cost, *filled, *above; /* K */
+    vec *slope;                 /* n */
+    void *sums;                 /* of the passes, and of the feeds' products: L x max(K, L) */
+    nparts *factor;             /* what the waves are multiplied by, L x K */
+    cvec *field;                /* STRIP x K */
 
     char *block;      /* the memory, to free */
 } problem;
@@ -95,21 +97,21 @@ INLINE void *take(arena *a, idx count, size_t bytes) {
 }
 #define TAKE(a, count, type) ((type *)take(a, count, sizeof(type)))
 
-/* Memory for lanes, on a boundary of 64 bytes. */
+/* Memory for lanes, on a boundary of 64 bytes, where the allocator's own pointer stands before it:
+ * glibc returns large aligned blocks to the system each time, and their pages are cleared anew. */
 static char *claim(size_t bytes) {
-#ifdef _WIN32
-    return _aligned_malloc(bytes, 64);
-#else
-    return aligned_alloc(64, (bytes + 63) / 64 * 64);
-#endif
+    char *own = malloc(bytes + 128);
+    if (!own)
+        return NULL;
+    char *aligned = own + 128 - (uintptr_t)own % 64;
+    memcpy(aligned - sizeof own, &own, sizeof own);
+    return aligned;
 }
 
-static void release(void *memory) {
-#ifdef _WIN32
-    _aligned_free(memory);
-#else
-    free(memory);
-#endif
+static void release(char *memory) {
+    char *own;
+    memcpy(&own, memory - sizeof own, sizeof own);
+    free(own);
 }
 
 INLINE int stopped(const hf_shape *s) {
@@ -158,8 +160,9 @@ INLINE void write_vec(int single, void *to, idx i, vec x) {
 /* to[i] = the reals i of W arrays, one per lane, in groups of `group` reals `step` vecs apart. */
 INLINE void gather(int single, const void *const *from, idx count, const int group, idx step,
                    vec *restrict to) {
-    idx i = 0;
-    for (; i + W <= count; i += W) {
+    idx next = 0;
+    for (; next < count && count >= W; next += W) {
+        const idx i = least(next, count - W); /* the last block repeats what the others leave */
         vec block[W];
         for (int lane = 0; lane < W; lane++) {
             block[lane] = read_vec(single, from[lane], i);
@@ -169,15 +172,16 @@ INLINE void gather(int single, const void *const *from, idx count, const int gro
         for (int j = 0; j < W; j++)
             to[(i + j) / group * step + (i + j) % group] = block[j];
     }
-    for (; i < count; i++)
+    for (idx i = next; i < count; i++)
         for (int lane = 0; lane < W; lane++)
             to[i / group * step + i % group][lane] = (real)read_one(single, from[lane], i);
 }
 
 /* The inverse, of consecutive vecs times `by`, into the arrays of the lanes that have one. */
 INLINE void scatter(int single, void *const *to, idx count, vec by, const vec *restrict from) {
-    idx i = 0;
-    for (; i + W <= count; i += W) {
+    idx next = 0;
+    for (; next < count && count >= W; next += W) {
+        const idx i = least(next, count - W);
         vec block[W];
         for (int j = 0; j < W; j++)
             block[j] = by * from[i + j];
@@ -186,7 +190,7 @@ INLINE void scatter(int single, void *const *to, idx count, vec by, const vec *r
             if (to[lane])
                 write_vec(single, to[lane], i, block[lane]);
     }
-    for (; i < count; i++)
+    for (idx i = next; i < count; i++)
         for (int lane = 0; lane < W; lane++)
             if (to[lane])
                 write_one(single, to[lane], i, by[lane] * from[i][lane]);
@@ -303,7 +307,7 @@ static void read_rows(const problem *p, hf_operand from, idx f, idx K, cvec *to)
                 low = ((const loose *)last)[0];
                 high = *(const loose *)(last + W);
             }
-            to[i * K + k] = (cvec){EVEN(low, high), ODD(low, high)};
+            to[i * K + k] = (cvec){SHUFFLE(low, high, EVEN_LANE), SHUFFLE(low, high, ODD_LANE)};
         }
         start[0] = (const char *)start[0] + bytes;
 #else
@@ -340,14 +344,14 @@ INLINE lanes higher(lanes a, lanes b) {
     return (a & more) | (b & ~more);
 }
 
-/* The largest real or imaginary part. */
-static num largest_part(idx count, const cvec *a) {
-    lanes top[4] = {{0}}; /* sizes are ordered as their bits are, and NaN is above all */
-    for (idx i = 0; i < 2 * count; i++) {
-        const lanes size = (lanes)(((const bit_vec *)a)[i] & ~SIGN_BIT);
-        top[i % 4] = higher(size, top[i % 4]);
-    }
-    return largest((vec)higher(higher(top[0], top[1]), higher(top[2], top[3])));
+/* The largest real or imaginary part of numbers `step` vecs apart. */
+static num largest_part(idx count, idx step, const void *numbers) {
+    lanes top[2] = {{0}}; /* sizes are ordered as their bits are, and NaN is above all */
+    const bit_vec *a = numbers;
+    for (idx i = 0; i < count; i++, a += step)
+        for (int part = 0; part < 2; part++)
+            top[part] = higher((lanes)(a[part] & ~SIGN_BIT), top[part]);
+    return largest((vec)higher(top[0], top[1]));
 }
 
 /* One over the power of two under a size, a factor that changes no digit; one of nothing. */
@@ -396,17 +400,19 @@ static void write_amplitudes(const problem *p, const vec *m, void *to) {
 /* ---- phases: one for all lanes as plain numbers, or one each */
 
 #ifndef HF_LONE
+#define SHARED
 #define PASS(name) name##_shared
 #define WAVE real
-#define CWAVE creal
+#define CWAVE rparts
 #include "passes.inc.h"
 #undef PASS
 #undef WAVE
+#undef SHARED
 #undef CWAVE
 #endif
 #define PASS(name) name##_own
 #define WAVE vec
-#define CWAVE cvec
+#define CWAVE cparts
 #include "passes.inc.h"
 #undef PASS
 #undef WAVE
@@ -424,7 +430,7 @@ INLINE void *wave_at(const problem *p, void *base, idx f, idx size) {
     const idx g = p->phases > 1 ? f : 0;
     return (char *)base + g * size * (idx)(p->own_phase ? sizeof(vec) : sizeof(real));
 }
-INLINE void *phase_of(const problem *p, idx f) { return wave_at(p, p->phase, f, 2 * p->n * p->L); }
+INLINE void *phase_of(const problem *p, idx f) { return wave_at(p, p->phase, f, 3 * p->n * p->L); }
 INLINE void *pairs_of(const problem *p, idx f) { return wave_at(p, p->pairs, f, p->pairs_size); }
 
 /* Complex weights of the elements at their states m. */
@@ -469,10 +475,11 @@ static void make_products(const problem *p) {
                     const idx at = i * p->L + l;
                     creal x = {h.re[0], h.im[0]}, y;
                     if (p->own_phase) {
-                        const cvec phi = ((const cvec *)phase_of(p, f))[at];
-                        y = (creal){phi.re[0], phi.im[0]};
+                        const cparts phi = ((const cparts *)phase_of(p, f))[at];
+                        y = (creal){phi.part[0][0], phi.part[1][0]};
                     } else {
-                        y = ((const creal *)phase_of(p, f))[at];
+                        const rparts phi = ((const rparts *)phase_of(p, f))[at];
+                        y = (creal){phi.part[0], phi.part[1]};
                     }
                     *to++ = (creal){x.re * y.re - x.im * y.im, x.re * y.im + x.im * y.re};
                 }
@@ -511,6 +518,11 @@ INLINE void backward_products(const int elements, idx step, const creal *restric
         slope[e] = sum[e].re + sum[e].im;
 }
 
+/* G of a channel at h. */
+static void pass_forward(const problem *p, idx f, const cvec *h, const vec *m, cpx *effective) {
+    BY_PHASE(p, forward, p->K, p->L, p->n, h, phase_of(p, f), m, p->sums, effective);
+}
+
 /* G of channel f; complex weights are left at the states m, for what follows. */
 static void find_effective(const problem *p, idx f, const vec *m, cpx *effective) {
     const cvec *h = channel_of(p, f);
@@ -528,7 +540,13 @@ static void find_effective(const problem *p, idx f, const vec *m, cpx *effective
             forward_products(1, p->n, step, products + e, m, effective + e);
         return;
     }
-    BY_PHASE(p, forward, p->K, p->L, p->n, h, phase_of(p, f), m, effective);
+    pass_forward(p, f, h, m, effective);
+}
+
+/* Re sum_k conj(H_kn) sum_l Omega_kl conj(Phi_nl) of a channel at h. */
+static void pass_backward(const problem *p, idx f, const cvec *h, const cpx *omega, vec *slope) {
+    part_factor(p->L, p->K, dagger(omega, p->L), p->factor);
+    BY_PHASE(p, backward, p->K, p->L, p->n, h, phase_of(p, f), p->factor, slope);
 }
 
 /* Re(conj(q') sum_k conj(H_kn) sum_l Omega_kl conj(Phi_nl)) with the weights of the last pass. */
@@ -544,13 +562,12 @@ static void pull_back(const problem *p, idx f, const cpx *omega, vec *slope) {
         return;
     }
     const cvec *h = p->element ? turn_channel(p, f, p->d_q, 1) : channel_of(p, f);
-    BY_PHASE(p, backward, p->K, p->L, p->n, h, phase_of(p, f), omega, slope);
+    pass_backward(p, f, h, omega, slope);
 }
 
 /* The same for a derivative q' of any kind that is one for all elements. */
 static void pull_back_along(const problem *p, idx f, cvec along, const cpx *omega, vec *slope) {
-    const cvec *h = turn_channel(p, f, &along, 0);
-    BY_PHASE(p, backward, p->K, p->L, p->n, h, phase_of(p, f), omega, slope);
+    pass_backward(p, f, turn_channel(p, f, &along, 0), omega, slope);
 }
 
 /* |q|^2 of the elements at m. */
@@ -577,16 +594,24 @@ static void pull_back_feeds(const problem *p, idx f, const cpx *q, vec *sums, ve
     BY_PHASE(p, feed_slope, p->L, p->n, phase_of(p, f), pairs_of(p, f), (int)p->pairs_kept, q, sums,
              slope);
 }
-/* Z = Phi V of element block i. */
-static void find_field(const problem *p, idx f, idx i, const cpx *beams, cvec *row) {
-    const idx at = i * p->L;
+/* Z = Phi V of `count` element blocks from i on, count x K. */
+static void find_fields(const problem *p, idx f, idx i, idx count, const cpx *beams, cvec *fields) {
+    const idx at = 3 * i * p->L;
+    part_factor(p->L, p->K, plain(beams, p->K), p->factor);
 #ifndef HF_LONE
     if (!p->own_phase) {
-        field_row_shared(p->K, p->L, (const creal *)phase_of(p, f) + at, beams, row);
+        fields_shared(p->K, p->L, count, (const void *)((const real *)phase_of(p, f) + at), p->factor,
+                      fields);
         return;
     }
 #endif
-    field_row_own(p->K, p->L, (const cvec *)phase_of(p, f) + at, beams, row);
+    fields_own(p->K, p->L, count, (const void *)((const vec *)phase_of(p, f) + at), p->factor,
+               fields);
+}
+
+/* The same of element block i. */
+static void find_field(const problem *p, idx f, idx i, const cpx *beams, cvec *row) {
+    find_fields(p, f, i, 1, beams, row);
 }
 
 /* Loads the phase of the batch, or of the items in the lanes. */
@@ -594,13 +619,20 @@ static void load_phase(problem *p, hf_operand phase) {
     const hf_shape *s = p->shape;
     const idx size = p->n * p->L;
     for (idx g = 0; g < p->phases; g++) {
-        void *to = phase_of(p, g);
         if (p->own_phase) {
-            read_columns(p, phase, g, p->L, to);
-        } else {
-            const char *from = (const char *)phase.data + g * 2 * size * bytes_of(s);
-            for (idx i = 0; i < 2 * size; i++)
-                ((real *)to)[i] = (real)read_one(s->single, from, i);
+            cparts *to = phase_of(p, g);
+            cvec *read = (cvec *)(to + size) - size;
+            read_columns(p, phase, g, p->L, read);
+            for (idx i = 0; i < size; i++)
+                to[i] = parts_of(read[i].re, read[i].im);
+            continue;
+        }
+        rparts *to = phase_of(p, g);
+        const char *from = (const char *)phase.data + g * 2 * size * bytes_of(s);
+        for (idx i = 0; i < size; i++) {
+            const real re = (real)read_one(s->single, from, 2 * i);
+            const real im = (real)read_one(s->single, from, 2 * i + 1);
+            to[i] = (rparts){{re, im, re + im}};
         }
     }
 }
@@ -609,18 +641,21 @@ static void load_phase(problem *p, hf_operand phase) {
 static void finish_phase(problem *p) {
     const idx count = p->phases * p->n * p->L;
     if (p->own_phase) {
-        cvec *phi = p->phase;
-        p->phase_size = largest_part(count, phi);
-        scale_parts(count, p->phase_size, phi);
+        vec *phi = p->phase;
+        p->phase_size = largest_part(count, 3, phi);
+        const vec by = spread(inverse_size(p->phase_size));
+        for (idx i = 0; i < 3 * count; i++)
+            phi[i] *= by;
     } else {
         real *phi = p->phase, top = 0;
-        for (idx i = 0; i < 2 * count; i++) {
+        for (idx i = 0; i < 3 * count; i++) {
             const real part = phi[i] < 0 ? -phi[i] : phi[i];
-            top = part > top || part != part ? part : top;
+            if (i % 3 < 2)
+                top = part > top || part != part ? part : top;
         }
         p->phase_size = NUM(top);
         const real by = get(inverse_size(p->phase_size), 0);
-        for (idx i = 0; i < 2 * count; i++)
+        for (idx i = 0; i < 3 * count; i++)
             phi[i] *= by;
     }
     for (idx g = 0; p->pairs_kept && g < p->phases; g++)
@@ -648,7 +683,7 @@ static void measure(problem *p, const hf_shape *s, int lanes, int own_phase) {
 static void lay_out_problem(problem *p, arena *a, int pairs) {
     const size_t wave = p->own_phase ? sizeof(vec) : sizeof(real);
     p->channel = TAKE(a, p->F * p->n * p->K, cvec);
-    p->phase = take(a, p->phases * p->n * p->L * 2, wave);
+    p->phase = take(a, p->phases * p->n * p->L * 3, wave);
     const idx all_pairs = p->n * p->L * p->L;
     p->pairs_kept = pairs && all_pairs * (idx)wave <= KEPT_PAIRS;
     p->pairs_size = p->pairs_kept ? all_pairs : 0;
@@ -691,12 +726,13 @@ static void lay_out_algebra(problem *p, arena *a) {
     p->beams = TAKE(a, L * K, cpx);
     p->radiating = TAKE(a, L * L, cpx);
     num **vectors[] = {&p->disturbance, &p->ratio, &p->signal, &p->half,
-                        &p->cost,        &p->filled, &p->above};
-    for (int i = 0; i < 7; i++)
+                        &p->cost, &p->filled, &p->above, &p->inverse_half};
+    for (int i = 0; i < 8; i++)
         *vectors[i] = TAKE(a, K, num);
     p->slope = TAKE(a, p->n, vec);
-    p->sums = TAKE(a, L * L, vec);
-    p->field = TAKE(a, K, cvec);
+    p->sums = TAKE(a, most(K, L) * L, cparts);
+    p->factor = TAKE(a, L * K, nparts);
+    p->field = TAKE(a, STRIP * K, cvec);
 }
 
 /* Whether any user of an item has a minimum rate. */
@@ -870,7 +906,7 @@ static mask load_problem(problem *p, const hf_operand *in, int *loaded, vec *m) 
     }
     for (idx f = 0; f < p->F; f++)
         read_rows(p, in[CHANNEL], f, p->K, p->channel + f * count);
-    num size = largest_part(p->F * count, p->channel);
+    num size = largest_part(p->F * count, 2, p->channel);
     if (p->lanes == CHANNELS) {
         real top = get(size, 0);
         for (idx lane = 1; lane < LANES; lane++)

@@ -44,11 +44,17 @@ static num power_of(problem *p, idx f, const vec *m, const cpx *beams) {
         return inner_product(p->L * p->K, beams, beams);
     const vec *squares = find_squares(p, m);
     vec sum = {0};
-    for (idx i = 0; i < p->n; i++) {
-        find_field(p, f, i, beams, p->field);
-        for (idx k = 0; k < p->K; k++)
-            sum += squares[i] *
-                   (p->field[k].re * p->field[k].re + p->field[k].im * p->field[k].im);
+    for (idx at = 0; at < p->n; at += STRIP) {
+        const idx count = least(STRIP, p->n - at);
+        find_fields(p, f, at, count, beams, p->field);
+        for (idx i = 0; i < count; i++) {
+            vec size = {0};
+            for (idx k = 0; k < p->K; k++) {
+                const cvec z = p->field[i * p->K + k];
+                size += z.re * z.re + z.im * z.im;
+            }
+            sum += squares[at + i] * size;
+        }
     }
     return total(sum);
 }

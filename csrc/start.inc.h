@@ -52,7 +52,7 @@ static void find_solo_gains(problem *p, cvec *heard, const vec *ones, num *gain)
                     heard[i * K + k] = (cvec){x.re * q.re - x.im * q.im, x.re * q.im + x.im * q.re};
                 }
             }
-            BY_PHASE(p, forward, K, L, n, heard, phase_of(p, f), ones, p->effective);
+            pass_forward(p, f, heard, ones, p->effective);
         }
         for (idx k = 0; k < K; k++)
             gain[k] += channel_in_use(p, f) *
