@@ -39,13 +39,16 @@ static void force(problem *p, alternation *s, mask which) {
     pick_nums(2 * p->F * size, which, (const num *)s->forced, (num *)s->beams);
 }
 
-/* Rate at the beams, which are scaled to the power, over all channels, and its gradient in m. */
-static num evaluate_fixed(problem *p, const alternation *s, const vec *m, vec *gradient) {
+/* Rate at the beams, which are scaled to the power, over all channels, and its gradient in m.
+ * forced: whether they were found at this m, so that G of a single channel is still there. */
+static num evaluate_fixed(problem *p, const alternation *s, const vec *m, int forced,
+                          vec *gradient) {
     num sum = NUM(0);
     memset(gradient, 0, (size_t)p->n * sizeof(vec));
     for (idx f = 0; f < p->F; f++) {
         const cpx *beams = s->beams + f * p->L * p->K;
-        find_effective(p, f, m, p->effective);
+        if (!forced || p->F > 1)
+            find_effective(p, f, m, p->effective);
         const num power = quick_power(p, f, m, beams);
         const num rate = fixed_terms(p, f, m, beams, power, gradient);
         sum += channel_in_use(p, f) * pick(power > 0, rate, 0 * power);
@@ -74,7 +77,7 @@ static num backtrack(problem *p, alternation *s, mask open, num rate, num *lengt
             s->trial[i] = inside(p, s->m[i] + far * s->gradient[i]);
             slope += s->gradient[i] * (s->trial[i] - s->m[i]);
         }
-        const num reached = evaluate_fixed(p, s, s->trial, s->trial_gradient);
+        const num reached = evaluate_fixed(p, s, s->trial, 0, s->trial_gradient);
         const mask better = open & (reached >= rate + (real)1e-4 * total(slope));
         pick_elements(p->n, better, s->trial, s->m);
         pick_elements(p->n, better, s->trial_gradient, s->gradient);
@@ -96,7 +99,7 @@ static void begin(problem *p, alternation *s, alternating_rule r, mask which) {
     const idx n = p->n, beam_nums = 2 * p->F * p->L * p->K;
     s->singular &= not(which);
     force(p, s, which);
-    const num reached = evaluate_fixed(p, s, s->m, s->trial_gradient);
+    const num reached = evaluate_fixed(p, s, s->m, 1, s->trial_gradient);
     pick_elements(n, which, s->trial_gradient, s->gradient);
     pick_elements(n, which, s->m, s->best);
     pick_nums(beam_nums, which, (const num *)s->beams, (num *)s->best_beams);
@@ -130,7 +133,7 @@ static void advance(problem *p, alternation *s, alternating_rule r, mask open) {
     mask due = open & ((s->steps == (real)r.inner) | (s->made >= (real)r.iterations));
     if (!all(due | not(open))) {
         if (!r.backtracking) {
-            const num reached = evaluate_fixed(p, s, s->m, s->trial_gradient);
+            const num reached = evaluate_fixed(p, s, s->m, 0, s->trial_gradient);
             pick_elements(n, open, s->trial_gradient, s->gradient);
             s->rate = pick(open, reached, s->rate);
         }
@@ -146,7 +149,7 @@ static void advance(problem *p, alternation *s, alternating_rule r, mask open) {
     if (!any(due))
         return;
     force(p, s, due);
-    const num reached = evaluate_fixed(p, s, s->m, s->trial_gradient);
+    const num reached = evaluate_fixed(p, s, s->m, 1, s->trial_gradient);
     pick_elements(n, due, s->trial_gradient, s->gradient);
     s->rate = pick(due, reached, s->rate);
     s->steps = pick(due, NUM(0), s->steps);

@@ -321,10 +321,10 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
             used += at.part[f];
         add_gradient(p, f, m, p->beams, p->adjoint, price, counts, gradient, s->bend);
     }
-    for (idx i = 0; i < p->n; i++) {
+    for (idx i = 0; i < p->n; i++)
         add_channels(p, &gradient[i]);
+    for (idx i = 0; p->radiated && i < p->n; i++)
         add_channels(p, &s->bend[i]);
-    }
     if (p->objective == SUM_RATE)
         return over_channels(p, sum);
     num factor;

@@ -86,7 +86,7 @@ static int has_limits(int operator_, const hf_shape *s, const hf_operand *in) {
 }
 
 /* Whether a problem has several candidates and one finalist. */
-static int has_candidates(int operator_, const hf_shape *s, const double *options) {
+static int has_candidates(int operator_, const double *options) {
     if (operator_ != HF_VARIABLE_PROJECTION)
         return 0;
     const int leaves_out = options[OBJECTIVE] == SUM_RATE || options[OBJECTIVE] == ENERGY_EFFICIENCY;
@@ -134,7 +134,7 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
         packed = 1;
     }
     floats &= packed;
-    const int candidates = has_candidates(operator_, s, options);
+    const int candidates = has_candidates(operator_, options);
     const int mixed = candidates && options[MIXED] != 0;
     const int screened = candidates && !floats && bytes <= STAYING && (mixed || !packed);
     if (!packed && !screened)

@@ -110,17 +110,21 @@ static int open_precoding(problem *p, precoding *c, const hf_shape *s, arena *a)
     return HF_OK;
 }
 
-#define MODERATE 1024 /* a largest part from which nothing leaves the range of single precision */
+#define MODERATE 1e6 /* sum of squares from which nothing leaves the range of single precision */
 
 /* Loads the channels in the lanes, scaled where they need it, and their Gram matrix.  Returns what
  * they were divided by; NaN where a channel is not finite. */
 static num load_channel(problem *p, hf_operand channel) {
-    const idx count = p->n * p->K;
-    read_rows(p, channel, 0, p->K, p->channel);
+    const idx K = p->K, count = p->n * K;
+    num squares = NUM(0);
+    read_rows(p, channel, 0, K, p->channel);
+    find_channel_gram(p, 0, p->gram);
+    for (idx k = 0; k < K; k++)
+        squares += p->gram[k * K + k].re;
+    if (all((squares > (real)(1 / MODERATE)) & (squares < (real)MODERATE)))
+        return NUM(1);
     const num size = largest_part(count, 2, p->channel);
-    num unit = NUM(1);
-    if (!all((size > (real)(1.0 / MODERATE)) & (size < (real)MODERATE)))
-        unit = scale_parts(count, size, p->channel);
+    const num unit = scale_parts(count, size, p->channel);
     find_channel_gram(p, 0, p->gram);
     return pick(is_finite(size), unit, NUM(NAN));
 }

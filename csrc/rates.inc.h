@@ -115,7 +115,10 @@ static int rate_beams(const hf_shape *s, const hf_operand *in, void *sinr, void 
         if (!loaded++ || phase.step)
             load_phase(p, phase);
         read_rows(p, channel, 0, K, p->channel);
-        load_amplitudes(p, amplitudes, m);
+        if (p->element)
+            load_amplitudes(p, amplitudes, m);
+        else
+            read_elements(p, amplitudes, m);
         read_matrix(p, digital, 0, L * K, p->beams);
         find_effective(p, 0, m, p->effective);
         /* Over the noise's own size, so that no square leaves the range of single precision. */
