@@ -119,12 +119,12 @@ static void multiply_right_dagger(idx rows, idx inner, idx columns, const cpx *a
 }
 
 /* out = a a^H (rows x rows). */
-static void gram_of_rows(idx rows, idx inner, const cpx *restrict a, cpx *restrict out) {
+INLINE void gram_of(idx rows, idx inner, factor a, cpx *restrict out) {
     for (idx r = 0; r < rows; r++)
         for (idx c = r; c < rows; c++) {
             cpx sum = {NUM(0), NUM(0)};
             for (idx i = 0; i < inner; i++) {
-                const cpx x = a[r * inner + i], y = a[c * inner + i];
+                const cpx x = entry(a, r, i), y = entry(a, c, i);
                 sum.re += x.re * y.re;
                 sum.im += x.im * y.re;
                 sum.re += x.im * y.im;
@@ -135,21 +135,13 @@ static void gram_of_rows(idx rows, idx inner, const cpx *restrict a, cpx *restri
         }
 }
 
+static void gram_of_rows(idx rows, idx inner, const cpx *a, cpx *out) {
+    gram_of(rows, inner, plain(a, inner), out);
+}
+
 /* out = a^H a (columns x columns). */
-static void gram_of_columns(idx inner, idx columns, const cpx *restrict a, cpx *restrict out) {
-    for (idx r = 0; r < columns; r++)
-        for (idx c = r; c < columns; c++) {
-            cpx sum = {NUM(0), NUM(0)};
-            for (idx i = 0; i < inner; i++) {
-                const cpx x = a[i * columns + r], y = a[i * columns + c];
-                sum.re += x.re * y.re;
-                sum.im += x.re * y.im;
-                sum.re += x.im * y.im;
-                sum.im -= x.im * y.re;
-            }
-            out[r * columns + c] = sum;
-            out[c * columns + r] = conjugate(sum);
-        }
+static void gram_of_columns(idx inner, idx columns, const cpx *a, cpx *out) {
+    gram_of(columns, inner, dagger(a, columns), out);
 }
 
 /* Re tr(a^H b). */

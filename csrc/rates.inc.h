@@ -91,10 +91,10 @@ static void find_turned_gradient(problem *p, idx f, const cpx *omega) {
         p->d_q[i].im = p->slope[i];
 }
 
-/* Everything about given beams, each result where its pointer is not NULL. */
-static int rate_beams(const hf_shape *s, const hf_operand *in, void *sinr, void *rate,
-                      void *d_amplitudes, void *d_digital) {
-    const hf_operand channel = in[0], amplitudes = in[1], phase = in[2], digital = in[3];
+/* G, or everything about given beams, each result where its pointer is not NULL. */
+static int rate_beams(const hf_shape *s, const hf_operand *in, void *effective, void *sinr,
+                      void *rate, void *d_amplitudes, void *d_digital) {
+    const hf_operand channel = in[0], amplitudes = in[1], phase = in[2];
     problem at, *p = &at;
     arena a = {NULL, 0};
     measure(p, s, ITEMS, phase.step != 0);
@@ -119,8 +119,12 @@ static int rate_beams(const hf_shape *s, const hf_operand *in, void *sinr, void 
             load_amplitudes(p, amplitudes, m);
         else
             read_elements(p, amplitudes, m);
-        read_matrix(p, digital, 0, L * K, p->beams);
         find_effective(p, 0, m, p->effective);
+        if (effective) {
+            write_matrix(p, p->effective, K * L, effective, 0);
+            continue;
+        }
+        read_matrix(p, in[3], 0, L * K, p->beams);
         /* Over the noise's own size, so that no square leaves the range of single precision. */
         const num inverse_noise = 1 / root(read_number(p, in[4], 0));
         scale(K * L, inverse_noise, p->effective);
@@ -157,40 +161,18 @@ static int rate_beams(const hf_shape *s, const hf_operand *in, void *sinr, void 
     return stopped(s) ? HF_STOPPED : HF_OK;
 }
 
+OPERATOR(effective_channel) {
+    return rate_beams(shape, in, out[0], NULL, NULL, NULL, NULL);
+}
+
 OPERATOR(sinr) {
-    return rate_beams(shape, in, out[0], NULL, NULL, NULL);
+    return rate_beams(shape, in, NULL, out[0], NULL, NULL, NULL);
 }
 
 OPERATOR(sum_rate) {
-    return rate_beams(shape, in, NULL, out[0], NULL, NULL);
+    return rate_beams(shape, in, NULL, NULL, out[0], NULL, NULL);
 }
 
 OPERATOR(sum_rate_gradient) {
-    return rate_beams(shape, in, NULL, out[0], out[1], out[2]);
-}
-
-OPERATOR(effective_channel) {
-    problem at, *p = &at;
-    arena a = {NULL, 0};
-    measure(p, shape, ITEMS, in[2].step != 0);
-    vec *m = NULL;
-    for (int pass = 0; pass < 2; pass++) {
-        a.used = 0;
-        lay_out_problem(p, &a, 0);
-        lay_out_algebra(p, &a);
-        m = TAKE(&a, p->n, vec);
-        if (pass == 0 && !(a.memory = claim(a.used)))
-            return HF_NO_MEMORY;
-    }
-    int loaded = 0;
-    for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
-        if (!loaded++ || in[2].step)
-            load_phase(p, in[2]);
-        read_rows(p, in[0], 0, p->K, p->channel);
-        load_amplitudes(p, in[1], m);
-        find_effective(p, 0, m, p->effective);
-        write_matrix(p, p->effective, p->K * p->L, out[0], 0);
-    }
-    release(a.memory);
-    return stopped(shape) ? HF_STOPPED : HF_OK;
+    return rate_beams(shape, in, NULL, NULL, out[0], out[1], out[2]);
 }
