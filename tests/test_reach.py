@@ -83,6 +83,7 @@ def printed(code: str, *arguments: str, **environment: str) -> str:
 # ------------------------------------------------------------------ C kernels from Numba
 
 
+@pytest.mark.slow  # Numba compiles the call of each
 @NEEDS_C
 @pytest.mark.parametrize("single", [False, True])
 @pytest.mark.parametrize("operator", OPERATORS)
