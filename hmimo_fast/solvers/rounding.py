@@ -12,6 +12,8 @@ _TOLERATED, _AIMED = 5e-7, 1e-7
 #: Most moves of one number, and their lengths in units in the last place.
 _MOST = 30
 _STEPS = np.outer([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128], [1.0, -1.0]).ravel()
+#: Numbers of V of which two are moved at once.
+_PAIRED = 24
 #: Beamformers per block.
 _ROWS = 512
 #: Relative singular values of diag(m) Phi that count as zero.
@@ -76,7 +78,33 @@ def _with_power(surface: np.ndarray, digital: np.ndarray, power: np.ndarray) -> 
         left = np.abs(missing[rows, None, None] - change).reshape(len(rows), -1)
         best = np.maximum(left, _AIMED * power[rows, None]).argmin(axis=-1)  # smallest step first
         better = left[np.arange(len(rows)), best] < np.abs(missing[rows])
-        some[rows[~better]] = False
+        for row in rows[~better]:  # no number alone
+            some[row] = _move_two(surface[row], numbers[row], digital.shape[-1], missing[row])
         step, place = np.divmod(best[better], numbers.shape[1])
         numbers[rows[better], place] += steps[better, step, place]
     return digital
+
+
+def _move_two(surface: np.ndarray, numbers: np.ndarray, users: int, missing: float) -> bool:
+    """Move the two of the first numbers of V that bring its power closest, if any do."""
+    columns = np.kron(surface, np.array([1.0, 1j]))  # fields of real and imaginary parts of a user
+    of_user = np.arange(len(numbers)).reshape(-1, users, 2).swapaxes(0, 1).reshape(users, -1)
+    fields = numbers[of_user].astype(float) @ columns.T
+    products = (columns.conj().T @ columns).real
+    few = of_user[:, : max(_PAIRED // users, 2)]
+    steps = _STEPS[:, None, None] * np.spacing(np.abs(numbers[few])).astype(float)
+    slopes = 2.0 * (fields @ columns.conj()).real[:, : few.shape[1]]
+    change = ((slopes + np.diag(products)[: few.shape[1]] * steps) * steps).ravel()
+    number = np.broadcast_to(np.arange(few.size), (len(_STEPS), few.size)).ravel()
+    user, part = np.divmod(number, few.shape[1])
+    both = change[:, None] + change
+    own = user[:, None] == user
+    both += 2.0 * own * products[part[:, None], part] * steps.reshape(-1, 1) * steps.ravel()
+    both[number[:, None] == number] = 0.0
+    left = np.abs(missing - both)
+    pair = np.unravel_index(left.argmin(), left.shape)
+    if not left[pair] < abs(missing):
+        return False
+    for move in pair:
+        numbers[few.ravel()[number[move]]] += steps.ravel()[move]
+    return True
