@@ -276,7 +276,7 @@ def test_a_gnn_of_feeds_knows_where_each_element_is():
 @pytest.mark.parametrize("constraint", CONSTRAINTS)
 def test_the_best_candidate_is_taken_and_all_of_them_learn(constraint):
     channel, phase = draw()
-    link = Link.scaled(channel, phase, *torch.ones(2, 4), constraint == "radiated")
+    link = Link.scaled(channel, phase, *torch.ones(2, 4), constraint)
     amplitudes = torch.rand(4, 5, 12, dtype=torch.float64, requires_grad=True)
     precoders = torch.randn(4, 5, 12, 3, dtype=torch.complex128)
     singly = [
@@ -302,7 +302,7 @@ def test_a_set_is_credited_with_what_it_leads_to(constraint):
     """The choice's gradient is that of the rates, by plain steps, under the shares."""
     channel, phase = draw()
     model = build("mbdnn", constraint=constraint)
-    link = Link.scaled(channel, phase, *torch.full((2, 4), 1.0), constraint == "radiated")
+    link = Link.scaled(channel, phase, *torch.full((2, 4), 1.0), constraint)
     sets = tried(link, 1, 2)
     scores = model.choice(sets)
     (expected,) = torch.autograd.grad(
@@ -451,7 +451,7 @@ def test_a_layer_of_mbdnn_keeps_the_best_precoder(constraint):
     # Its structure at weights 1 has the best beams as a fixed point: here over the surface.
     channel, phase = draw(items=1)
     amplitudes = torch.from_numpy(np.random.default_rng(2).random((1, 12)))
-    link = Link(channel, phase, torch.tensor([0.3], dtype=torch.float64), constraint == "radiated")
+    link = Link(channel, phase, torch.tensor([0.3], dtype=torch.float64), constraint)
     effective = hf.effective_channel(channel[0], amplitudes[0], phase)
     root = np.eye(4)
     if constraint == "radiated":
@@ -471,7 +471,7 @@ def test_the_gradient_is_that_of_the_best_rate(constraint):
     # Finite differences of the rate that WMMSE beams reach at the amplitudes, and of that again,
     # in the amplitudes and in the weights of the users.
     channel, phase = draw(items=1, users=2, elements=4)
-    link = Link(channel, phase, torch.tensor([0.2], dtype=torch.float64), constraint == "radiated")
+    link = Link(channel, phase, torch.tensor([0.2], dtype=torch.float64), constraint)
     amplitudes = torch.full((1, 4), 0.5, dtype=torch.float64)
     amplitudes += 0.3 * torch.sin(torch.arange(4.0))
     weights = torch.tensor([[0.8, 1.2]], dtype=torch.float64)
@@ -507,7 +507,7 @@ def test_the_first_set_is_of_all_users_and_each_other_leaves_the_weakest_out(con
     channel, phase = draw(items=1, elements=16)
     channel[0, 1] *= 3.0
     channel[0, 2] = 0.9 * channel[0, 1] + 0.1 * channel[0, 2]
-    link = Link(channel, phase, torch.tensor([0.1], dtype=torch.float64), constraint == "radiated")
+    link = Link(channel, phase, torch.tensor([0.1], dtype=torch.float64), constraint)
     amplitudes, digital = nested(link)
     served = digital[0].abs().sum(1) > 0.0
     assert served.tolist() == [[True, True, True], [True, True, False], [False, True, False]]
@@ -518,7 +518,7 @@ def test_a_start_sends_what_zero_forcing_over_the_elements_would():
     # With as many feeds as elements, nothing is lost on the way: no user meets another's beam.
     channel, _ = draw(items=2, elements=4)
     phase = torch.linalg.qr(draw(1, 4, 4, seed=7)[0][0])[0]
-    link = Link(channel, phase, torch.tensor([0.1, 0.1], dtype=torch.float64), radiated=False)
+    link = Link(channel, phase, torch.tensor([0.1, 0.1], dtype=torch.float64), constraint="digital")
     amplitudes, digital = nested(link)
     received = (channel @ phase @ digital[:, 0]).numpy()
     apart = received - received * np.eye(3)
@@ -530,7 +530,7 @@ def test_a_start_sends_what_zero_forcing_over_the_elements_would():
 
 def test_the_curvature_is_that_of_the_radiated_power():
     channel, phase = draw(items=1, elements=9)
-    link = Link(channel, phase, torch.tensor([0.1], dtype=torch.float64), radiated=True)
+    link = Link(channel, phase, torch.tensor([0.1], dtype=torch.float64), constraint="radiated")
     beams = matched(channel, torch.ones(1, 9), phase)
     power = torch.stack(
         [torch.linalg.norm(phase * one[:, None] @ beams[0]) ** 2 for one in torch.eye(9)]
@@ -574,7 +574,7 @@ def test_a_scaled_link_has_the_rates_of_the_original():
     power = torch.tensor([1.0, 2.0, 3.0, 4.0], dtype=torch.float64)
     for constraint in CONSTRAINTS:
         arguments = 1e-8 * channel, 5.0 * phase, power, 1e-17 * power**2
-        link = Link.scaled(*arguments, constraint == "radiated")
+        link = Link.scaled(*arguments, constraint)
         assert link.channel.abs().square().mean().item() == pytest.approx(1.0)
         _, beams, _ = link.ascent(amplitudes, matched(link.channel, amplitudes, link.phase), 0)
         norms = spent(amplitudes, arguments[1], beams, constraint)

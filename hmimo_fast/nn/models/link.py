@@ -32,11 +32,16 @@ class Link:
     channel: Any  # (B, K, N) complex
     phase: Any  # (N, L) complex
     noise_power: Any  # (B,) real
-    radiated: bool
+    constraint: str  # "radiated" or "digital"
+
+    @property
+    def radiated(self) -> bool:
+        """Whether the power is that of diag(m) Phi V, or of V."""
+        return self.constraint == "radiated"
 
     @classmethod
     def scaled(
-        cls, channel: Tensor, phase: Tensor, power: Tensor, noise_power: Tensor, radiated: bool
+        cls, channel: Tensor, phase: Tensor, power: Tensor, noise_power: Tensor, constraint: str
     ) -> Link:
         """The link of channels, phase and (B,) powers in any unit."""
         gain = _mean_power(channel)
@@ -46,8 +51,8 @@ class Link:
         return cls(
             channel / gain.sqrt(),
             phase / spread.sqrt(),
-            noise if radiated else noise / spread[0, 0],
-            radiated,
+            noise if constraint == "radiated" else noise / spread[0, 0],
+            constraint,
         )
 
     def to(self, dtype: torch.dtype) -> Link:
@@ -62,7 +67,7 @@ class Link:
             np.ascontiguousarray(x.detach().numpy())
             for x in (self.channel[items], self.phase, self.noise_power[items])
         )
-        return Link(channel, phase, noise_power, self.radiated)
+        return Link(channel, phase, noise_power, self.constraint)
 
     def repeated(self, count: int) -> Link:
         """Every item some times in a row."""
@@ -93,7 +98,7 @@ class Link:
         def ascent(m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             return ops.wmmse_gradient(
                 self.channel, m, self.phase, digital, 1.0, self.noise_power, weights,
-                _name(self.radiated), sweeps,
+                self.constraint, sweeps,
             )  # fmt: skip
 
         def nearby(m: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,7 +125,7 @@ class Link:
 
     def project(self, amplitudes: Tensor, precoder: Tensor) -> Tensor:
         """V = (diag(m) Phi)^+ W at power 1, (B, L, K) (paper A, eq. 6-7)."""
-        return ops.project(amplitudes, self.phase, precoder, 1.0, _name(self.radiated))
+        return ops.project(amplitudes, self.phase, precoder, 1.0, self.constraint)
 
     def sweep(self, amplitudes: Tensor, digital: Tensor) -> Tensor:
         """V after a WMMSE sweep at power 1."""
@@ -223,7 +228,3 @@ def _mean_power(matrix: Tensor) -> Tensor:
     """Mean power of each matrix's entries, (..., 1, 1); 1 where it is zero or not finite."""
     mean = matrix.abs().square().mean((-2, -1), keepdim=True)
     return torch.where(mean > 0.0, mean, 1.0).nan_to_num(posinf=1.0)
-
-
-def _name(radiated: bool) -> str:
-    return "radiated" if radiated else "digital"

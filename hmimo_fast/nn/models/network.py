@@ -94,7 +94,7 @@ class Network(nn.Module):
             for name, value in (("power", power), ("noise_power", noise_power))
         )
         phase = phase.to(channel.dtype)
-        link = Link.scaled(channel, phase, power, noise_power, self.constraint == "radiated")
+        link = Link.scaled(channel, phase, power, noise_power, self.constraint)
         amplitudes, digital = self._designed(link.to(wide))
         amplitudes, digital = amplitudes.to(channel.real.dtype), digital.to(channel.dtype)
         return amplitudes, scale(amplitudes, phase, digital, power, link.radiated)
