@@ -13,7 +13,8 @@ from .arguments import as_count, is_radiated
 from .channels.simulators import panel_order
 from .problem import Problem
 from .solvers import METHODS, solve
-from .solvers.methods import balancing, chosen
+from .solvers.methods import chosen
+from .solvers.variable_projection import balancing
 from .surface import Surface
 
 try:

@@ -195,6 +195,26 @@ def test_energy_efficiency_beats_every_common_power(constraint: str) -> None:
         assert mine.value.mean() >= np.mean(other.sum_rate / consumed)
 
 
+@pytest.mark.parametrize(
+    ("users", "constraint", "options"),
+    [(2, "digital", {}), (2, "radiated", {"elements": "phase"}), (4, "radiated", {"levels": 1})],
+)
+def test_fair_objectives_are_not_below_others(
+    users: int, constraint: str, options: dict[str, Any]
+) -> None:
+    """Where the geometric mean was below that of the sum rate, or max-min below the common rate."""
+    channel = draws(users, 60, seed=11)
+    how = {"noise_power": 0.01, "constraint": constraint, **options}
+    found = {
+        name: hf.solve(channel, SURFACE.phase, objective=name, **how)
+        for name in ("sum_rate", "max_min", "geometric_mean")
+    }
+    means = {name: value_of("geometric_mean", each).mean() for name, each in found.items()}
+    assert max(means, key=means.get) == "geometric_mean"
+    common = hf.solve(channel, SURFACE.phase, min_rate=0.01, **how).common_rate
+    assert found["max_min"].value.mean() >= common.mean()
+
+
 @pytest.mark.parametrize("circuit_power", [0.01, None])
 @pytest.mark.parametrize("constraint", ["radiated", "digital"])
 @pytest.mark.parametrize("users", [2, 8])

@@ -23,12 +23,10 @@ from .hbf import wmmse_hbf, zf_hbf
 from .levels import quantized
 from .network import mbdnn
 from .sharing import in_channels, is_split, shared_out
-from .variable_projection import further, joint, zero_forcing_stage, zf
+from .variable_projection import balancing, further, joint, zero_forcing_stage, zf
 
 #: Runs for rates as they were split over the channels.
 _SHARINGS = 2
-#: A minimum rate out of reach: items that miss it get balanced rates, the highest possible.
-_UNREACHABLE = 100.0
 
 
 @dataclass(frozen=True)
@@ -265,16 +263,3 @@ def common(
     equal = replace(equal, min_rate=None, objective="max_min")
     run = method.run(equal, start, **options)
     return _reached(problem, equal, method, run, options)
-
-
-def balancing(problem: Problem) -> Problem:
-    """The problem of the highest lowest rate over users and channels."""
-    asked = np.full((1, problem.users), _UNREACHABLE)
-    return replace(
-        problem,
-        min_rate=asked,
-        split=np.ones((1, problem.channel.shape[1], problem.users)),  # in each
-        weights=np.ones((1, problem.users)),
-        objective="sum_rate",
-        idle=None,
-    )

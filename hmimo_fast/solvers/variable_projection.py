@@ -10,6 +10,7 @@ import numpy as np
 
 from ..problem import Problem
 from .found import Found, Run, run_loop
+from .levels import quantized
 
 #: Iterations of the two stages under `digital` and under `radiated` power: one start is then
 #: within 1.5 % of the best of 20 starts with 200 iterations each.  Complex weights take fewer under
@@ -23,7 +24,26 @@ _SECOND_STARTS = 8
 #: Of objectives that leave nobody out, and so have one candidate.
 _ONE_CANDIDATE = (10, 80)
 #: Of a second try at `max_min` under `digital` power, where ascents end apart and are short.
-_SECOND_TRY = {"zf_iterations": 4, "iterations": 40}
+_SECOND_TRY = {"zf_iterations": 4, "iterations": 30}
+#: Of a geometric mean from the amplitudes of the highest sum rate.
+_FROM_THERE = {"iterations": 20}
+#: Newton sweeps for balanced beams.
+_SWEEPS = 20
+#: A minimum rate out of reach: items that miss it get balanced rates, as high as possible.
+_UNREACHABLE = 100.0
+
+
+def balancing(problem: Problem) -> Problem:
+    """The problem of the highest lowest rate over users and channels."""
+    asked = np.full((1, problem.users), _UNREACHABLE)
+    return replace(
+        problem,
+        min_rate=asked,
+        split=np.ones((1, problem.channel.shape[1], problem.users)),  # in each
+        weights=np.ones((1, problem.users)),
+        objective="sum_rate",
+        idle=None,
+    )
 
 
 def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
@@ -53,13 +73,24 @@ def further(
     if problem.hardware.states is not None and problem.hardware.turned:
         # Roundings of complex weights differ more than what they are rounded from.
         yield run(problem, problem.some_angles(), **options)
-    again = (
-        problem.objective == "max_min" and not problem.radiated and problem.channel.shape[1] == 1
-    )
-    if again and not options.keys() & _SECOND_TRY:
-        yield run(problem, start, **options | _SECOND_TRY)
+    if problem.objective == "max_min" and problem.channel.shape[1] == 1:
+        if not problem.radiated and not options.keys() & _SECOND_TRY:
+            yield run(problem, start, **options | _SECOND_TRY)
+        yield _under_floors(run, problem, start, options)
+    if problem.objective == "geometric_mean":
+        rate = run(replace(problem, objective="sum_rate"), start, **options)
+        yield run(problem, rate.amplitudes, **_FROM_THERE | options | {"zf_iterations": 0})
     if problem.objective == "energy_efficiency":
         yield _at_power(run, problem, start, best.power_used.mean(axis=-1), options)
+
+
+def _under_floors(
+    run: Callable[..., Run], problem: Problem, start: np.ndarray, options: dict[str, Any]
+) -> Run:
+    """`max_min` where minimum rates out of reach lead, which are equal for all users."""
+    equal = balancing(problem)
+    found = quantized(equal, run(equal, start, **options))
+    return found._replace(digital=problem.beams(found.amplitudes, _SWEEPS)[0])
 
 
 def _at_power(
