@@ -156,21 +156,21 @@ INLINE vec either(int which, vec yes, vec no) {
 #define UPPER_HALF(i) (LOWER_HALF(i) + UNIT / 2)
 
 /* W x W transposition: each round exchanges one bit of the lane's number for one of the row's, first
- * within units and then across them. */
+ * within units and then across them.  Where bit d of i is clear, i | d is i + d, and GCC sees that it is below W. */
 INLINE void turn(vec *block) {
     for (int d = UNIT / 2; d >= 1; d /= 2)
         for (int i = 0; i < W; i++)
             if (!(i & d)) {
-                const vec a = block[i], b = block[i + d];
+                const vec a = block[i], b = block[i | d];
                 block[i] = SHUFFLE(a, b, LOWER_HALF);
-                block[i + d] = SHUFFLE(a, b, UPPER_HALF);
+                block[i | d] = SHUFFLE(a, b, UPPER_HALF);
             }
     for (int d = UNIT; d < W; d *= 2)
         for (int i = 0; i < W; i++)
             if (!(i & d)) {
-                const vec a = block[i], b = block[i + d];
+                const vec a = block[i], b = block[i | d];
                 block[i] = SHUFFLE(a, b, EVEN_UNIT);
-                block[i + d] = SHUFFLE(a, b, ODD_UNIT);
+                block[i | d] = SHUFFLE(a, b, ODD_UNIT);
             }
 }
 
