@@ -13,8 +13,8 @@ several rows is one to the best of them.
     python bench/compare_solvers.py
     python bench/compare_solvers.py --constraint digital --sets 64 munich --snr 10
 
-A time is the shortest of the runs of all channels that fit into 0.3 s, at least one, by the wall
-clock: keep the machine quiet.  That of L-BFGS-B is mostly SciPy's and Python's.
+A time is the shortest processor time of the runs of all channels that fit into 0.3 s, at least
+one.  That of L-BFGS-B is mostly SciPy's and Python's.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def named(results: Results, name: str) -> Result:
 
 
 def rate_table(columns: dict[str, Results]) -> str:
-    """Mean rate and time, a row a method and two columns a noise power."""
+    """Mean rate and time: a row per method, two columns per noise power."""
     head = ["bit/s/Hz", *(f"{label} | ms" for label in columns)]
     lines = [" | ".join(head), " | ".join(["---"] + ["--:"] * 2 * len(columns))]
     for method in next(iter(columns.values())):

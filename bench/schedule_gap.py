@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 import hmimo_fast as hf
+from hmimo_fast.cli.display import table
 
 USERS, FEEDS = (6, 8), 6
 SEARCHES = [
@@ -30,8 +31,14 @@ SEARCHES = [
     ("local", "rate"),
     ("exhaustive", "qos"),
 ]
-HEADER = ("power", "SNR", "search", "accept", "rate", "gap", "worst", "users", "ms")
-MUNICH_HEADER = ("power", "method", "search", "accept", "rate", "users", "ms")
+HEADER = (
+    ("power", "SNR", "search", "accept", "rate", "gap", "worst", "users", "time"),
+    ("", "dB", "", "", "bit/s/Hz", "%", "%", "served", "ms"),
+)
+MUNICH_HEADER = (
+    ("power", "method", "search", "accept", "rate", "users", "time"),
+    ("", "", "", "", "bit/s/Hz", "served", "ms"),
+)
 MUNICH = [
     ("alternating", "greedy", "qos"),
     ("joint", "greedy", "qos"),
@@ -63,29 +70,29 @@ def rows(
         for search, accept in SEARCHES
     }
     best = results["exhaustive", "qos"].found.sum_rate
-    table = []
+    found_rows = []
     for (search, accept), (found, milliseconds) in results.items():
         rate = found.sum_rate
-        table.append(
+        found_rows.append(
             (
                 constraint,
-                f"{snr:.0f} dB",
+                f"{snr:.0f}",
                 search,
                 "-" if search == "exhaustive" else accept,
                 f"{rate.mean():.2f}",
-                f"{100.0 * (1.0 - rate.mean() / best.mean()):.1f} %",
-                f"{100.0 * (1.0 - rate / np.maximum(best, 1e-12)).max():.1f} %",
+                f"{abs(100.0 * (1.0 - rate.mean() / best.mean())):.1f}",
+                f"{100.0 * (1.0 - rate / np.maximum(best, 1e-12)).max():.1f}",
                 f"{found.served.sum(axis=-1).mean():.2f}",
                 f"{milliseconds:.2f}",
             )
         )
-    return table
+    return found_rows
 
 
 def munich(constraint: str) -> list[tuple[str, ...]]:
     scene = hf.channels.load("munich", shape=(32, 32))
     surface = hf.Surface(shape=(32, 32), spacing=2.5e-3, feeds=8)
-    table = []
+    found_rows = []
     for method, search, accept in MUNICH:
         seconds = []
         for _ in range(3):
@@ -103,27 +110,8 @@ def munich(constraint: str) -> list[tuple[str, ...]]:
             seconds.append(time.perf_counter() - began)
         rate, users = f"{float(found.sum_rate):.2f}", f"{found.served.sum()}"
         milliseconds = f"{min(seconds) * 1e3:.0f}"
-        table.append((constraint, method, search, accept, rate, users, milliseconds))
-    return table
-
-
-def show(title: str, header: tuple[str, ...], groups: list[list[tuple[str, ...]]]) -> None:
-    """A table with a line between groups, plain where rich is not installed."""
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ImportError:
-        print(title)
-        for row in (header, *(row for group in groups for row in group)):
-            print(" ".join(f"{cell:>10}" for cell in row))
-        return
-    table = Table(title=title)
-    for name in header:
-        table.add_column(name, justify="left" if name in header[:4] else "right")
-    for group in groups:
-        for row in group:
-            table.add_row(*row, end_section=row is group[-1])
-    Console(width=90).print(table)
+        found_rows.append((constraint, method, search, accept, rate, users, milliseconds))
+    return found_rows
 
 
 def main() -> None:
@@ -140,15 +128,17 @@ def main() -> None:
         channel = hf.channels.sparse_mmwave(
             surface, users=users, size=arguments.draws, seed=arguments.seed
         )
-        groups = [
-            rows(channel, surface.phase, constraint, snr, arguments.method)
+        found_rows = [
+            row
             for constraint in ("digital", "radiated")
             for snr in (0.0, 10.0, 20.0)
+            for row in rows(channel, surface.phase, constraint, snr, arguments.method)
         ]
-        title = f"{arguments.method}, {users} users: bit/s/Hz, mean of {arguments.draws} draws"
-        show(title, HEADER, groups)
-    groups = [munich(constraint) for constraint in ("digital", "radiated")]
-    show("Munich, sum rate in bit/s/Hz", MUNICH_HEADER, groups)
+        print(f"{arguments.method}, {users} users, mean of {arguments.draws} draws\n")
+        print(table(*HEADER, *found_rows), end="\n\n")
+    found_rows = [row for constraint in ("digital", "radiated") for row in munich(constraint)]
+    print("Munich\n")
+    print(table(*MUNICH_HEADER, *found_rows))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from ..files import write_arrays
 from ..objective import OBJECTIVES
 from ..scheduling import schedule
 from ..scheduling.searches import SEARCHES
-from ..solvers import solve
+from ..solvers import METHODS, solve
 from ..streams import say
 from ..surface import Surface
 from . import conditions
@@ -23,9 +23,6 @@ from .comparison import CHOICES, YARDSTICK, Comparison, Run
 from .display import Begin, display, duration, gains, table
 from .output import add_output, destinations, say_written
 from .timing import timed
-
-#: The published schedule's method.
-_PUBLISHED = "alternating"
 
 _DESCRIPTION = """\
 Choose who is served, the element amplitudes and the digital beams, for the
@@ -136,7 +133,9 @@ def _compare(
     elements |= conditions.feed_power(options)
     runs = []
     for method in options.methods:
-        label = f"{method} + {options.search}" + " (as published)" * (method == _PUBLISHED)
+        label = (
+            f"{method} + {options.search}" + " (as published)" * METHODS[method].published_schedule
+        )
         progress = begin(label)
         task = partial(
             schedule, phase=surface.phase, method=method, **searching, **common, **elements

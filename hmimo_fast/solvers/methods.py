@@ -48,6 +48,7 @@ class Method:
     general: bool = False
     objectives: tuple[str, ...] = ("sum_rate",)
     rescued: bool = False  # tried under minimum rates in schedules too, unless told otherwise
+    published_schedule: bool = False  # paper B publishes a schedule with it
 
     @property
     def is_network(self) -> bool:
@@ -128,7 +129,7 @@ METHODS = {
     "alternating": Method(
         alternating, "gradient steps on the amplitudes and zero forcing in turn\n"
         "(paper B, arXiv 2502.17408, Algorithm 1)", _of("alternating"),
-        zero_forces=True, random_start=True,
+        zero_forces=True, random_start=True, published_schedule=True,
     ),
     "zf_hbf": Method(
         zf_hbf, "zero forcing and fractional programming (paper A, ZF-HBF)", _SWEEPS,
