@@ -1,11 +1,11 @@
 """One amplitude pattern for a wide band, against the pattern of the centre frequency.
 
-16 subcarriers over 1 GHz at 30 GHz.  A path of delay t turns by exp(-j 2 pi f t) over the band,
-its direction is seen with the wavenumber of each subcarrier, and so is the reference wave under
-the surface: beams squint.  The amplitudes cannot follow, since the hardware has one pattern for
-all frequencies; the digital beams can.  Compared are the amplitudes chosen for the whole band,
-and those chosen for the centre and used everywhere, both with the best beams of each subcarrier;
-a pattern of its own for every subcarrier is what no such hardware can do.
+16 subcarriers over 1 GHz at 30 GHz.  A path of delay t has the phase factor exp(-j 2 pi f t), and
+the waves in the air and under the surface have the wavenumber of each subcarrier: beams squint.
+The amplitudes cannot follow, since the hardware has one pattern for all frequencies; the digital
+beams can.  Amplitudes chosen for the whole band are compared with those chosen for the centre and
+used everywhere, both with the best beams of each subcarrier.  As a bound, every subcarrier has a
+pattern of its own, which no such hardware can do.
 
     python examples/ofdm_beam_squint.py --quick
 """

@@ -3,7 +3,7 @@
 LDPC code, QAM, OFDM grid, UMi channel at 30 GHz, precoder, LMMSE equalizer, decoder; four users of
 one antenna each, all with QPSK at rate 1/2 and a code word over all subcarriers of a slot.  The
 channel (TR 38.901) is without path loss and shadowing, so that all users are alike on average.
-Eb is the energy radiated for an information bit, the same for all methods.  The surface has six
+Eb is the energy radiated per information bit, the same for all methods.  The surface has six
 RF chains for 64 elements, fully digital RZF has 64.
 
 Needs Sionna 2 (pip install sionna-no-rt).
@@ -140,7 +140,7 @@ def main() -> None:
     for name, options in METHODS.items():
         curves[name] = []
         for ebno_db in points:
-            # ebnodb2no shares out a power of 1 over the streams; here each stream has 1.
+            # ebnodb2no divides a power of 1 over the streams; here each stream has 1.
             no = USERS * ebnodb2no(ebno_db, BITS, CODE_RATE, GRID)
             start = time.perf_counter()
             errors = link.block_errors(h, no, options).double().mean().item()

@@ -1,9 +1,9 @@
-"""Users that walk through the near field: each step solved anew, and from the step before.
+"""Users walking through the near field: each step solved from scratch, and from the step before.
 
 Six users at 0.3 to 3 m from a surface of 32 x 32 elements, whose near field reaches 2.5 m, walk
 at 1.5 m/s.  Every 5 ms amplitudes and beams are chosen again.  "Cold" starts with all elements
-on, "warm" from the amplitudes of the step before, with a tenth of the iterations.  "Kept" stays
-with the amplitudes of the first step and follows with the beams alone.  One thread; the rate is
+on, "warm" from the amplitudes of the step before, with a tenth of the iterations.  "Kept" keeps
+the amplitudes of the first step and updates only the beams.  One thread; the rate is
 the mean over the steps and the time the median.
 
     python examples/tracking.py --quick

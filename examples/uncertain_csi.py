@@ -1,10 +1,10 @@
 """One amplitude pattern for an uncertain channel, against the pattern of its estimate.
 
-The amplitudes change slowly and the digital beams fast: when the pattern is set, the directions
-of the paths are known to a few degrees and their phases, which turn within a wavelength of
-movement, not at all.  The beams then follow each channel as it comes.  Compared are the pattern
-chosen for the estimated channel and the pattern chosen for samples of what the channel may be,
-on fresh samples, both with the best beams of each.
+The amplitudes change slowly and the digital beams fast: when the pattern is chosen, the directions
+of the paths are known to a few degrees, and their phases, which turn within a wavelength of
+movement, not at all.  The beams then follow each channel.  The pattern chosen for the estimated
+channel is compared with the pattern chosen for samples of the possible channels, on fresh
+samples, both with the best beams for each.
 
     python examples/uncertain_csi.py --quick
 """

@@ -61,11 +61,11 @@ def least_power(channel: np.ndarray, noise: float, rates: np.ndarray) -> float:
 @pytest.mark.filterwarnings("ignore:Solution may be inaccurate")
 @pytest.mark.parametrize(
     ("users", "feeds", "noise"),
-    # of more users than feeds the power at high rates is steeper than the program's tolerance
+    # with more users than feeds the power at high rates is too steep for the program's tolerance
     [(3, 4, 1.0), (3, 4, 1e-3), (4, 4, 1.0), (4, 4, 1e-3), (5, 3, 1.0)],
 )
 def test_a_cone_program_agrees(backend: str, users: int, feeds: int, noise: float) -> None:
-    """The cone program for the rates of `max_min` takes its power: nothing higher is reached."""
+    """The cone program needs all of the power for the rates of `max_min`."""
     channel, weights = draw(users, feeds, 1, items=3)
     _, common = kernels.max_min(channel, 2.0, noise, weights)
     for item in range(3):
@@ -149,7 +149,7 @@ def test_nothing_asked_takes_nothing(backend: str) -> None:
 
 @pytest.mark.parametrize("noise", [1.0, 1e-9])
 def test_what_no_power_reaches_is_said(backend: str, noise: float) -> None:
-    """Two users of one direction share it: SINR over 1 each is out of reach, of 0.99 is not."""
+    """Two users with parallel channels cannot both have an SINR over 1, but both can have 0.99."""
     channel = np.array([[1.0, 1j], [2.0, 2j]])
     precoder, power, feasible = kernels.min_power(channel, noise, [1.0, 1.001])
     assert np.isnan(precoder).all()

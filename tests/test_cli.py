@@ -52,7 +52,7 @@ def size_of_png(path: Path) -> tuple[int, int]:
 
 
 def run_into(folder: Path, *options: str) -> Outcome:
-    """The main job on Munich, quickly."""
+    """A quick schedule of Munich."""
     output = folder / "result.npz"
     with redirect_stdout(io.StringIO()) as printed:
         assert main(["schedule", "munich", *QUICK, "--output", str(output), *options]) == 0
@@ -145,7 +145,7 @@ def test_figure_is_a_picture(munich: Outcome) -> None:
     assert 600 <= height <= 2400
     assert 1.2 <= width / height <= 3
     colours = image.imread(munich.figure)[..., :3]
-    assert 0.3 < (colours == 1).all(axis=-1).mean() < 0.9  # paper, and something on it
+    assert 0.3 < (colours == 1).all(axis=-1).mean() < 0.9  # the background, and a drawing on it
 
 
 def test_same_seed_same_result(munich: Outcome, tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_info(
 
 @pytest.mark.slow
 def test_bench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The measuring process, quickly and with NumPy alone, and the table of what it prints."""
+    """The measuring process with NumPy alone, and the table of its output."""
     pinned: list[int] = []
     monkeypatch.setattr(benchmark, "pin", lambda: pinned.append(0))
     monkeypatch.setattr(benchmark, "_FEWEST", 1)

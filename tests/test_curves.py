@@ -1,6 +1,6 @@
 """Reference curves: the committed table is what the package computes, on every compiled backend.
 
-That the table's first columns are right is tested by the NumPy code of its page, docs/curves.md.
+The first columns are also tested against the NumPy code of its page, docs/curves.md.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def test_the_table_is_reproduced(compiled: str) -> None:
 
 
 def test_rounding_does_not_sway_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Channels that differ in their last digits have the same rates to the table's tolerance."""
+    """Channels that differ in their last digits have the same rates within the tolerance."""
     exact = hf.channels.sparse_mmwave
 
     def rounded(*arguments: object) -> np.ndarray:

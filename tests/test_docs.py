@@ -36,7 +36,7 @@ NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 FENCE = re.compile(r"^(`{3,})([^`\n]*)\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 NEEDS = re.compile(r"<!-- needs: (\S+) -->")
 COMMAND = re.compile(r"(?:^|[ /])hmimo-fast (.*)$", re.MULTILINE)
-#: Commands that take long, so that their lines are parsed and not run, and what makes one quick.
+#: Commands that take long: their lines are parsed, not run; and the option that makes one quick.
 SLOW = ("bench", "reproduce", "train")
 QUICK = {
     "schedule": ["--users", "9", "--feeds", "3", "--no-figure"],
@@ -68,7 +68,7 @@ def run_prompted(source: str, namespace: dict[str, Any], page: Path, line: int) 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks_are_of_kinds_that_are_tested(page: Path) -> None:
-    """Nothing escapes by a name that no test here looks for, or by a fence left open."""
+    """No block goes untested because of its kind or an open fence."""
     kinds = {kind for _, kind, _ in blocks(page)}
     included = {kind for kind in kinds if kind.startswith(("{include} ", "{literalinclude} "))}
     assert kinds - included <= {"python", "pycon", "bash", "text", "{toctree}", "{studies}"}
@@ -104,7 +104,7 @@ def test_python_blocks_run(
 
 @pytest.mark.parametrize("page", pages_with("bash"))
 def test_shell_blocks(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They are Bash, name scripts that exist, and `hmimo-fast` takes its lines and runs them."""
+    """They are valid Bash, name scripts that exist, and `hmimo-fast` runs its lines."""
     monkeypatch.chdir(tmp_path)
     for _, _, source in blocks(page, "bash"):
         if shutil.which("bash"):

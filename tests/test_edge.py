@@ -1,4 +1,4 @@
-"""The public edge of the kernels: what it accepts, what it refuses, and where the work runs."""
+"""The public edge of the kernels: accepted and refused arguments, backends and threads."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_too_few_dimensions(name, argument):
 
 @each_argument
 def test_core_dimensions_must_match(name, argument):
-    """The one argument that may differ is the first to have a dimension: then another is named."""
+    """The argument named is never the first one with the dimension, which defines it."""
     for axis, letter in enumerate(CORES[argument]):
         owners = [a for a in KERNELS[name] if letter in CORES[a]]
         if len(owners) == 1:
@@ -404,7 +404,7 @@ def test_calls_from_many_threads(backend, always_split):
 
 
 def test_slices_cover_the_range_once():
-    """And begin where a pack of lanes may."""
+    """Slices begin where a pack of lanes may."""
     counts = np.zeros(165, int)
     starts = []
 
@@ -514,7 +514,7 @@ main(["info"])
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["read-only", "full", "cut", "empty"])
 def test_numba_goes_on_without_its_cache(tmp_path, fault):
-    """With one warning; what was cut is there again for the next."""
+    """With one warning; a truncated cache is written again."""
 
     def outcome(*arguments):
         environment = {"NUMBA_CACHE_DIR": str(tmp_path), "HMIMO_BACKEND": "numba"}

@@ -1,7 +1,7 @@
 """Elements other than amplitudes: gradients, loops, states, stuck elements and direct channels.
 
 The oracles are plain NumPy, finite differences and brute force; `tests/test_kernels.py` and
-`tests/test_reach.py` hold the backends to each other over the whole table.
+`tests/test_reach.py` compare the backends over the whole table.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def test_wmmse_hbf_never_falls(seed, name, radiated):
 
 
 def test_a_rotation_of_the_phases_changes_nothing():
-    """q exp(j t) with V exp(-j t) is the same link, so that a rotated start is as good."""
+    """q exp(j t) with V exp(-j t) is the same link, so a rotated start reaches the same."""
     channel = drawn(size=8)
     start = weights_of("phase", shape=(8, SURFACE.elements))
     how = {"elements": "phase", "zf_iterations": 0, "iterations": 40}
@@ -354,7 +354,7 @@ def test_working_elements_are_refined_beside_broken_ones():
 
 
 def test_no_broken_elements_change_no_bit():
-    """Under digital power, where the amplitudes have the same bounds; under radiated a broken
+    """Under digital power, where the bounds stay the same; under radiated power a broken
     element bounds them by one, so that only no argument at all is the same."""
     channel, working = drawn(), np.full(SURFACE.elements, np.nan)
     how = {"constraint": "digital", "noise_power": 0.1}
@@ -443,7 +443,7 @@ def test_few_states_are_rounded_from_two_solutions(constraint, monkeypatch):
 
 
 def test_with_a_direct_channel_all_rotations_are_tried():
-    """It does not turn with the elements, so that turns by a whole step differ too."""
+    """It does not rotate with the elements, so rotations by a whole step differ too."""
     channel, direct, states = drawn(), np.ones((3, 3, 4)), np.array([1.0, -1.0])
     plain = Problem.of(channel, SURFACE.phase, 1.0, 0.1, constraint="digital", elements=states)
     past = Problem.of(

@@ -1,4 +1,4 @@
-"""How the command ends: what is kept, what is said, and what the exit status tells."""
+"""How the command ends: files kept, messages and exit status."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def run(
 
 
 def run_closed(command: Sequence[str], both: bool = False) -> tuple[int, str]:
-    """With nobody at the other end of stdout, or of stderr either; exit status and stderr."""
+    """A run whose stdout, or also stderr, is closed; exit status and stderr."""
     end, pipe = os.pipe()
     os.close(end)
     done = subprocess.run(
@@ -350,7 +350,7 @@ def test_train_replaces_only_its_own(name: str, tmp_path: Path) -> None:
 
 
 class Endless:
-    """`compute` that never ends, in a worker that says where it is."""
+    """`compute` that never ends, in a worker that writes down its process."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -374,7 +374,7 @@ def started(script: str, folder: Path, wanted: int) -> subprocess.Popen[bytes]:
 
 
 def ending(process: subprocess.Popen[bytes]) -> bytes:
-    """What it says on standard error until it ends; killed if it does not."""
+    """Its standard error until it ends; killed if it does not."""
     try:
         return process.communicate(timeout=60)[1]
     except subprocess.TimeoutExpired:

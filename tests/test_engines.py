@@ -1,4 +1,4 @@
-"""Engines: workers that run something else, jobs of a batch system, and names that are none."""
+"""Engines: workers with other code, jobs of a batch system, and invalid names."""
 
 from __future__ import annotations
 

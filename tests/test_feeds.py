@@ -1,4 +1,4 @@
-"""Limits of each feed's power, beside the total."""
+"""Limits of each feed's power, besides the total."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def drawn(size: int = 8, users: int = 4, seed: int = 3) -> np.ndarray:
 
 
 def limits(constraint: str) -> np.ndarray:
-    """Some that are reached, by some of the feeds."""
+    """Limits that some of the feeds reach."""
     return (0.02 if constraint == "radiated" else 0.2) * np.array([0.3, 1.0, 2.0, np.inf])
 
 
@@ -231,7 +231,7 @@ def test_kernels_give_nothing_for_what_has_no_limits(options):
 
 @pytest.mark.parametrize("most", [np.inf, 0.05])
 def test_channels_in_lanes_follow_the_definition(most):
-    """Also whom to leave out, which is asked of all channels alike."""
+    """Including the choice of users to leave out, which all channels share."""
     surface = hf.Surface(shape=(4, 4), feeds=4)
     channel = hf.channels.sparse_mmwave(surface, users=6, size=5, seed=3)
     limit, how = np.full(4, most), {"zf_iterations": 3, "iterations": 6, "candidates": 3}

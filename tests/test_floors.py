@@ -182,7 +182,7 @@ def best_beams(
 
 @pytest.mark.parametrize("users", [2, 3])
 def test_general_beams_under_floors_are_optimal(users: int) -> None:
-    """As good as SLSQP at the same amplitudes, and feasible where that finds a feasible point."""
+    """As good as SLSQP at the same amplitudes, and feasible where SLSQP finds a feasible point."""
     worth = []
     for seed in range(6):
         rng = np.random.default_rng(seed)
@@ -237,7 +237,7 @@ def test_gradients_under_floors(stage: int, floor: float, radiated: bool) -> Non
 
 @powers
 def test_what_does_not_fit_is_balanced(radiated: bool) -> None:
-    """Infeasible minimum rates end with SINR in proportion to what was asked, at full power."""
+    """Infeasible minimum rates end with SINR in proportion to the targets, at full power."""
     channel, phase = drawn((4, 2, 3, 9)), np.exp(1j * drawn((1, 9, 4)).real)
     floors = np.array([18.0, 20.0, 19.0])
     found = project(channel, phase, floors, radiated, first=5, second=5)
@@ -285,7 +285,7 @@ def test_balanced_beams_reach_what_slsqp_does() -> None:
 @methods
 @pytest.mark.parametrize("floor", [0.8, [0.4, 1.5, 0.0]], ids=["common", "each"])
 def test_feasible_means_met(method: str, constraint: str, floor: Any) -> None:
-    """Rates by plain loops; what cannot be met comes back as without minimum rates."""
+    """Rates by plain loops; an infeasible item comes back as without minimum rates."""
     channel = channels(30)
     options: dict[str, Any] = {"method": method, "constraint": constraint}
     free, held = solve(channel, **options), solve(channel, min_rate=floor, **options)
@@ -400,7 +400,7 @@ def test_common_rate_tells_what_is_feasible(method: str, constraint: str) -> Non
     assert below.feasible.all()
     floor = 1.05 * common
     np.testing.assert_array_equal(above.feasible, above.common_rate >= floor - 1e-9)
-    assert above.feasible.sum() <= 1  # the largest that was found, not the largest there is
+    assert above.feasible.sum() <= 1  # the largest found, not necessarily the largest possible
     np.testing.assert_allclose(above.common_rate, common, rtol=0.1)
 
 
@@ -482,7 +482,7 @@ def test_one_user(method: str) -> None:
 
 @conventions
 def test_weak_channels(constraint: str) -> None:
-    """At -170 dB all is as at 0 dB: units do not matter, and rates near 0 keep their digits."""
+    """The same at -170 dB as at 0 dB: units do not matter, and rates near 0 keep their digits."""
     channel, gain = channels(10), 10.0**-8.5
     noise = 4.0 if constraint == "digital" else 0.3
     one = solve(channel, min_rate=0.8, constraint=constraint, noise_power=noise)
@@ -507,7 +507,7 @@ def test_single_precision(method: str, constraint: str) -> None:
 
 
 def test_weights_of_zero() -> None:
-    """Users that count for nothing still have their minimum rates."""
+    """Users of weight zero still have their minimum rates."""
     channel = channels(10)
     for weights in ([1.0, 0.0, 1.0], [0.0, 0.0, 0.0]):
         held = solve(channel, min_rate=0.6, weights=weights)
@@ -536,7 +536,7 @@ def test_more_starts_are_no_worse() -> None:
 
 
 def test_at_levels() -> None:
-    """Hardware states keep the minimum rates, and know their own common rate."""
+    """Hardware states meet the minimum rates and have a common rate of their own."""
     channel, states = channels(12), np.linspace(0.0, 1.0, 4)
     free, held = solve(channel, levels=2), solve(channel, levels=2, min_rate=0.8)
     assert np.isin(held.amplitudes, states).all()

@@ -28,7 +28,7 @@ LAYOUTS = {
     "swapped": lambda a: a.astype(a.dtype.newbyteorder()),
     "read-only": lambda a: read_only(a),
 }
-#: Element types; what is left of a complex value in a real or integer type is the input.
+#: Element types; complex values are first converted to a real or integer type.
 COMPLEX = ["c16", "c8", "f8", "f4", "f2", "i8", "i2", "u1", "?", "g", "G"]
 REAL = ["f8", "f4", "f2", "i8", "u1", "?", "g"]
 #: Values that are not of the size of one.
@@ -79,7 +79,7 @@ def tolerance(first: np.ndarray) -> float:
 
 
 def wide(value: np.ndarray) -> np.ndarray:
-    """What the kernel sees, in double."""
+    """The values that the kernel sees, in double precision."""
     double = np.complex128 if np.iscomplexobj(value) else np.float64
     return np.asarray(value).astype(double)
 
@@ -91,7 +91,7 @@ def agree(actual: Any, expected: Any, relative: float, scale: float = 0.0) -> No
 
 
 def oracle(function: Any, *given: Any) -> Any:
-    """What the plain loops give, or None where they leave the floating-point numbers."""
+    """The result of the plain loops, or None where they overflow."""
     try:
         return function(*given)
     except (OverflowError, ZeroDivisionError):

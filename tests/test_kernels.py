@@ -272,7 +272,7 @@ def test_water_filling(backend: str, users: int) -> None:
 
 @pytest.mark.parametrize("part", [0.1, 1 - 1e-9, 1 + 1e-9, 5.0])
 def test_water_filling_knows_what_the_power_reaches(backend: str, part: float) -> None:
-    """Equal floors that need this part of the power."""
+    """Equal floors that need a given part of the power."""
     cost = np.array([0.5, 2.0, 1.0])
     rates = np.full(3, math.log2(1.0 + part * POWER / np.sum(cost)))
     received, feasible = kernels.water_filling(cost, POWER, 1.0, None, rates)

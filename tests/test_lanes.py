@@ -1,5 +1,5 @@
-"""Items that share a vector register do not affect each other: what is in one lane changes no bit
-of the others, however full the register is and whoever leaves it."""
+"""Items that share a vector register do not affect each other: the content of a lane changes no bit
+of the others, whether the register is full or not and whichever items leave it."""
 
 from __future__ import annotations
 

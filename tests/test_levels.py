@@ -120,7 +120,7 @@ def test_the_scale_of_the_amplitudes_does_not_matter() -> None:
 
 
 def test_on_and_off_is_enough_under_digital_power() -> None:
-    """Elements at full strength collect the most power there: hardly any rest in between."""
+    """Elements at full amplitude radiate the most power there: hardly any end in between."""
     channel = channels(30)
     free, switched = (solve(channel, constraint="digital", levels=b) for b in (None, 1))
     assert switched.sum_rate.mean() > 0.99 * free.sum_rate.mean()

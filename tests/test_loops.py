@@ -737,7 +737,7 @@ def test_both_stages_climb(native: str, radiated: bool) -> None:
 
 @conventions
 def test_candidates_pay_on_average(native: str, radiated: bool) -> None:
-    """More of them reach more, on sparse channels with their many optima."""
+    """More candidates reach higher rates on sparse channels, which have many optima."""
     surface = hf.Surface(shape=(6, 6), feeds=4)
     channel = hf.channels.sparse_mmwave(surface, users=4, size=100, seed=3)[:, None]
     problem = Problem(channel, np.ones(36), surface.phase[None], 1.0, 0.1, None)
@@ -748,7 +748,7 @@ def test_candidates_pay_on_average(native: str, radiated: bool) -> None:
 
 @conventions
 def test_one_candidate_where_there_is_nothing_to_choose_by(native: str, radiated: bool) -> None:
-    """Without a first stage the start is kept to, and two iterations have no third to screen by."""
+    """Without a first stage, or with two iterations, which are too few to compare after."""
     problem = draw(Shape(9, 3, 3), (4,))
     for first, second in ((0, 9), (5, 2), (5, 0)):
         runs = [project(problem, radiated, first, second, count) for count in (1, 4)]
@@ -778,7 +778,7 @@ def test_history_counts_the_iterations(native: str) -> None:
 
 @loops
 def test_a_history_takes_no_more_room_than_the_iterations_made(quick: str, loop: str) -> None:
-    """Whatever their budget; and the first 4096 rates where there are more."""
+    """Whatever the budget; the first 4096 rates where there are more."""
     problem = draw(Shape(4, 2, 2), (3,))
     options = {"step": 0.0} if loop == "alternating" else {}
     budget = {"second": 10**8} if loop == "variable_projection" else {"iterations": 10**8}

@@ -1,4 +1,4 @@
-"""The networks: what they promise whatever their weights."""
+"""The networks: properties that hold for any weights."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ SMALL = {
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
-    """Problems this small only wait for a second thread on a busy machine."""
+    """For problems this small a second thread only adds waiting on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -255,7 +255,7 @@ def test_the_loss_reaches_every_weight(name, constraint):
     rate.backward()
     for key, weight in model.named_parameters():
         assert torch.isfinite(weight.grad).all(), key
-        # What it adds to all users' or sets' scores alike, the shares take away.
+        # A constant added to the scores of all users or sets cancels in the shares.
         if not key.endswith(("attention.0.bias", "attention.1.bias", "choice.leave.bias")):
             assert weight.grad.abs().max() > 1e-10, key
 
@@ -299,7 +299,7 @@ def test_the_best_candidate_is_taken_and_all_of_them_learn(constraint):
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS)
 def test_a_set_is_credited_with_what_it_leads_to(constraint):
-    """The choice's gradient is that of the rates, by plain steps, under the shares."""
+    """The gradient of the choice is that of the rates after plain steps, weighted by the shares."""
     channel, phase = draw()
     model = build("mbdnn", constraint=constraint)
     link = Link.scaled(channel, phase, *torch.full((2, 4), 1.0), constraint)

@@ -151,7 +151,7 @@ def test_every_surface_has_each_pair_of_users_and_feeds_in_turn() -> None:
 
 
 def test_samples_bound_what_is_seen() -> None:
-    """Three channels a surface, drawn again and again."""
+    """Three channels per surface, drawn again and again."""
     model = Tiny()
     nn.train(model, steps=20, samples=3, **SHORT)
     drawn = {channel.tobytes() for batch, _ in model.seen for channel in batch}
@@ -331,7 +331,7 @@ def test_only_our_models_are_saved(tmp_path: Path) -> None:
 
 
 def spoiled(whole: bytes, tensors: dict[str, Any], config: dict[str, Any]) -> dict[str, bytes]:
-    """Files that are no model of ours, by what is wrong with them."""
+    """Files that are not valid models, by their defect."""
 
     def file(about: Any, tensors: dict[str, Any] = tensors) -> bytes:
         return safetensors.save(tensors, about and {"hmimo_fast": about})
@@ -486,7 +486,7 @@ def test_shipped_weights_reach_their_rate(name: str, constraint: str, fresh: np.
 
 @conventions
 def test_training_counts(constraint: str, fresh: np.ndarray) -> None:
-    """Of what the shipped network reaches, more than a hundredth is learned."""
+    """Training adds more than 1 % to the rate of the shipped network."""
     surface = hf.Surface((8, 8), feeds=6)
     trained, untrained = (
         hf.solve(fresh, surface.phase, method="mbdnn", constraint=constraint, model=model)

@@ -234,7 +234,7 @@ def test_energy_efficiency_of_few_and_many_users(
 
 
 def test_the_power_settles_though_amplitudes_stay() -> None:
-    """At amplitudes that an ascent leaves at once, with circuits that take next to nothing."""
+    """At amplitudes that an ascent leaves at once, with circuits that consume almost nothing."""
     channel = draws(users=2)
     start = hf.solve(channel, SURFACE.phase, noise_power=0.03, constraint="digital").amplitudes
     how = {"noise_power": 0.03, "constraint": "digital", "start": start, "zf_iterations": 0}
@@ -262,7 +262,7 @@ def test_energy_is_in_the_units_that_are_given() -> None:
 
 
 def test_single_precision_does_not_exceed_the_power() -> None:
-    """Of as many feeds as elements, whose beams cancel; circuits cost so much that all is used."""
+    """As many feeds as elements, whose beams cancel; circuits make using all power best."""
     surface = hf.Surface(shape=(2, 2), feeds=4)
     channel = np.random.default_rng(0).normal(size=(300, 4, 4, 2)).view(complex)[..., 0]
     found = hf.solve(
@@ -294,7 +294,7 @@ def test_min_power_meets_the_rates_and_no_more(constraint: str) -> None:
 
 
 def test_what_another_objective_found_takes_no_more_than_the_least_power() -> None:
-    """Minimum rates that hardly can be met, of which one item of 200 was left at full power."""
+    """Minimum rates that can hardly be met; one item of 200 was left at full power."""
     channel = draws(items=200, seed=3)
     found = hf.solve(channel, SURFACE.phase, 1.0, 0.3, objective="min_power", min_rate=2.0)
     assert found.feasible.sum() >= 84

@@ -1,4 +1,4 @@
-"""What a user installs: sdist, wheel, use without a compiler, and from outside Cython code."""
+"""Installation: sdist, wheel, use without a compiler, and from Cython code outside."""
 
 from __future__ import annotations
 

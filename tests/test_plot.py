@@ -1,4 +1,4 @@
-"""Pictures: what is drawn is what was handed in, read back from matplotlib's own objects."""
+"""Pictures show the data passed in, as read back from matplotlib's own objects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytest.importorskip("matplotlib")
 from matplotlib import colors, pyplot
 
 SURFACE = hf.Surface(shape=(5, 4), feeds=3)
-#: What a colour is seen as: linear RGB, for full protanopia, deuteranopia and tritanopia.
+#: Perceived colours: linear RGB, for full protanopia, deuteranopia and tritanopia.
 #: G. M. Machado, M. M. Oliveira, L. A. F. Fernandes, IEEE TVCG 15(6), 2009.
 SEEN = {
     "by most": np.eye(3),

@@ -41,7 +41,7 @@ def drawn(argument: str, shape: tuple[int, ...], single: bool) -> np.ndarray:
 def test_what_is_ready_runs_to_the_bits_of_a_call(
     name: str, element: int, single: bool, shared: bool
 ) -> None:
-    """With shared arrays as with the batch's own, defaults left out, and complex amplitudes."""
+    """With arrays shared by the batch or not, defaults omitted, and complex amplitudes."""
     op, operands = OPERATORS[name], []
     options = {"element": element} if element else {}
     for argument, core in op.inputs.items():

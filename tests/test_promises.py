@@ -107,7 +107,7 @@ def test_results_have_the_shapes_and_types_of_the_table(
 @everywhere
 @precisions
 def test_leading_dimensions_broadcast(backend: str, name: str, single: bool) -> None:
-    """And an item of a batch is, but for rounding, as it is alone."""
+    """An item of a batch has, up to rounding, the result that it has alone."""
     leads = [(2, 1), (3,), (), (2, 3), (1, 3), (1, 1)]
     inputs = {
         argument: draw(name, leads[place % 6], single)[argument]

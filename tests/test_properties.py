@@ -1,4 +1,4 @@
-"""What holds for every solution and schedule, of channels of every kind."""
+"""Properties of every solution and schedule, for channels of every kind."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def draws(draw: st.DrawFn) -> Draw:
 
 
 def solvable(draw: Draw, method: str) -> str:
-    """The method, or one that takes as many users."""
+    """The method, or one that allows so many users."""
     return (
         "joint" if draw.channel.shape[1] > draw.phase.shape[1] and method not in GENERAL else method
     )
@@ -125,7 +125,7 @@ def test_fully_digital_is_no_worse_than_any_user_alone(draw: Draw) -> None:
 @pytest.mark.parametrize("snr", [-10.0, 10.0, 30.0])
 @pytest.mark.parametrize("own", [0.3, 1.0])
 def test_joint_is_worth_its_best_user_alone(own: float, snr: float, constraint: str) -> None:
-    """On the mean, with a part common to all users or without: the search is local."""
+    """On the mean, with or without a part common to all users: the search is local."""
     surface, rng = hf.Surface(shape=(4, 4), feeds=4), np.random.default_rng(0)
     channel = own * gaussian(rng, 40, 4, 16) + (1.0 - own) * gaussian(rng, 40, 1, 16)
     options: dict[str, Any] = {"noise_power": 10.0 ** (-snr / 10.0), "constraint": constraint}

@@ -1,4 +1,4 @@
-"""`schedule`: greedy and exhaustive search against plain loops, and what every schedule keeps."""
+"""`schedule`: greedy and exhaustive search against plain loops, and properties of all schedules."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def test_no_move_improves_local(method: str, accept: str) -> None:
 def test_screened_moves_are_the_ones_that_count(
     constraint: str, power: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A local search that solves 8 of up to 68 moves a round ends about where all of them lead."""
+    """A local search that solves 8 of up to 68 moves per round ends about as high as with all."""
     options = {"constraint": constraint, "power": power, "min_rate": 0.5}
     channel = channels(size=8, users=20)
     greedy = schedule(channel, **options).sum_rate
@@ -804,7 +804,7 @@ def test_fair_weights_follow_the_average() -> None:
 
 
 def test_fair_averages_converge_to_equal_time() -> None:
-    """One user a slot at fixed rates: each is served a K-th of the time, whatever its rate."""
+    """One user per slot at fixed rates: each is served 1/K of the time, whatever its rate."""
     rates = np.array([8.0, 4.0, 1.0, 0.1])
     fair = hf.ProportionalFair(4, slots=200)
     turns = np.zeros(4)

@@ -27,7 +27,7 @@ ENTRIES = [  # what is not C is compiled by Numba, the least of it in the quick 
 
 
 def fits(name: str, shapes: dict[str, tuple[int, ...]]) -> bool:
-    """Whether shapes are those of one item: said anew, letter by letter."""
+    """Whether shapes are those of one item, by an independent rule, letter by letter."""
     sizes: dict[str, set[int]] = {}
     for argument, shape in shapes.items():
         for letter, length in zip(OPERATORS[name].inputs[argument], shape, strict=True):
@@ -156,7 +156,7 @@ def test_the_cython_edge_refuses_what_would_be_read_or_written_wrongly(
 
 
 def test_one_item_the_shortest_way_is_left_to_the_edge_where_anything_is_off(monkeypatch) -> None:
-    """Cython's `link_item` answers None, and the edge says what is wrong."""
+    """Cython's `link_item` returns None, and the edge raises the error."""
     if backends.missing_kernels():
         pytest.skip("built without a compiler")
     good = [np.full(s, 0.5, t) for s, t in (((2, 3), complex), ((3,), float), ((3, 2), complex),

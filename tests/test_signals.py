@@ -1,4 +1,4 @@
-"""Calls that a signal ends, and calls where no thread can be had."""
+"""Calls ended by a signal, and calls where no thread can be started."""
 
 from __future__ import annotations
 

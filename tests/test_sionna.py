@@ -1,4 +1,4 @@
-"""Sionna's blocks: without Sionna what is arithmetic, with it what is handed over."""
+"""Sionna's blocks: their arithmetic without Sionna, their interface with it."""
 
 from __future__ import annotations
 

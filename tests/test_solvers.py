@@ -1,4 +1,4 @@
-"""`solve`: its contract for every method and constraint, and what each method is worth."""
+"""`solve`: its contract for every method and constraint, and the quality of each method."""
 
 from __future__ import annotations
 

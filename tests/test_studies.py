@@ -1,4 +1,4 @@
-"""Studies: what a chunk holds, that no engine or kill changes a bit, and what is drawn and told."""
+"""Studies: the content of a chunk, the same bits on every engine and after a kill, figures."""
 
 from __future__ import annotations
 
@@ -324,7 +324,7 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # the libraries' own, on a worker that was killed
 def test_a_cluster_loses_workers(cluster: str, tmp_path: Path, expected: Dataset) -> None:
-    """One once, and with one chunk whichever takes it, again and again."""
+    """One worker once, and every worker that takes a certain chunk."""
     found = studies.run(SMALL, tmp_path / "once", 30, 5, cluster, compute=Dying(tmp_path))
     assert (tmp_path / "died").exists()
     assert equal(found, expected)
@@ -723,7 +723,7 @@ def test_descriptions_pickle(study: Study) -> None:
     "study", [x for x in STUDIES.values() if x is not SAMPLES], ids=lambda study: study.id
 )
 def test_every_study(study: Study, tmp_path: Path) -> None:
-    """Two realizations of each: descriptions fit, all is drawn and tabulated, claims are told."""
+    """Two realizations of each: everything is drawn and tabulated, and claims are checked."""
     axes = study.axes()
     known = {*axes, "method", "user", "iterate", *study.variables}
     for panel in study.panels:

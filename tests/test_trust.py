@@ -251,7 +251,7 @@ def test_a_common_factor_of_the_weights_changes_nothing(
 @constraints
 @methods
 def test_weights_of_zero_are_equal_weights(call: Call, method: str, constraint: str) -> None:
-    """In the item that has them; nothing is then worth anything."""
+    """In the item that has them, where otherwise no rate would count."""
     channel, weights = channels(), np.ones((4, USERS))
     options: dict[str, Any] = {"method": method, "constraint": constraint}
     equal = call(channel, PHASE, **options, weights=weights)

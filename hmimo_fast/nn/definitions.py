@@ -8,8 +8,8 @@ An adjoint runs backward on any device.  It takes which inputs need a gradient, 
 outputs and the gradients of the outputs (None where nothing depends on them), and returns the
 gradients of the inputs before what was broadcast is summed.  A gradient g in x means
 df = Re sum conj(g) dx, here as in PyTorch.  All is made of PyTorch's operations on what was saved,
-so that second derivatives are right, save those of `sum_rate`, whose gradient comes out of the
-kernel and which refuses.
+so that second derivatives are right, except those of `sum_rate`, whose gradient comes from the
+kernel; they raise NotImplementedError.
 """
 
 from __future__ import annotations
@@ -327,7 +327,7 @@ def wmmse_gradient(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Rate after some sweeps from V, the beams, and dR/dm, (..., N), at them (docs/mathematics.md).
 
-    Under radiated power V shrinks as m grows; by the chain rule over the scaling that costs
+    Under radiated power V shrinks as m grows; by the chain rule over the scaling dR/dm loses
     Re <dR/dV, V> m_n norm(Phi_n V)^2 / P.
     """
     real = channel.real.dtype
@@ -361,7 +361,7 @@ def scale(
 def cholesky(gram: Tensor) -> Tensor:
     """Factor of S + 1e-12 tr(S) / L I, since fewer than L elements leave S singular.
 
-    That of I for a zero matrix.
+    The factor of I for a zero matrix.
     """
     guard = _GUARD * diagonal(gram).real.mean(-1)
     guard = torch.where(guard == 0.0, 1.0, guard)

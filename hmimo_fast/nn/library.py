@@ -114,7 +114,7 @@ def _fake(op: Operator) -> Callable[..., Any]:
 
 
 def _over_items(op: Operator) -> Callable[..., Any]:
-    """The rule of vmap: its dimension goes first, and every argument gets as many leading ones."""
+    """The rule of vmap: its dimension goes first, and all arguments get as many leading ones."""
     cores = [len(core) for core in op.inputs.values()]
 
     def rule(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> Any:

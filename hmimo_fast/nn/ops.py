@@ -5,13 +5,13 @@ Symbols and shapes as in `hmimo_fast.kernels`.  On the CPU `effective_channel`, 
 PyTorch's operations; their adjoints are written by hand (`hmimo_fast.nn.definitions`).
 `wmmse_sweep` and `scale` are made of PyTorch's operations on both.  All work under
 ``torch.func.grad``, ``vmap`` and ``torch.compile(fullgraph=True)``.  Second derivatives are
-right, save those of `sum_rate`, which raise NotImplementedError.  Forward-mode differentiation
+right, except those of `sum_rate`, which raise NotImplementedError.  Forward-mode differentiation
 works for `wmmse_sweep` and `scale` and raises for the others.
 
 The first complex tensor decides the precision: complex64 gives single, complex128 double.
 Gradients follow PyTorch's convention, df = Re sum conj(g) dx.  Powers are numbers or real tensors.
-The kernels check values (amplitudes in [0, 1], positive powers); on CUDA, which a check would
-hold up, only shapes and numbers are.
+The kernels check values (amplitudes in [0, 1], positive powers); on CUDA, where a check would
+wait for the device, only shapes and numbers are checked.
 """
 
 from __future__ import annotations
@@ -254,7 +254,7 @@ def wmmse_gradient(
     digital : (..., L, K) complex
         V after the sweeps, at the power.
     d_amplitudes : (..., N) real, or complex as the amplitudes are
-        dR/dm; under ``radiated`` power with what V loses as m grows.
+        dR/dm; under ``radiated`` power including the scaling of V, which shrinks as m grows.
 
     Raises
     ------
@@ -332,10 +332,10 @@ def project(
     power: Tensor | float,
     constraint: str = "radiated",
 ) -> Tensor:
-    """Digital beamformer that comes nearest to a precoder over the elements (paper A, eq. 6-7).
+    """Digital beamformer whose field is nearest to a precoder over the elements (paper A, eq. 6-7).
 
     V = (diag(m) Phi)^+ W minimises norm(diag(m) Phi V - W) and is then scaled to the power.  The
-    gradient is that for a constant rank, L; with fewer elements on than feeds it has no meaning.
+    gradient is that for a constant rank, L; with fewer elements on than feeds it is meaningless.
 
     Parameters
     ----------
@@ -386,7 +386,7 @@ def wmmse_sweep(
 ) -> Tensor:
     """One sweep of the weighted minimum mean square error algorithm on the beams.
 
-    The receivers and error weights that answer V, then the precoder that answers those, with the
+    The best receivers and error weights for V, then the best precoder for those, with the
     noise written as (sigma^2 / P) norm(V)_B^2, so that V may have any power (paper A's baseline;
     `hmimo_fast.wmmse` makes such sweeps from matched beams).  The weighted sum rate never falls.
     Beams that reach no user come back as they are, scaled.

@@ -38,14 +38,14 @@ _LARGEST_GRADIENT = 1.0  # norm; a batch can hold a channel close to singular
 
 @dataclass(frozen=True)
 class Training:
-    """What a training is made of: everything that decides its bits, besides the model.
+    """Settings of a training: everything that determines its bits besides the model.
 
     Attributes
     ----------
     shapes : sequence of (int, int)
         Surfaces (Nx, Ny), one batch after the other; validation is on the first.
     users, feeds : int or sequence of int
-        K and L; of two sequences, in pairs, every surface has each in turn.
+        K and L; two sequences are taken in pairs, each with every surface in turn.
     snr : (float, float)
         Range in dB of power / noise power, drawn uniformly for each channel.
     batch, steps : int
@@ -53,12 +53,12 @@ class Training:
     learning_rate : float
         Adam's, after a short rise; it falls to zero by a cosine.
     samples : int, optional
-        Train on this many fixed channels a surface, drawn from again and again; by default
-        every step draws new ones.
+        Train on this many fixed channels per surface, used again and again; by default every step
+        draws new ones.
     check_every : int
         Steps between two validations, each of which is followed by a checkpoint.
     seed : int
-        Of the channels; step i draws the same whether or not the run was resumed.
+        Of the channels; step i draws the same channels whether or not the run was resumed.
     """
 
     shapes: tuple[tuple[int, int], ...] = ((8, 8),)
@@ -114,7 +114,7 @@ def _length(counts: int | tuple[int, ...]) -> int:
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model and its training, as a committed JSON file says them.
+    """A model and its training, as read from a JSON file.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ class Recipe:
     config : dict
         Keywords of its constructor.
     training : Training
-        Its seed is that of the first weights too.
+        Its seed is also that of the initial weights.
     """
 
     model: str
@@ -131,7 +131,7 @@ class Recipe:
     training: Training
 
     def build(self) -> nn.Module:
-        """The model with its first weights."""
+        """The model with its initial weights."""
         if self.model not in MODELS:
             raise ValueError(f"model: expected one of {', '.join(MODELS)}, got {self.model!r}")
         with torch.random.fork_rng(devices=()):
@@ -188,8 +188,8 @@ def train(
         A model, trained in place under its own power constraint; or the name of a shipped
         recipe, or a JSON file like them, for a new one.
     folder : str or path, optional
-        Where ``checkpoint.safetensors`` and ``log.csv`` go at every validation.  A run that was
-        ended goes on from the checkpoint there, to the bits it would have reached.
+        Where ``checkpoint.safetensors`` and ``log.csv`` are written at every validation.  An
+        interrupted run resumes from the checkpoint there and reaches the same bits.
     device : str
         Where torch computes, for example ``"cuda"``.
     report : callable, optional
@@ -266,7 +266,7 @@ class _Run:
         return self.samples[size]
 
     def step(self) -> None:
-        """One batch; its channels, SNRs and all that is random follow from seed and step."""
+        """One batch; its channels, SNRs and everything random follow from seed and step."""
         t = self.training
         shape, users, feeds = t.size(self.done)
         rng = np.random.default_rng([t.seed, self.done, _TRAINING])
@@ -315,7 +315,7 @@ class _Run:
         write_bytes(folder / "log.csv", text.getvalue().encode())
 
     def resume(self, folder: Path) -> None:
-        """Go on from the checkpoint in the folder, if there is one."""
+        """Resume from the checkpoint in the folder, if there is one."""
         file = folder / _CHECKPOINT
         if not file.exists():
             return

@@ -118,7 +118,7 @@ def load_pretrained(name: str = "mbdnn", constraint: str = "radiated") -> nn.Mod
     Parameters
     ----------
     name : {"mbdnn", "unrolled", "untrained"}
-        `MBDNN`, `UnrolledNet`, or `MBDNN` as its training began.
+        `MBDNN`, `UnrolledNet`, or `MBDNN` before its training.
     constraint : {"radiated", "digital"}
         The power convention it was trained under.
 
@@ -157,7 +157,7 @@ def load_pretrained(name: str = "mbdnn", constraint: str = "radiated") -> nn.Mod
 
 
 def write(path: Path, tensors: dict[str, torch.Tensor], about: dict[str, Any]) -> None:
-    """Tensors and what JSON can say about them, in one file that appears complete."""
+    """Tensors with JSON metadata, in one file that appears complete or not at all."""
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     write_bytes(path, serialized(held, {_KEY: json.dumps(about)}))
 

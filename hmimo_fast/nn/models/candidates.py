@@ -10,7 +10,7 @@ from torch import Tensor
 from .. import ops
 from .link import Link
 
-#: In training a candidate with 1 bit/s/Hz less counts e^-5 times as much.
+#: In training a candidate with 1 bit/s/Hz less has e^-5 times the weight.
 _FIRM = 5.0
 #: Smallest amplitude of a candidate: nothing can be projected onto a surface that is off.
 _LEAST = 1e-2
@@ -22,8 +22,8 @@ def best_of(
     """Amplitudes (B, N) and beams (B, L, K) of the best of (B, C, N) and (B, C, N, K).
 
     Precoders are projected onto what the surface radiates (paper A, eq. 6-7).  Where there are
-    several, their beams take one WMMSE sweep, and the one of the highest rate is taken; in
-    training all of them learn, the more the higher their rates.
+    several, their beams take one WMMSE sweep, and the one with the highest rate is returned; in
+    training all of them learn, weighted by a softmax of their rates.
     """
     items, count = amplitudes.shape[:2]
     if count == 1:
@@ -43,10 +43,10 @@ def best_of(
 
 
 def credited(amplitudes: Tensor, worth: Tensor) -> Tensor:
-    """Amplitudes as they are; on the way back minus the worth, a number, is part of the loss.
+    """The amplitudes unchanged; backward, minus the worth, a number, is part of the loss.
 
-    For the choice among designs, an index that has no derivative.  The worth is the mean rate that
-    can be expected of it, in bit/s/Hz.
+    This trains the choice among designs, an index without a derivative.  The worth is the expected
+    mean rate of the choice, in bit/s/Hz.
     """
     return _Credited.apply(amplitudes, worth)
 

@@ -27,9 +27,9 @@ class FNN(Network):
         Neurons of the hidden layers, and how many there are.
     aligned : bool
         Whether each user's channel is first turned so that its entry at the first element is real:
-        its phase changes no rate, and the network has not to learn that (ours).
+        its phase changes no rate, so the network need not learn that (ours).
     candidates : int
-        Designs that come out; with more than one, `best_of` them is taken (ours).
+        Number of designs; of several the best is returned, see `best_of` (ours).
     constraint : {"radiated", "digital"}
         Power of diag(m) Phi V or of V.
 

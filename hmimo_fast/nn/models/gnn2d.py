@@ -20,7 +20,7 @@ class GNN2D(Network):
     its antenna's and with the means over the user's other antennas and over the antenna's other
     users; the amplitudes come from the antennas, the precoder from the edges, and the beams by
     projection (eq. 7).  Tanh at the antennas and sigmoid at the edges, as in the paper.  An
-    edge starts from the channel h and, to learn of Phi, from Phi Phi^H h, the matched beam with
+    edge starts from the channel h and, as a feature of Phi, from Phi Phi^H h, the matched beam with
     all elements on.  Permuting users, or elements together with the rows of Phi, permutes the
     outputs; K, N and L may differ from those of the training.
 
@@ -30,11 +30,11 @@ class GNN2D(Network):
         Features in each layer.  The paper's widths give its 4.10 M parameters in the five layers
         between them; maps from the channel and to the outputs come on top.
     feeds : int, optional
-        L, where it is one: an edge then starts from the channel by way of each feed, H_kn Phi_nl,
-        instead, and an antenna from Phi_n, each user's channel first turned so that feed 1
-        reaches her with phase 0 (ours).
+        L, if fixed: an edge then starts from the channel through each feed, H_kn Phi_nl, instead,
+        and an antenna from Phi_n, each user's channel first turned so that feed 1 reaches it with
+        phase 0 (ours).
     candidates : int
-        Designs that come out; with more than one, `best_of` them is taken (ours).
+        Number of designs; of several the best is returned, see `best_of` (ours).
     constraint : {"radiated", "digital"}
         Power of diag(m) Phi V or of V.
 
@@ -108,7 +108,7 @@ class _Layer(nn.Module):
         self.other_antennas = nn.Linear(inputs, outputs, bias=False)
         self.other_users = nn.Linear(inputs, outputs, bias=False)
         self.of_edges = (self.edge, self.other_antennas, self.other_users)
-        # The sigmoid's slope is 1/4: with less, nothing is left of the channel layers later.
+        # The sigmoid's slope is 1/4: with smaller weights the channel fades over the layers.
         for matrix in self.of_edges:
             nn.init.normal_(matrix.weight, std=4.0 / inputs**0.5)
 
@@ -126,6 +126,6 @@ class _Layer(nn.Module):
 
 
 def _centre(bias: Tensor, *matrices: nn.Linear) -> None:
-    """Let a bias take away what matrices make of 1/2, the mean of a sigmoid."""
+    """Let a bias cancel the output of matrices at 1/2, the mean of a sigmoid."""
     with torch.no_grad():
         bias.copy_(-0.5 * sum(matrix.weight.sum(1) for matrix in matrices))

@@ -25,13 +25,14 @@ class MBDNN(Network):
     .. math:: w_k = b_k \tilde h_k - \sum_i a_i\, (h_i^H w_k)\, \tilde h_i,
 
     (paper A, eq. 10; the term i = k rescales :math:`b_k`), with :math:`\tilde h_k` what the surface
-    can radiate of user k's channel.  A layer takes the fixed point twice, which costs one K x K
-    solve each and leaves nothing for the projections to cut off.  The attention :math:`a_i` is the
-    closed form of WMMSE times a trained weight of the user.  Along that precoder the layer reads
-    the closed-form derivative of the weighted rate (as later versions of paper A do), updates edges
-    and antennas by small networks that all of them share, and moves the amplitudes by a spectral
-    step that those stretch and shift.  It begins with one of nested sets of users, which a small
-    network chooses by what a plain step with each tells of it.
+    can radiate of user k's channel. A layer iterates the fixed point twice, at one K x K solve
+    each; the result lies in the span of what the surface can radiate, so a projection changes
+    nothing. The attention :math:`a_i` is the closed form of WMMSE times a trained weight of the
+    user. Along that precoder the layer reads the closed-form derivative of the weighted rate (as
+    later versions of paper A do), updates edges and antennas by small networks that all of them
+    share, and moves the amplitudes by a spectral step that those stretch and shift. It begins with
+    one of nested sets of users, which a small network chooses from the results of a plain step with
+    each.
 
     Permuting users, or elements together with the rows of Phi, permutes the outputs; K, N and L
     may differ from those of the training.
@@ -110,7 +111,7 @@ class MBDNN(Network):
 
 
 class _Choice(nn.Module):
-    """Scores of the nested sets, by what a step with each tells of it."""
+    """Scores of the nested sets, from the results of a step with each."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -118,12 +119,12 @@ class _Choice(nn.Module):
         self.leave = still(nn.Linear(width, 1))
 
     def forward(self, sets: Tried) -> Any:
-        """(B, S); with the weights of a new network the highest is that of the highest rate."""
+        """(B, S); untrained, the highest score is that of the highest rate."""
         told = sets.told()
         return _FIRM * (told[0] + perceptron(self.enter, self.leave, [told])[0])
 
 
-#: What the networks are told of each user and edge besides their own features.
+#: Number of inputs for each user and edge besides their own features.
 _USER, _EDGE = 2, 4
 
 
@@ -147,7 +148,7 @@ class _Layer(nn.Module):
         lib = library(rates)
         scores = lib.exp(clip(_read(self.attention, told)[0], -_MOST, _MOST))
         shares = scores * (scores.shape[1] / scores.sum(1)[:, None])
-        # The kernels refuse a weight that is not finite; the channel's NaN goes on without it.
+        # The kernels reject weights that are not finite; a channel's NaN reaches the rate anyway.
         return lib.where(shares == shares, shares, 1.0)
 
     def forward(
@@ -164,7 +165,7 @@ class _Layer(nn.Module):
         return left[0], left[1], left[2:], edges
 
 
-#: Of the choice in training: a set with a tenth less rate is e^-3 times as probable.
+#: Scale of the scores: in training a set with a rate 10 % lower is e^-3 times as probable.
 _FIRM = 3.0
 #: Largest score of a user's attention.
 _MOST = 5.0

@@ -34,7 +34,7 @@ class Network(nn.Module):
     Attributes
     ----------
     config : dict
-        Keywords that construct the network again; made of what JSON has.
+        Keywords that construct the network again, as JSON values.
 
     Raises
     ------
@@ -42,8 +42,8 @@ class Network(nn.Module):
         If the constraint is unknown or a size is no integer from 1 to 10 000.
     """
 
-    #: Items that a processor designs at once where no gradient is asked for, on arrays: their
-    #: features stay in its cache.  None for a design of tensors, of all items.
+    #: Items per part of the batch where no gradient is asked for, on arrays: their features stay
+    #: in the cache.  None for a design on tensors, of all items at once.
     PART: int | None = None
 
     def __init__(self, constraint: str, **sizes: Any) -> None:

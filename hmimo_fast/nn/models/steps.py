@@ -22,7 +22,7 @@ from .values import akin, clip, double, library, like, plain
 #: Sets of users that are tried, at most.
 _MOST_SETS = 8
 #: Bonus of the set with all users over none, relative to its rate, under digital power: later
-#: sweeps may still give a user up, but none comes back.
+#: sweeps may still drop a user, but none comes back.
 _MORE_USERS = 0.2
 #: How far the fit moves the start from all elements alike.
 _FITTED = 0.8
@@ -35,7 +35,7 @@ _TINY = torch.finfo(torch.float32).tiny
 
 
 class Point(NamedTuple):
-    """Where an ascent is, and what the next step has to know of the last one."""
+    """The state of an ascent: a point, and the last step for the next one."""
 
     amplitudes: Any  # (B, N)
     digital: Any  # (B, L, K)
@@ -50,7 +50,7 @@ class Point(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What an ascent finds at a point."""
+    """The results of an evaluation at a point."""
 
     rate: Any  # (B,)
     digital: Any  # (B, L, K) beams after some sweeps
@@ -76,7 +76,7 @@ class Tried(NamedTuple):
         return Point(*(akin(x[chosen], self.channel) for x in self.point))
 
     def told(self) -> Any:
-        """What a choice is told of each set, (TOLD, B, S), as far as can be over the best rate."""
+        """Features of each set for the choice, (TOLD, B, S); rates are over the best one."""
         with torch.no_grad(), _quiet(self.worth):
             return akin(self._told(), self.channel)
 
@@ -140,7 +140,7 @@ def served(point: Point) -> Any:
 
 
 def _plain_steps(link: Link, point: Point, steps: int, sweeps: int) -> tuple[Step, Point]:
-    """Where steps lead, and what is found there; the kernel makes them one after another."""
+    """The point after some steps, and the results there; one call of the kernel makes them all."""
     if isinstance(point.amplitudes, np.ndarray):
         rate, digital, amplitudes, change, last, *found = link.spectral_ascent(point, sweeps, steps)
         return _step(rate, digital, *found), Point(amplitudes, digital, change, last)
@@ -175,15 +175,15 @@ def spectral_step(
     Parameters
     ----------
     amplitudes, change : (B, N) real
-        Where we are, and the step s that led here; zero at first.
+        Current amplitudes, and the step s that led to them; zero at first.
     last : (B, N) real
-        Gradient before that step; y is what it lost.
+        Gradient before that step; y is this less the gradient here.
     gradient : (B, N) real
         Gradient here.
     bend : (B, N) or (B, 1) real
         Curvature of each element, the metric of the step.
     unit : float
-        Amplitude that lengths are relative to.
+        Amplitude that step lengths are relative to.
 
     Returns
     -------
@@ -245,7 +245,7 @@ def _orthonormal(link: Link) -> Any:
     item, own = lib.arange(items), lib.arange(users)
     gain = left[:, own, own].real + _TINY
     free = gain > 0.0
-    # What is left of the users, and how it is combined of them.
+    # Residuals of the users' channels, and their coefficients.
     table = lib.concatenate([left, 0.0 * left + lib.eye(users)], -1)
     rows = []
     for _ in range(users):
@@ -293,10 +293,10 @@ def curvature(link: Link, sent: Any) -> Any:
 
 
 def within(amplitudes: Any, move: Any) -> Any:
-    """Amplitudes after a move in the box; one that turns everything off is not made.
+    """Amplitudes after a move in the box; one that turns everything off is not taken.
 
     On the way back every item's gradient gets the batch's median size: close to a singular channel
-    second derivatives are huge, and a handful of items would decide every step of a training.
+    second derivatives are huge, and a few items would dominate every training step.
     """
     ahead = clip(amplitudes + move, 0.0, 1.0)
     if isinstance(ahead, Tensor) and ahead.requires_grad:
@@ -310,7 +310,7 @@ def _of_one_size(gradient: Tensor) -> Tensor:
 
 
 def seen(link: Link, point: Point, step: Step) -> list[Any]:
-    """What a learned rule is told of each element, (1, B, N) or (1, B, 1) each."""
+    """Features of each element for a learned rule, (1, B, N) or (1, B, 1) each."""
     of_one = 1.0 / unit(link)
     move = clip(point.amplitudes + step.step, 0.0, 1.0) - point.amplitudes
     rows = [
@@ -323,7 +323,7 @@ def seen(link: Link, point: Point, step: Step) -> list[Any]:
 
 
 def still(layer: nn.Linear) -> nn.Linear:
-    """A layer whose first two outputs, what is done to a step, begin at zero."""
+    """A layer whose first two outputs, stretch and shift of a step, begin at zero."""
     with torch.no_grad():
         layer.weight[:2] = 0.0
         layer.bias[:2] = 0.0

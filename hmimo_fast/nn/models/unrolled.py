@@ -15,14 +15,14 @@ from .values import Values, perceptron
 
 
 class UnrolledNet(Network):
-    """Learned spectral projected gradient over the amplitudes, one step a layer.
+    """Learned spectral projected gradient over the amplitudes, one step per layer.
 
-    The part that version 3 of paper A gives to a graph network fed with gradients, made of closed
-    forms as far as they go: the beams follow the amplitudes by WMMSE sweeps, the closed-form
+    Version 3 of paper A feeds gradients to a graph network; here closed forms replace it as far as
+    possible: the beams follow the amplitudes by WMMSE sweeps, the closed-form
     derivative of the rate in m gives the spectral (Barzilai-Borwein) step in the metric of the
     radiated power's curvature, and a small network, the same at every element, that sees the
-    gradient, the last step and a memory of the element's own, stretches and shifts it.  With the
-    weights of a new network it does neither.  The digital beams are recovered at the end.  It
+    gradient, the last step and a memory of the element, stretches and shifts it.  An untrained
+    network does neither.  The digital beams are recovered at the end.  It
     begins with the most promising of nested sets of users, after some plain steps with each.
     Permuting users, or elements together with the rows of Phi, permutes the outputs; K, N and L may
     differ from those of the training.
@@ -97,7 +97,7 @@ class UnrolledNet(Network):
 
 
 class _Rule(nn.Module):
-    """What a layer makes of each element's step, and the memory it keeps there."""
+    """Stretch and shift of each element's step, and the memory of the element."""
 
     def __init__(self, before: int, width: int, after: int) -> None:
         super().__init__()
@@ -105,6 +105,6 @@ class _Rule(nn.Module):
         self.leave = still(nn.Linear(width, 2 + after))
 
     def forward(self, features: list[Any], memory: Any) -> tuple[Any, Any, Any]:
-        """What is seen, (B, N) or (B, 1) each, and (memory, B, N) -> two (B, N) and the memory."""
+        """Features, (B, N) or (B, 1) each, and (memory, B, N) -> two (B, N) and the memory."""
         left = perceptron(self.enter, self.leave, [*features, memory])
         return left[0], left[1], left[2:]

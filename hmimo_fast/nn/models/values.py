@@ -1,4 +1,4 @@
-"""What tensors and NumPy's arrays do not have in common.
+"""Operations in which tensors and NumPy's arrays differ.
 
 Where no gradient is asked for on the CPU the iterative networks run on arrays: a layer is some
 sixty operations on few numbers, of which NumPy's calls take half the time of PyTorch's.
@@ -59,8 +59,8 @@ def clip(values: Any, low: float, high: float) -> Any:
 def perceptron(enter: nn.Module, leave: nn.Module, features: list[Any]) -> Any:
     """Two layers over the first dimension, (features, ...) -> (outputs, ...).
 
-    Features are broadcast to the dimensions of the last.  With them first, those put together and
-    taken apart are whole rows, and all items of the batch are columns of one matrix product.
+    Features are broadcast to the dimensions of the last.  With features first, joining and
+    splitting them copies whole rows, and the batch is the columns of one matrix product.
     """
     left = _affine(leave, _affine(enter, _together(features)).relu_())
     last = features[-1]
