@@ -458,3 +458,47 @@ def test_single_precision_keeps_radiated_power_where_feeds_nearly_coincide() -> 
         errors.append(np.abs(np.sum(np.abs(beams) ** 2, axis=(-2, -1)) / 3.0 - 1.0))
     assert np.mean(np.array(errors) > 1e-6) < 0.005
     assert np.max(errors) < 1e-5
+
+
+LONE_CASES: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "two starts": {"starts": 2},
+    "weights": {"weights": [1.0, 0.5, 2.0, 1.0]},
+    "noise of each user": {"user_noise": [1.0, 3.0, 0.5, 2.0]},
+    "states": {"levels": 1},
+    "phases": {"elements": "phase"},
+    "broken": {"broken": [0.0, 1.0, 0.3] + 22 * [np.nan]},
+    "limits of the feeds": {"feed_power": 0.4},
+}
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("case", LONE_CASES)
+@pytest.mark.parametrize("snr", [-20, -10, 0])
+@constraints
+def test_joint_gives_no_item_less_than_one_user_alone(
+    constraint: str, snr: int, case: str, dtype: type
+) -> None:
+    channel = hf.channels.sparse_mmwave(SURFACE, users=4, size=20, seed=3).astype(dtype)
+    noise, changes = 10.0 ** (-snr / 10.0), dict(LONE_CASES[case])
+    if "user_noise" in changes:
+        changes["user_noise"] = noise * np.array(changes["user_noise"])
+    else:
+        changes["noise_power"] = noise
+    options = {"constraint": constraint, **changes}
+    found = hf.solve(channel, SURFACE.phase, 1.0, **options)
+    for k in range(4):
+        own = {
+            name: np.asarray(value)[[k]] if name in ("weights", "user_noise") else value
+            for name, value in options.items()
+        }
+        alone = hf.solve(channel[:, [k]], SURFACE.phase, 1.0, **own)
+        assert (found.sum_rate >= 0.999 * alone.sum_rate).all()
+
+
+def test_joint_gives_no_item_of_several_channels_less_than_one_user_alone() -> None:
+    channel = hf.channels.rayleigh(SURFACE, users=3, size=20, seed=3).reshape(10, 2, 3, -1)
+    found = hf.solve(channel, SURFACE.phase, 1.0, 100.0, shared=True)
+    for k in range(3):
+        alone = hf.solve(channel[:, :, [k]], SURFACE.phase, 1.0, 100.0, shared=True)
+        assert (found.sum_rate >= 0.999 * alone.sum_rate).all()

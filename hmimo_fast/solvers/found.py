@@ -157,6 +157,23 @@ def link_budget(
     return edge.run("sinr", operands, threads=p.threads).reshape(*each, p.users), power
 
 
+def highest_alone(problem: Problem) -> np.ndarray:
+    """Upper bound (B, K) of each user's weighted rate if no other is served.
+
+    It holds for all weights of elements in the unit disc: a surface radiates the power P, or under
+    `digital` power no more than P times the largest eigenvalue of Phi^H Phi, bounded by row sums.
+    """
+    p = problem
+    parts = p.channel.view(p.channel.real.dtype)
+    gain = np.einsum("...n,...n->...", parts, parts, dtype=float)
+    if not p.radiated:
+        gram = p.phase.conj().swapaxes(-1, -2) @ p.phase
+        gain = gain * np.abs(gram).sum(axis=-1).max(axis=-1)[:, None]
+    snr = (p.power / p.noise_power)[:, None, None] * gain
+    rates = np.log1p(snr).sum(axis=-2) / log(2.0)
+    return p.heaviest[:, None] * p.weights * rates
+
+
 @dataclass(frozen=True)
 class Solution:
     """Amplitudes, beams and what they reach; arrays with the batch's leading dimensions.

@@ -17,7 +17,7 @@ from ..kernels.operators import OPERATORS, Option
 from ..objective import OBJECTIVES
 from ..problem import OWN_OPTIONS, Problem, taken
 from .alternating import alternating, random
-from .found import Found, Run
+from .found import Found, Run, highest_alone
 from .fully_digital import fully_digital
 from .hbf import wmmse_hbf, zf_hbf
 from .levels import quantized
@@ -47,6 +47,7 @@ class Method:
     fallback: Callable[..., Run] | None = None  # for no more users than feeds
     general: bool = False
     objectives: tuple[str, ...] = ("sum_rate",)
+    rivals_alone: bool = False  # never worth less than one of its users alone
     rescued: bool = False  # tried under minimum rates in schedules too, unless told otherwise
     published_schedule: bool = False  # paper B publishes a schedule with it
 
@@ -115,7 +116,7 @@ METHODS = {
     "joint": Method(
         joint, "amplitudes with the optimal beams following (ours)", _of("variable_projection"),
         anew=True, fallback=zero_forcing_stage, objectives=tuple(OBJECTIVES),
-        rescued=True, feed_limits=True,
+        rivals_alone=True, rescued=True, feed_limits=True,
     ),
     "zf": Method(
         zf, "the zero-forcing stage of joint alone",
@@ -171,6 +172,8 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     for run in further(method.run, free, start, best, options) if method.anew and not plain else ():
         best = best.better(_reached(problem, free, method, run, options))
     if problem.min_rate is None:
+        if method.rivals_alone and problem.objective == "sum_rate":
+            _serve_alone(problem, method, start, best, options)
         return best
     rows = np.flatnonzero(~best.feasible & np.isfinite(best.sum_rate))
     if not len(rows):
@@ -185,6 +188,34 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
             better = better.better(other, other.feasible & other.beats(better))
     best.put(rows, better)
     return best
+
+
+def _serve_alone(
+    problem: Problem, method: Method, start: np.ndarray, best: Found, options: dict[str, Any]
+) -> None:
+    """Serve one user alone where that is better, in place.
+
+    Tried are all users whose bound is above the rate found, unless one candidate was asked for.
+    """
+    one = options.get("candidates") == 1 or options.get("zf_iterations") == 0
+    if problem.users == 1 or one:
+        return
+    items, users = np.nonzero(highest_alone(problem) > best.sum_rate[:, None])
+    if not len(items):
+        return
+    single = problem.of_users(items, users[:, None])
+    heaviest = single.heaviest * taken(problem.heaviest, items)  # as in the whole problem
+    single = replace(single, heaviest=heaviest)
+    lone = attempt(single, method, taken(start, items), options)
+    # The best user of each item is the last of the item's in this order.
+    order = np.lexsort((lone.sum_rate, items))[np.append(items[1:] > items[:-1], True)]
+    order = order[lone.sum_rate[order] > best.sum_rate[items[order]]]
+    lone, rows = lone.take(order), items[order]
+    digital = np.zeros((len(rows), *best.digital.shape[1:]), best.digital.dtype)
+    digital[np.arange(len(rows)), :, :, users[order]] = lone.digital[..., 0]
+    kept = lone.iterations, lone.converged, lone.history
+    found = Found.of(problem.take(rows), Run(lone.amplitudes, digital, *kept))
+    best.put(rows, best.take(rows).better(found))
 
 
 def _rescued(

@@ -53,7 +53,8 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     `digital` power, 5 and 38 under `radiated`).  The ``candidates`` serve nested sets of users,
     then the largest sets from a second start (by default as many as are worth trying).  Each makes
     the first stage and a ninth of the second, the best four a third, and the best ``finalists`` of
-    them the rest.  ``zf_iterations=0`` keeps to the start.
+    them the rest.  ``zf_iterations=0`` keeps to the start.  Afterwards every user is served alone
+    whose bound is above the sum rate, but for ``candidates=1`` and under minimum rates.
     ``sweeps`` is the WMMSE sweeps per evaluation, ``tolerance`` the rate that a step must promise,
     in bit/s/Hz of a user with the largest weight.  Candidates are compared in single precision
     (``mixed=False``: in that of the channel); the rest is in double for complex128.
