@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from ...kernels.backends import BatchFunction, batch_function, get_backend
 from .. import definitions, ops
 from ..library import OPERATIONS
-from .values import library
+from .values import Values, array, cast, library, like
 
 _ONE = np.ones(1)
 
@@ -41,7 +42,7 @@ class Link:
 
     @classmethod
     def scaled(
-        cls, channel: Tensor, phase: Tensor, power: Tensor, noise_power: Tensor, constraint: str
+        cls, channel: Values, phase: Values, power: Values, noise_power: Values, constraint: str
     ) -> Link:
         """The link of channels, phase and (B,) powers in any unit."""
         gain = _mean_power(channel)
@@ -49,22 +50,22 @@ class Link:
         noise = noise_power / power / gain[:, 0, 0]
         # Radiated power fixes W = diag(m) Phi V, whatever the scale of Phi.
         return cls(
-            channel / gain.sqrt(),
-            phase / spread.sqrt(),
+            channel / gain**0.5,
+            phase / spread**0.5,
             noise if constraint == "radiated" else noise / spread[0, 0],
             constraint,
         )
 
-    def to(self, dtype: torch.dtype) -> Link:
+    def to(self, name: str) -> Link:
         """The link in another complex dtype."""
-        channel = self.channel.to(dtype)
-        noise_power = self.noise_power.to(channel.real.dtype)
-        return replace(self, channel=channel, phase=self.phase.to(dtype), noise_power=noise_power)
+        dtype = getattr(library(self.channel), name)
+        channel, phase = cast(self.channel, dtype), cast(self.phase, dtype)
+        return Link(channel, phase, like(self.noise_power, channel.real), self.constraint)
 
     def arrays(self, items: slice = slice(None)) -> Link:
         """Some items as arrays."""
         channel, phase, noise_power = (
-            np.ascontiguousarray(x.detach().numpy())
+            np.ascontiguousarray(array(x))
             for x in (self.channel[items], self.phase, self.noise_power[items])
         )
         return Link(channel, phase, noise_power, self.constraint)
@@ -72,7 +73,7 @@ class Link:
     def repeated(self, count: int) -> Link:
         """Every item some times in a row."""
         items = library(self.channel).arange(len(self.channel) * count) // count
-        return replace(self, channel=self.channel[items], noise_power=self.noise_power[items])
+        return Link(self.channel[items], self.phase, self.noise_power[items], self.constraint)
 
     @property  # the lock of a cached one, before Python 3.12, breaks graphs of torch.compile
     def snr(self) -> Any:
@@ -224,7 +225,7 @@ def differentiated(*values: Tensor | None) -> bool:
     return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in values)
 
 
-def _mean_power(matrix: Tensor) -> Tensor:
+def _mean_power(matrix: Any) -> Any:
     """Mean power of each matrix's entries, (..., 1, 1); 1 where it is zero or not finite."""
-    mean = matrix.abs().square().mean((-2, -1), keepdim=True)
-    return torch.where(mean > 0.0, mean, 1.0).nan_to_num(posinf=1.0)
+    mean = (matrix.real**2 + matrix.imag**2).mean((-2, -1), keepdims=True)
+    return library(mean).where((mean > 0.0) & (mean < math.inf), mean, 1.0)

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from ...arguments import integer, is_radiated
 from ..definitions import scale
 from .link import Link
-from .values import Values, plain
+from .values import Values, array, plain
 
 #: Largest size of any kind: a damaged file may ask for more than fits into memory.
 _MOST = 10_000
 
 
 #: A table, because dtype.to_complex() breaks the graph of torch.compile.
-_WIDE = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+_WIDE = {torch.float32: "complex64", torch.float64: "complex128"}
 
 
 class Network(nn.Module):
@@ -94,19 +94,21 @@ class Network(nn.Module):
             for name, value in (("power", power), ("noise_power", noise_power))
         )
         phase = phase.to(channel.dtype)
-        link = Link.scaled(channel, phase, power, noise_power, self.constraint)
-        amplitudes, digital = self._designed(link.to(wide))
+        inputs = channel, phase, power, noise_power
+        if self.PART is None or torch.is_grad_enabled() or not plain(channel):
+            amplitudes, digital = self.design(Link.scaled(*inputs, self.constraint).to(wide))
+        else:
+            amplitudes, digital = self._in_parts(self.PART, wide, *map(array, inputs))
         amplitudes, digital = amplitudes.to(channel.real.dtype), digital.to(channel.dtype)
-        return amplitudes, scale(amplitudes, phase, digital, power, link.radiated)
+        radiated = self.constraint == "radiated"
+        return amplitudes, scale(amplitudes, phase, digital, power, radiated)
 
-    def _designed(self, link: Link) -> tuple[Tensor, Tensor]:
-        """`design`, on arrays and in parts of the batch where that is quicker."""
-        if self.PART is None or torch.is_grad_enabled() or not plain(link.channel):
-            return self.design(link)
-        starts = range(0, len(link.channel), self.PART) or (0,)
-        parts = [slice(start, start + self.PART) for start in starts]
+    def _in_parts(self, part: int, wide: str, *inputs: np.ndarray) -> tuple[Tensor, Tensor]:
+        """`design` on arrays, in parts of the batch: quicker."""
         with torch.inference_mode(), np.errstate(all="ignore"):
-            designs = [self.design(link.arrays(part)) for part in parts]
+            link = Link.scaled(*inputs, self.constraint).to(wide)
+            starts = range(0, len(link.channel), part) or (0,)
+            designs = [self.design(link.arrays(slice(i, i + part))) for i in starts]
         amplitudes, digital = map(np.concatenate, zip(*designs, strict=True))
         return torch.from_numpy(amplitudes), torch.from_numpy(digital)
 

@@ -223,7 +223,7 @@ def nested(link: Link) -> tuple[Any, Any]:
     feeds = _by_matrix(reached.conj(), inverse.T)
     field = _by_matrix(feeds, link.phase.T)
     size = (field.real**2 + field.imag**2).cumsum(1)
-    fit = (((reached * field).real.cumsum(1)) / (size + _TINY)).clip(0.0, None)
+    fit = clip((reached * field).real.cumsum(1) / (size + _TINY), 0.0, math.inf)
     fit = fit / (lib.amax(fit, -1, keepdims=True) + _TINY)
     beams = (feeds[..., None] * rows[:, :, None]).cumsum(1)
     power = (beams.real**2 + beams.imag**2).sum(2, keepdims=True)
@@ -240,23 +240,21 @@ def _orthonormal(link: Link) -> Any:
     By a pivoted Cholesky factorisation: row i combines the first i + 1 users in the order.
     """
     lib, channel = library(link.channel), double(link.channel)
-    left = channel @ channel.conj().swapaxes(1, 2)
-    items, users, _ = left.shape
-    item, own = lib.arange(items), lib.arange(users)
-    gain = left[:, own, own].real + _TINY
-    free = gain > 0.0
+    gram = channel @ channel.conj().swapaxes(1, 2)
+    items, users, _ = gram.shape
+    item = lib.arange(items)
     # Residuals of the users' channels, and their coefficients.
-    table = lib.concatenate([left, 0.0 * left + lib.eye(users)], -1)
+    table = lib.concatenate([gram, 0.0 * gram + lib.eye(users)], -1)
+    residual = table.diagonal(0, 1, 2).real
+    least = _COPY * (residual + _TINY)
     rows = []
     for _ in range(users):
-        residual = table[:, own, own].real / gain
-        user = lib.where(free, residual * gain, -1.0).argmax(1)
-        pivot = clip(residual[item, user], _COPY, math.inf) * gain[item, user]
-        row = table[item, user]
-        rows.append(row[:, users:] / pivot[:, None] ** 0.5)
-        part = row[:, :users].conj() / pivot[:, None]
-        table = table - part[:, :, None] * row[:, None]
-        free = free & (own != user[:, None])
+        user = residual.argmax(1)
+        pivot = lib.maximum(residual[item, user], least[item, user])
+        row = table[item, user] / pivot[:, None] ** 0.5
+        rows.append(row[:, users:])
+        table -= row[:, :users, None].conj() * row[:, None]
+        table[item, user, user] = -math.inf  # taken
     return like(lib.stack(rows, 1), link.channel)
 
 

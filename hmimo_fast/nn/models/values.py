@@ -30,16 +30,22 @@ def plain(values: Any) -> bool:
 
 def double(matrix: Any) -> Any:
     """A complex matrix in double precision."""
-    if isinstance(matrix, Tensor):
-        return matrix.to(torch.complex128)
-    return matrix.astype(np.complex128)
+    return cast(matrix, library(matrix).complex128)
 
 
 def like(values: Any, other: Any) -> Any:
     """Values in the dtype of others."""
-    if isinstance(values, Tensor):
-        return values.to(other.dtype)
-    return values.astype(other.dtype)
+    return cast(values, other.dtype)
+
+
+def cast(values: Any, dtype: Any) -> Any:
+    """Values in a dtype of their own library."""
+    return values.to(dtype) if isinstance(values, Tensor) else values.astype(dtype)
+
+
+def array(values: Values) -> np.ndarray:
+    """Values as an array, without their gradient."""
+    return values.numpy(force=True) if isinstance(values, Tensor) else values
 
 
 def akin(values: Any, other: Any) -> Any:
