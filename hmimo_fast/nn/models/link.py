@@ -227,5 +227,6 @@ def differentiated(*values: Tensor | None) -> bool:
 
 def _mean_power(matrix: Any) -> Any:
     """Mean power of each matrix's entries, (..., 1, 1); 1 where it is zero or not finite."""
-    mean = (matrix.real**2 + matrix.imag**2).mean((-2, -1), keepdims=True)
+    power = (matrix.real**2 + matrix.imag**2).sum((-2, -1), keepdims=True)
+    mean = power / math.prod(matrix.shape[-2:])
     return library(mean).where((mean > 0.0) & (mean < math.inf), mean, 1.0)

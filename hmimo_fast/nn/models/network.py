@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ...arguments import integer, is_radiated
-from ..definitions import scale
 from .link import Link
-from .values import Values, array, plain
+from .values import Values, array, library, like, plain
 
 #: Largest size of any kind: a damaged file may ask for more than fits into memory.
 _MOST = 10_000
@@ -96,25 +96,36 @@ class Network(nn.Module):
         phase = phase.to(channel.dtype)
         inputs = channel, phase, power, noise_power
         if self.PART is None or torch.is_grad_enabled() or not plain(channel):
-            amplitudes, digital = self.design(Link.scaled(*inputs, self.constraint).to(wide))
-        else:
-            amplitudes, digital = self._in_parts(self.PART, wide, *map(array, inputs))
-        amplitudes, digital = amplitudes.to(channel.real.dtype), digital.to(channel.dtype)
-        radiated = self.constraint == "radiated"
-        return amplitudes, scale(amplitudes, phase, digital, power, radiated)
-
-    def _in_parts(self, part: int, wide: str, *inputs: np.ndarray) -> tuple[Tensor, Tensor]:
-        """`design` on arrays, in parts of the batch: quicker."""
+            link = Link.scaled(*inputs, self.constraint)
+            return _at_power(self.design(link.to(wide)), *inputs[:3], link.radiated)
         with torch.inference_mode(), np.errstate(all="ignore"):
-            link = Link.scaled(*inputs, self.constraint).to(wide)
-            starts = range(0, len(link.channel), part) or (0,)
-            designs = [self.design(link.arrays(slice(i, i + part))) for i in starts]
-        amplitudes, digital = map(np.concatenate, zip(*designs, strict=True))
+            amplitudes, digital = self._on_arrays(wide, *map(array, inputs))
         return torch.from_numpy(amplitudes), torch.from_numpy(digital)
+
+    def _on_arrays(self, wide: str, *inputs: np.ndarray) -> tuple[Values, Values]:
+        """The outputs on arrays, which is quicker, by parts of the batch."""
+        link = Link.scaled(*inputs, self.constraint)
+        whole, part = link.to(wide), self.PART or 1
+        starts = range(0, len(link.channel), part) or (0,)
+        designs = [self.design(whole.arrays(slice(start, start + part))) for start in starts]
+        design = map(np.concatenate, zip(*designs, strict=True))
+        return _at_power(design, *inputs[:3], link.radiated)
 
     def design(self, link: Any) -> tuple[Values, Values]:
         """Amplitudes (B, N) in [0, 1] and beams (B, L, K) of any scale."""
         raise NotImplementedError
+
+
+def _at_power(
+    design: Iterable[Values], channel: Any, phase: Any, power: Any, radiated: bool
+) -> tuple[Values, Values]:
+    """Amplitudes and beams of a design in the channel's precision, and at the power."""
+    amplitudes, digital = design
+    amplitudes, digital = like(amplitudes, channel.real), like(digital, channel)
+    sent = (amplitudes[:, :, None] * phase) @ digital if radiated else digital
+    used = (sent.real**2 + sent.imag**2).sum((-2, -1))
+    factor = (power / library(used).where(used == 0.0, 1.0, used)) ** 0.5
+    return amplitudes, digital * factor[:, None, None]
 
 
 def precision(name: str, *weights: Tensor) -> torch.dtype:

@@ -136,7 +136,7 @@ def _tried(link: Link, channel: Any, steps: int, sweeps: int) -> Tried:
 
 def served(point: Point) -> Any:
     """Share of the users that have a beam, (B,)."""
-    return (abs(point.digital).sum(1) > 0.0).sum(1) / point.digital.shape[2]
+    return (point.digital != 0.0).any(1).sum(1) / point.digital.shape[2]
 
 
 def _plain_steps(link: Link, point: Point, steps: int, sweeps: int) -> tuple[Step, Point]:
@@ -218,7 +218,7 @@ def nested(link: Link) -> tuple[Any, Any]:
     rows = _orthonormal(link)
     reached = rows @ link.channel
     gram = double(link.phase.conj().T @ link.phase)
-    guard = _COPY * abs(gram).max() * lib.eye(len(gram))
+    guard = _COPY * gram.diagonal().real.max() * lib.eye(len(gram))
     inverse = like(lib.linalg.inv(gram + guard), link.phase) @ link.phase.conj().T
     feeds = _by_matrix(reached.conj(), inverse.T)
     field = _by_matrix(feeds, link.phase.T)
