@@ -94,22 +94,22 @@ class Network(nn.Module):
             for name, value in (("power", power), ("noise_power", noise_power))
         )
         phase = phase.to(channel.dtype)
-        inputs = channel, phase, power, noise_power
-        if self.PART is None or torch.is_grad_enabled() or not plain(channel):
-            link = Link.scaled(*inputs, self.constraint)
-            return _at_power(self.design(link.to(wide)), *inputs[:3], link.radiated)
-        with torch.inference_mode(), np.errstate(all="ignore"):
-            amplitudes, digital = self._on_arrays(wide, *map(array, inputs))
-        return torch.from_numpy(amplitudes), torch.from_numpy(digital)
+        if self.PART and plain(channel) and not torch.is_grad_enabled():
+            return self._on_arrays(self.PART, wide, channel, phase, power, noise_power)
+        link = Link.scaled(channel, phase, power, noise_power, self.constraint)
+        return _at_power(self.design(link.to(wide)), channel, phase, power, link.radiated)
 
-    def _on_arrays(self, wide: str, *inputs: np.ndarray) -> tuple[Values, Values]:
-        """The outputs on arrays, which is quicker, by parts of the batch."""
-        link = Link.scaled(*inputs, self.constraint)
-        whole, part = link.to(wide), self.PART or 1
-        starts = range(0, len(link.channel), part) or (0,)
-        designs = [self.design(whole.arrays(slice(start, start + part))) for start in starts]
-        design = map(np.concatenate, zip(*designs, strict=True))
-        return _at_power(design, *inputs[:3], link.radiated)
+    def _on_arrays(self, part: int, wide: str, *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """The outputs by parts of the batch on arrays, which is quicker."""
+        channel, phase, power, noise_power = map(array, inputs)
+        with torch.inference_mode(), np.errstate(all="ignore"):
+            link = Link.scaled(channel, phase, power, noise_power, self.constraint)
+            whole = link.to(wide)
+            starts = range(0, len(channel), part) or (0,)
+            designs = [self.design(whole.arrays(slice(start, start + part))) for start in starts]
+            design = map(np.concatenate, zip(*designs, strict=True))
+            amplitudes, digital = _at_power(design, channel, phase, power, link.radiated)
+        return torch.from_numpy(amplitudes), torch.from_numpy(digital)
 
     def design(self, link: Any) -> tuple[Values, Values]:
         """Amplitudes (B, N) in [0, 1] and beams (B, L, K) of any scale."""
@@ -117,8 +117,8 @@ class Network(nn.Module):
 
 
 def _at_power(
-    design: Iterable[Values], channel: Any, phase: Any, power: Any, radiated: bool
-) -> tuple[Values, Values]:
+    design: Iterable[Any], channel: Any, phase: Any, power: Any, radiated: bool
+) -> tuple[Any, Any]:
     """Amplitudes and beams of a design in the channel's precision, and at the power."""
     amplitudes, digital = design
     amplitudes, digital = like(amplitudes, channel.real), like(digital, channel)
