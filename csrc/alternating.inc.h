@@ -195,8 +195,8 @@ static void store_ended(problem *p, alternation *s, mask which, void *const *out
         p->used[lane] = used[lane] && !holds(which, lane);
 }
 
-/* Items in all lanes, a new one in each lane whose loop has ended: how many steps they take differs
- * widely.  Returns whether it was told to stop. */
+/* Works through items in all lanes; a lane whose loop has ended takes a new item, since the numbers
+ * of steps differ widely.  Returns whether it was told to stop. */
 static int alternate(problem *p, alternation *s, alternating_rule r, const hf_operand *in, idx *next,
                      int *loaded, void *const *out) {
     mask fresh = every(1);

@@ -19,7 +19,7 @@ typedef struct {
     num *rates; /* F x K, in the dual uplink */
     num *part;  /* F, of the power that is used */
     num *theta; /* F x (L + 1): multipliers of the limits of the feeds */
-    num *worth; /* bits for it, so far */
+    num *worth; /* bits per power, so far */
 } inner;
 
 typedef struct {
@@ -140,7 +140,7 @@ static void whiten(problem *p, idx f, const vec *m, int radiated) {
     gram_of_columns(L, K, p->whitened, p->gram);
 }
 
-/* G and S of channel f, for what has to hold limits of the feeds. */
+/* G and S of channel f, where limits of the feeds hold. */
 static void gather_feeds(problem *p, idx f, const vec *m) {
     const idx L = p->L;
     find_effective(p, f, m, p->effective);
@@ -215,7 +215,7 @@ static void initialize_dual(problem *p, ascent *s, idx f, inner at) {
     p->noise = noise;
 }
 
-/* What channel f gives to the objective at beams in place, with C, the price and, in the general
+/* The contribution of channel f to the objective at beams in place, with C, the price and, in the general
  * stage, the Psi that they belong to (`beams`). */
 static num channel_terms(problem *p, ascent *s, int stage, idx f, idx sweeps, inner at,
                          cpx **beams, num *price, mask *fits) {
@@ -538,7 +538,7 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
             continue;
         moved |= fresh;
         step = pick(fresh, remember(n, s, fresh, open, quasi), step);
-        if (all(fresh | not(open))) { /* what finished lanes hold does not matter */
+        if (all(fresh | not(open))) { /* the content of finished lanes does not matter */
             SWAP(vec *, s->m, s->trial);
             SWAP(vec *, s->gradient, s->trial_gradient);
             SWAP(inner, s->at, s->tried);

@@ -22,7 +22,7 @@ extern const hf_kind JOIN(hf_lone_, HF_ISA), JOIN(hf_doubles_, HF_ISA), JOIN(hf_
 #define LONE JOIN(hf_lone_, HF_ISA)
 #define DOUBLES JOIN(hf_doubles_, HF_ISA)
 #define FLOATS JOIN(hf_floats_, HF_ISA)
-#ifdef __AVX512F__ /* half as wide, which takes half the time where registers are split in two */
+#ifdef __AVX512F__ /* half as wide: half the time where the processor splits registers in two */
 extern const hf_kind hf_floats_v3;
 #define NARROW hf_floats_v3
 #else
@@ -64,7 +64,7 @@ static int too_large(int operator_, const hf_shape *s) {
     return operator_ != HF_WATER_FILLING && F * K * (N + K + L) + (G + 1) * L * (N + L) > 1e10;
 }
 
-/* What single precision leaves to be done in double after a loop. */
+/* What single precision leaves to do in double after a loop. */
 static int refinement(int operator_, const double *options) {
     switch (operator_) {
     case HF_ALTERNATING: return EQUAL_SINR;

@@ -371,8 +371,8 @@ OPERATOR(coordinate_descent) {
 }
 
 /* Beams found in single precision at amplitudes that stay: the beams once more as options[1] says,
- * with their power and rate in double.  Marks what single precision got wrong: rates that
- * differ. */
+ * with their power and rate in double.  Marks items whose rate in single precision
+ * differs. */
 OPERATOR(refine) {
     problem at, *p = &at;
     alternation s = {0};

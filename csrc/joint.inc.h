@@ -1,11 +1,11 @@
 /* Variable projection: amplitudes and beams together (docs/mathematics.md, "Variable projection").
  */
 
-#define LEAST_CANDIDATES 8 /* as many sets have second starts, */
-#define LEAST_OTHERS 2     /* and never fewer, but for lack of sets */
+#define LEAST_CANDIDATES 8 /* second starts make up this number, */
+#define LEAST_OTHERS 2     /* and are at least so many, if there are as many sets */
 #define TRIAL 3            /* inverse part of their share after which FURTHER candidates go on */
 #define FURTHER 4          /* one less under `digital` power */
-#define APART 1e-5         /* relative difference of rates that single precision tells */
+#define APART 1e-5         /* relative difference of rates that single precision resolves */
 #define GOLDEN_RATIO 0.6180339887498949
 #define TURN 6.283185307179586
 
@@ -376,7 +376,7 @@ static num lanes_candidates(idx i, idx count) {
     return candidate;
 }
 
-/* A rate that another one has to exceed for being better. */
+/* The rate that another one has to exceed to be better. */
 INLINE num challenge(num rate) { return pick(rate > 0, rate * (real)(1 + APART), rate); }
 
 /* Selects, lane by lane, the best of the rated candidates, the first of those that are alike, and
@@ -583,7 +583,7 @@ static void leave_screened(const problem *p, idx lane, endpoint reached, endpoin
     }
 }
 
-/* The best candidate.  Items for which single precision is not enough leave. */
+/* The best candidate.  Items for which single precision is not enough leave the pack. */
 static int screen_candidates(problem *p, ascent *s, candidates *c, budget b, hf_operand screened) {
     const int across = p->lanes == CANDIDATES;
     idx best = 0;

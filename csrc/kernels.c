@@ -22,7 +22,7 @@
 #include "alternating.inc.h"
 #include "descent.inc.h"
 
-/* Whether any value lies outside [0, 1]; a NaN does not. */
+/* Whether any value lies outside [0, 1]; NaN counts as inside. */
 static int outside_unit(int single, ptrdiff_t count, const void *values) {
     vec low = {0}, high = {0};
     idx i = 0;

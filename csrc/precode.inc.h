@@ -1,8 +1,8 @@
 /* Precoders from a given channel, and the projection onto a surface (docs/mathematics.md,
  * "Zero forcing", "WMMSE", "Projection"). */
 
-/* A smallest pivot over the largest entry above this leaves the digits that the precision of the
- * call promises; what is below leaves the lanes, for the lone problem in double. */
+/* With a smallest pivot over the largest entry above this, results have the digits of the call's
+ * precision; items below it leave the lanes for the lone problem in double. */
 #define BALANCING 60    /* sweeps of Newton's method, which takes about five */
 #define MOST_POWER 1e12 /* of what users would need alone, before minimum rates count as out of reach */
 #define MET 1e-6        /* gap of a minimum rate that counts as met */

@@ -56,7 +56,7 @@ static num find_spectral_step(const problem *p, ascent *s, const vec *change, co
     return length;
 }
 
-/* Takes it as far as the box allows; one that turns everything off is not made. */
+/* Takes the step as far as the box allows, unless it turns everything off. */
 static void take_spectral_step(const problem *p, ascent *s, vec *change, vec *last) {
     const vec zero = {0};
     vec sum = {0};
@@ -79,8 +79,8 @@ static void write_gradient(const problem *p, const vec *from, vec *spare, void *
     write_elements(p, spare, to);
 }
 
-/* Some steps from amplitudes and beams, after a change before which the gradient was `slope`, and
- * what the next one would be. */
+/* Some steps from amplitudes and beams, given the last change and the gradient before it, `slope`; and
+ * the next step, which is not taken. */
 OPERATOR(spectral_ascent) {
     enum { RATE, DIGITAL, END, CHANGE, SLOPE, GRADIENT, BEND, STEP, LENGTH };
     problem at, *p = &at;
