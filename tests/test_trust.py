@@ -502,3 +502,15 @@ def test_joint_gives_no_item_of_several_channels_less_than_one_user_alone() -> N
     for k in range(3):
         alone = hf.solve(channel[:, :, [k]], SURFACE.phase, 1.0, 100.0, shared=True)
         assert (found.sum_rate >= 0.999 * alone.sum_rate).all()
+
+
+def test_more_feeds_than_elements_have_the_power() -> None:
+    """What of V radiates nothing is taken out: its rounding errors would count."""
+    rng = np.random.default_rng(11)
+    phase = np.exp(1j * rng.uniform(0.0, 2.0 * np.pi, (5, 6)))
+    left, right = rng.standard_normal((2, 200, 6, 6, 2)).view(complex)[..., 0]
+    channel = left[:, :5, :2] @ right[:, :2, :5]
+    noise_power = 1e-11 * np.mean(np.abs(channel) ** 2)
+    found = hf.solve(channel, phase, 1.0, noise_power, "wmmse_hbf")
+    fields = found.amplitudes[..., None] * (phase @ found.digital)
+    np.testing.assert_allclose(np.sum(np.abs(fields) ** 2, axis=(-2, -1)), 1.0, atol=2e-10)

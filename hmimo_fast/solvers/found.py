@@ -74,7 +74,7 @@ class Found:
         """A run at its power and with its rates."""
         digital = run.digital
         at_power = problem.radiated and not run.fully_digital and problem.feed_power is None
-        if at_power and digital.dtype == np.complex64:
+        if at_power and (digital.dtype == np.complex64 or problem.feeds > problem.elements):
             digital = rounded(problem, run.amplitudes, digital)
         ratio, power_used = link_budget(problem, run.amplitudes, digital, run.fully_digital)
         ratio = ratio.astype(digital.real.dtype, copy=False)
