@@ -10,6 +10,8 @@
 #define PARTS 8        /* sweeps until the parts of the power have converged */
 
 enum { ZERO_FORCING, GENERAL }; /* the stages */
+/* Where an evaluation begins: from the beams in place, with the parts of the power found anew, or at
+ * the entry into the general stage, from zero-forced beams too. */
 enum { WARM, PARTS_ANEW, ENTERING };
 
 /* The beams of every channel: Psi or, under minimum rates, shares of the dual uplink. */

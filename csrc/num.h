@@ -156,7 +156,8 @@ INLINE vec either(int which, vec yes, vec no) {
 #define UPPER_HALF(i) (LOWER_HALF(i) + UNIT / 2)
 
 /* W x W transposition: each round exchanges one bit of the lane's number for one of the row's, first
- * within units and then across them.  Where bit d of i is clear, i | d is i + d, and GCC sees that it is below W. */
+ * within units and then across them.  Where bit d of i is clear, i | d is i + d, and GCC sees that it is
+ * below W. */
 INLINE void turn(vec *block) {
     for (int d = UNIT / 2; d >= 1; d /= 2)
         for (int i = 0; i < W; i++)
