@@ -359,6 +359,15 @@ def test_sums_over_channels_are_equal(constraint: str, users: int, seed: int) ->
         np.testing.assert_allclose(found.power_used, 1.0, rtol=1e-9)
 
 
+@pytest.mark.parametrize("elements", [1, 2, 3])
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_fewer_elements_than_feeds_over_channels(name: str, elements: int) -> None:
+    channel = draws(items=16).reshape(8, 2, 4, 36)[..., :elements]
+    found = solve(name, channel, SURFACE.phase[:elements], shared=True, min_rate=0.001)
+    assert np.isfinite(found.value).all()
+    assert (found.power_used <= 1.0 + 1e-9).all()
+
+
 def two_channels(items: int = 3, users: int = 2) -> np.ndarray:
     return draws(users=users, items=2 * items, seed=8).reshape(items, 2, users, 36)
 

@@ -192,7 +192,7 @@ def _whitened(problem: Problem, amplitudes: np.ndarray) -> tuple[np.ndarray, np.
     effective = problem.channel.astype(complex) @ surface
     if not problem.radiated:
         return effective, np.eye(problem.feeds, dtype=complex)
-    _, sizes, adjoint = np.linalg.svd(np.linalg.qr(surface, "r"))
+    _, sizes, adjoint = np.linalg.svd(np.linalg.qr(surface, "r"), full_matrices=False)
     kept = sizes > _NOTHING * sizes[..., :1]
     by = np.divide(1.0, sizes, out=np.zeros_like(sizes), where=kept)
     carrier = adjoint.conj().swapaxes(-1, -2) * by[..., None, :]
