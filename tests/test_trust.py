@@ -342,14 +342,16 @@ def multiples(groups: list[int], spread: float, seed: int) -> tuple[np.ndarray, 
 @both
 @constraints
 @pytest.mark.parametrize("method", ["joint", "zf", "wmmse_hbf", "fully_digital"])
-@pytest.mark.parametrize("groups", [[0, 0, 0, 0], [0, 1, 2, 1]])
+@pytest.mark.parametrize("groups", [[0, 0, 0, 0], [0, 1, 2, 1], [0, 0, 1, 1, 2, 2]])
 @pytest.mark.parametrize("noise_power", [1.0, 1e-12])
 def test_multiples_cost_nothing(
     call: Call, method: str, constraint: str, groups: list[int], noise_power: float
 ) -> None:
     options: dict[str, Any] = {"method": method, "constraint": constraint}
     if call is hf.schedule:
-        options |= {"min_rate": 0.0, "accept": "rate"}
+        options |= {"min_rate": 0.0}
+    elif method == "zf" and len(groups) > FEEDS:
+        return  # refused
     for dtype, spread in ((np.complex128, 0.0), (np.complex128, 1.0), (np.complex64, 0.5)):
         channel, strongest = (x.astype(dtype) for x in multiples(groups, spread, seed=7))
         found = call(channel, PHASE, 1.0, noise_power, **options)

@@ -107,7 +107,8 @@ def schedule(
     ``search="greedy"`` is paper B, Algorithm 2 (arXiv 2502.17408): users are sorted by the rate
     they have at starting amplitudes with matched beams g_k^H / ||g_k|| at power P / K each, in
     descending order, ties by index.  Users are added one by one: amplitudes and beams are solved
-    again, and the user stays if every served user has its minimum rate.
+    again, and the user stays if every served user has its minimum rate.  Users whose channels are
+    multiples of that of another come last.
 
     ``search="local"`` then drops, adds or swaps one user, whichever raises the sum rate most,
     until no such move raises it; of more than 32 moves, only the 32 with the highest sum rate by
@@ -136,8 +137,8 @@ def schedule(
         Solver of a user set, as in `solve`.
     accept : {"qos", "rate"}
         When ``greedy``, and with it the start of ``local``, keeps a user: if all minimum rates
-        are met (paper B), or only if the sum rate rises as well.  ``local``'s moves and
-        ``exhaustive`` maximise the sum rate in either case.
+        are met (paper B), or only if the sum rate rises as well.  A user whose minimum rate is
+        zero must raise it in either case, and ``local``'s moves and ``exhaustive`` maximise it.
     constraint : {"radiated", "digital"}
         Power of diag(m) Phi V (paper A, eq. 4d) or of V (paper B, eq. 10); results under the
         two are not comparable.

@@ -22,6 +22,9 @@ from .bounds import bound, promising
 
 #: A minimum rate counts as met within this, in bit/s/Hz, in either precision.
 _SLACK = 1e-9
+#: Squared sine of the angle between the channels of users that count as multiples: twice the
+#: rounding of single precision, squared, and more.
+_ALIKE = 1e-12
 #: Most users of an exhaustive search: 4095 sets.
 _MOST = 12
 #: Most channel values and most sets of one batched solve, and most items of a block of sets.
@@ -44,7 +47,7 @@ class Task:
     options: dict[str, Any]
     first: np.ndarray  # (1 or B, N), amplitudes of greedy's order
     rescue: bool  # whether sets that miss a minimum rate are solved again under them
-    rising: bool  # whether greedy keeps a user only where that raises the sum rate
+    rising: bool  # whether greedy keeps users with a minimum rate only where the sum rate rises
     report: Callable[[int, int], object]
 
     @property
@@ -96,7 +99,8 @@ def _nobody(task: Task) -> Choice:
 def _order(task: Task) -> np.ndarray:
     """Users (B, K) by their weighted rate with matched beams at the first m, descending.
 
-    In double precision throughout, so that the order is the same in both.
+    In double precision throughout, so that the order is the same in both.  Multiples of other
+    users come last: each would take the place of one that is none.
     """
     p, first = task.problem, task.first
     each = p.size, *p.channel.shape[1:3]  # B, F, K
@@ -114,18 +118,36 @@ def _order(task: Task) -> np.ndarray:
     scale = np.where(norm > 0.0, share / norm, 0.0)
     ratio, _ = link_budget(p, first, beams * scale[..., None, :])
     rates = np.log1p(ratio).sum(axis=-2)
-    return np.argsort(-p.weights * rates, axis=-1, kind="stable")
+    order = np.argsort(-p.weights * rates, axis=-1, kind="stable")
+    every = effective.reshape(*each, p.feeds).swapaxes(1, 2)
+    every = every.reshape(p.size, p.users, each[1] * p.feeds)
+    last = np.take_along_axis(_copies(p, every), order, axis=-1)
+    return np.take_along_axis(order, np.argsort(last, axis=-1, kind="stable"), axis=-1)
+
+
+def _copies(problem: Problem, channel: np.ndarray) -> np.ndarray:
+    """Whether a user's channel (B, K, M) is a multiple of that of one who is worth more alone."""
+    norm = np.sqrt(norm2(channel, -1))[..., None]
+    unit = np.divide(channel, norm, out=np.zeros_like(channel), where=norm > 0.0)
+    alike = np.abs(unit @ unit.conj().swapaxes(-1, -2)) ** 2 > 1.0 - _ALIKE
+    snr = norm[..., 0] ** 2 * (problem.power / problem.noise_power)[:, None]
+    place = np.argsort(np.argsort(-problem.weights * np.log1p(snr), axis=-1, kind="stable"))
+    return (alike & (place[:, None, :] < place[:, :, None])).any(axis=-1)
 
 
 def _greedy(task: Task, rounds: int = 0) -> Choice:
-    """Add users in descending order, each for good or not at all ([B] Algorithm 2)."""
+    """Add users in descending order, each for good or not at all ([B] Algorithm 2).
+
+    A user without a minimum rate, whom that rule would always take, must raise the sum rate.
+    """
     best, order = _nobody(task), _order(task)
+    rising = np.take_along_axis(task.rising | (task.problem.floors <= 0.0), order, axis=-1)
     for step in range(order.shape[1]):
         items = np.flatnonzero(task.problem.finite & (best.served.sum(axis=-1) < task.most))
         served = best.served[items]
         served[np.arange(len(items)), order[items, step]] = True
         for part, choice in _tried(task, items, served):
-            _adopt(best, part, choice, task.rising)
+            _adopt(best, part, choice, rising[part, step])
         task.report(step + 1, order.shape[1] + rounds)
     return best
 
@@ -237,7 +259,8 @@ def _solved(task: Task, items: np.ndarray, served: np.ndarray) -> Choice:
     problem = task.problem.of_users(items, users)
     # `solve` may stay below a minimum by its slack, who is served may not.
     floor, slack = problem.floors, SLACK[problem.channel.real.dtype.char]
-    problem = replace(problem, min_rate=floor + slack if task.rescue else None)
+    asked = np.where(floor > 0.0, floor + slack, 0.0)
+    problem = replace(problem, min_rate=asked if task.rescue and asked.any() else None)
     found = attempt(problem, task.method, taken(task.start, items), task.options)
     reached = found.rates.sum(axis=-2)
     met = np.isfinite(found.sum_rate) & (reached >= floor - _SLACK).all(axis=-1)
@@ -252,17 +275,22 @@ def _solved(task: Task, items: np.ndarray, served: np.ndarray) -> Choice:
     arrays = dict(vars(found))
     for name in ("digital", "sinr", "rates"):
         arrays[name] = spread(arrays[name])
-    served_first = 0.0 if problem.aim.leaves_out else _SERVED * users.shape[1]
+    if problem.aim.leaves_out:
+        served_first = 0.0
+        served = spread((reached > _SLACK) | (floor > 0.0))
+    else:
+        served_first = _SERVED * users.shape[1]
     arrays["score"] = np.where(met, found.score + served_first, -np.inf)
     arrays["history"] = found.history[:, :0]
     return Choice(**arrays | {"feasible": met, "served": served})
 
 
-def _adopt(best: Choice, items: np.ndarray, choice: Choice, rising: bool) -> None:
-    """Write each item's best set over what it has, if that is feasible and, maybe, higher."""
+def _adopt(best: Choice, items: np.ndarray, choice: Choice, rising: bool | np.ndarray) -> None:
+    """Write each item's best set over what it has, if it is feasible and, where told, higher."""
     score = choice.score
     order = np.lexsort((-score, items))  # stable: the first of equals wins
     winners, first = np.unique(items[order], return_index=True)
     rows = order[first]
-    wins = score[rows] > (best.score[winners] if rising else -np.inf)
+    rising = np.broadcast_to(rising, items.shape)[rows]
+    wins = score[rows] > np.where(rising, best.score[winners], -np.inf)
     best.put(winners[wins], choice.take(rows[wins]))
