@@ -516,3 +516,14 @@ def test_more_feeds_than_elements_have_the_power() -> None:
     found = hf.solve(channel, phase, 1.0, noise_power, "wmmse_hbf")
     fields = found.amplitudes[..., None] * (phase @ found.digital)
     np.testing.assert_allclose(np.sum(np.abs(fields) ** 2, axis=(-2, -1)), 1.0, rtol=2e-10)
+
+
+def test_feeds_that_are_copies_have_the_power() -> None:
+    """What cancels in them would count by its rounding errors at a high SNR."""
+    rng = np.random.default_rng(3)
+    phase = np.exp(1j * rng.uniform(0.0, 2.0 * np.pi, (9, 4))) / 3.0
+    phase[:, 2] = phase[:, 0]
+    channel = rng.standard_normal((300, 6, 9, 2)).view(complex)[..., 0]
+    found = hf.solve(channel, phase, 1.0, 1e-12, "wmmse_hbf")
+    fields = found.amplitudes[..., None] * (phase @ found.digital)
+    np.testing.assert_allclose(np.sum(np.abs(fields) ** 2, axis=(-2, -1)), 1.0, rtol=2e-10)

@@ -13,6 +13,8 @@ from ..objective import weighted_sum
 from ..problem import Problem
 from .rounding import norm2, rounded
 
+#: Relative error of the power beyond which beams in double are taken for rounding errors.
+_INEXACT = 1e-12
 #: A minimum rate counts as met within this, in bit/s/Hz, by the precision of the rates.
 SLACK = {"f": 1e-5, "d": 1e-9}
 
@@ -74,9 +76,14 @@ class Found:
         """A run at its power and with its rates."""
         digital = run.digital
         at_power = problem.radiated and not run.fully_digital and problem.feed_power is None
-        if at_power and (digital.dtype == np.complex64 or problem.feeds > problem.elements):
+        single = digital.dtype == np.complex64
+        if at_power and (single or problem.feeds > problem.elements):
             digital = rounded(problem, run.amplitudes, digital)
         ratio, power_used = link_budget(problem, run.amplitudes, digital, run.fully_digital)
+        asked = problem.power[:, None]
+        if at_power and not single and (np.abs(power_used - asked) > _INEXACT * asked).any():
+            digital = rounded(problem, run.amplitudes, digital)
+            ratio, power_used = link_budget(problem, run.amplitudes, digital)
         ratio = ratio.astype(digital.real.dtype, copy=False)
         rates = np.log1p(ratio) / log(2.0)
         total = rates.sum(axis=-2, dtype=float)
