@@ -176,7 +176,9 @@ def test_power_and_noise_broadcast_over_the_batch(method: str) -> None:
     for i, j in np.ndindex(2, 3):
         again = np.stack([channel[j]] * 6)  # as many items: the same kind of number
         one = solve(again, method=method, power=power[j], noise_power=noise_power[i, 0])
-        same_bits(_at(one, (0,)), _at(solution, (i, j)))
+        # Those who are served alone are solved with as many as there are of them.
+        np.testing.assert_allclose(one.rates[0], solution.rates[i, j], rtol=1e-7)
+        np.testing.assert_allclose(one.power_used[0], solution.power_used[i, j], rtol=1e-9)
 
 
 def _at(solution: hf.Solution, at: tuple[int, ...]) -> hf.Solution:
@@ -355,7 +357,8 @@ def test_minimum_rates(method: str, constraint: str, floor: Any, dtype: Any) -> 
     same_bits(_at(held, (met,)), _at(free, (met,)))
     if method not in ("zf", "joint"):  # which change their amplitudes too
         np.testing.assert_array_equal(held.amplitudes, free.amplitudes)
-    np.testing.assert_array_equal(held.digital[~held.feasible], free.digital[~held.feasible])
+    left = ~held.feasible
+    np.testing.assert_allclose(held.rates[left], free.rates[left], rtol=slack**0.5, atol=slack)
     if method in ("zf", "joint"):
         assert (held.feasible & ~met).any()
     for i in np.flatnonzero(held.feasible & ~met)[:4]:

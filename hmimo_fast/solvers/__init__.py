@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from ..arguments import as_seed, integer
 from ..problem import Problem
 from .found import SLACK, Found, Solution
-from .methods import METHODS, attempt, chosen, common, lowered
+from .methods import METHODS, attempt, chosen, common, lowered, serve_alone
 
 __all__ = ["METHODS", "SLACK", "Solution", "solve"]
 
@@ -191,19 +191,23 @@ def solve(
 
         first = how.first_start(problem, seed) if problem.start is None else problem.start
         best = attempt(problem, how, first, options)
-        fair = instead = None
+        instead = equal = None
         if min_rate is not None:
             fair = common(problem, how, best, first, options)
             instead = lowered(problem, how, fair, options)
+            equal = np.maximum(_lowest(best), _lowest(fair))
+        serve_alone(problem, how, first, best, options)
         lowest = 0.0 if how.random_start else _DIMMEST
         for done in range(1, starts + 1):
             if done > 1:
                 other = problem.random_start(seed, done - 1, lowest)
-                best = best.better(attempt(problem, how, other, options))
+                more = attempt(problem, how, other, options)
+                serve_alone(problem, how, other, more, options)
+                best = best.better(more)
             arrays = dict(vars(best))
-            if fair is not None and instead is not None:
+            if instead is not None and equal is not None:
                 arrays = vars(best.better(instead, instead.feasible & ~best.feasible))
-                arrays = arrays | {"common_rate": np.maximum(*map(_lowest, (best, fair)))}
+                arrays = arrays | {"common_rate": np.maximum(equal, _lowest(best))}
             del arrays["score"]  # which compares runs of the same problem
             result = Solution(
                 **problem.shaped(**arrays),

@@ -121,7 +121,7 @@ METHODS = {
     "zf": Method(
         zf, "the zero-forcing stage of joint alone",
         _of("variable_projection", "iterations", "tolerance"),
-        zero_forces=True, anew=True, rescued=True,
+        zero_forces=True, anew=True, rivals_alone=True, rescued=True,
     ),
     "random": Method(
         random, "random amplitudes, zero forcing (the benchmark of paper B)",
@@ -172,8 +172,6 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     for run in further(method.run, free, start, best, options) if method.anew and not plain else ():
         best = best.better(_reached(problem, free, method, run, options))
     if problem.min_rate is None:
-        if method.rivals_alone and problem.objective == "sum_rate":
-            _serve_alone(problem, method, start, best, options)
         return best
     rows = np.flatnonzero(~best.feasible & np.isfinite(best.sum_rate))
     if not len(rows):
@@ -190,20 +188,23 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     return best
 
 
-def _serve_alone(
+def serve_alone(
     problem: Problem, method: Method, start: np.ndarray, best: Found, options: dict[str, Any]
 ) -> None:
-    """Serve one user alone where that is better, in place.
+    """Serve one user alone where that is better, in place, and not where minimum rates are met.
 
     Tried are all users whose bound is above the rate found, unless one candidate was asked for.
     """
     one = options.get("candidates") == 1 or options.get("zf_iterations") == 0
-    if problem.users == 1 or one:
+    if not method.rivals_alone or problem.objective != "sum_rate" or problem.users == 1 or one:
         return
-    items, users = np.nonzero(highest_alone(problem) > best.sum_rate[:, None])
+    higher = highest_alone(problem) > best.sum_rate[:, None]
+    if problem.min_rate is not None:
+        higher &= ~best.feasible[:, None]
+    items, users = np.nonzero(higher)
     if not len(items):
         return
-    single = problem.of_users(items, users[:, None])
+    single = replace(problem, min_rate=None).of_users(items, users[:, None])
     heaviest = single.heaviest * taken(problem.heaviest, items)  # as in the whole problem
     single = replace(single, heaviest=heaviest)
     lone = attempt(single, method, taken(start, items), options)
