@@ -19,6 +19,7 @@ typedef struct {
     cpx *psi;   /* F x K x K */
     num *share; /* F x K */
     num *rates; /* F x K, in the dual uplink */
+    num *powers; /* F x K, which minimum rates give to Psi at the end */
     num *part;  /* F, of the power that is used */
     num *theta; /* F x (L + 1): multipliers of the limits of the feeds */
     num *worth; /* bits per power, so far */
@@ -40,7 +41,7 @@ typedef struct {
 
 static inner take_inner(const problem *p, arena *a) {
     inner i = {TAKE(a, p->F * p->K * p->K, cpx), TAKE(a, p->F * p->K, num),
-               TAKE(a, p->F * p->K, num), TAKE(a, p->F, num),
+               TAKE(a, p->F * p->K, num), TAKE(a, p->F * p->K, num), TAKE(a, p->F, num),
                TAKE(a, p->limited ? p->F * (p->L + 1) : 0, num), TAKE(a, 1, num)};
     return i;
 }
@@ -79,6 +80,7 @@ static void pick_inner(const problem *p, mask which, inner from, inner to) {
     if (p->dual) {
         pick_nums(p->F * p->K, which, from.share, to.share);
         pick_nums(p->F * p->K, which, from.rates, to.rates);
+        pick_nums(p->F * p->K, which, from.powers, to.powers);
     }
     if (p->limited)
         pick_nums(p->F * (p->L + 1), which, from.theta, to.theta);
@@ -145,6 +147,7 @@ static void whiten(problem *p, idx f, const vec *m, int radiated) {
 /* G and S of channel f, where limits of the feeds hold. */
 static void gather_feeds(problem *p, idx f, const vec *m) {
     const idx L = p->L;
+    enter_channel(p, f);
     find_effective(p, f, m, p->effective);
     if (p->radiated) {
         find_feed_gram(p, f, m, p->sums, p->power_gram);
@@ -190,7 +193,14 @@ static void add_gradient(problem *p, idx f, const vec *m, const cpx *beams, cons
     }
 }
 
-/* The noise of channel f over the power that it uses. */
+/* The part of the power that channel f uses. */
+INLINE num part_of(const problem *p, inner at, idx f) {
+    if (p->objective == SUM_RATE) /* whose inner variables do without it */
+        return NUM(1);
+    return at.part[f];
+}
+
+/* The noise over that. */
 INLINE num noise_for(const problem *p, num noise, inner at, idx f) {
     if (!saves(p))
         return noise;
@@ -232,7 +242,7 @@ static num channel_terms(problem *p, ascent *s, int stage, idx f, idx sweeps, in
                              price);
     *beams = p->spare;
     const num noise = p->noise;
-    p->noise = noise_for(p, noise, at, f);
+    p->noise = noise_for(p, s->noise, at, f);
     num sum;
     find_others(p, &s->dual, f, at.rates);
     if (balances(p))
@@ -244,37 +254,85 @@ static num channel_terms(problem *p, ascent *s, int stage, idx f, idx sweeps, in
     return sum;
 }
 
-/* The part of the power that channel f should use, after a sweep at what it uses: dR / d log part is
- * half the price of the power of its beams.  `alike`: power is worth what it is in this channel. */
-static void find_part(problem *p, ascent *s, int stage, idx f, int alike, inner at) {
-    const idx K = p->K;
-    cpx *beams;
-    num price;
-    mask fits;
-    /* the dual uplink moves its shares between sweeps */
-    const num rate = channel_terms(p, s, stage, f, p->dual ? 2 : 1, at, &beams, &price, &fits);
-    multiply(K, K, K, p->gram, beams, p->received);
-    const num slope = (real)0.5 * price * inner_product(K * K, beams, p->received);
-    if (alike)
-        *at.worth = rate / (at.part[f] + p->overhead / (real)p->F);
-    at.part[f] = pick(fits, useful_part(slope, *at.worth), NUM(1));
+/* What the beams in p->beams take of the limits, in p->spent, at the power that they have; the least
+ * power itself is `rate`. */
+static void find_spent_by(problem *p, idx f, inner at, num rate, mask fits) {
+    num part = part_of(p, at, f);
+    if (p->objective == MIN_POWER)
+        part = pick(fits, rate, part);
+    find_spent(p, p->beams, p->spent);
+    take_part(p, at.theta + f * (p->L + 1), part, p->spent);
 }
 
-/* What channel f contributes under the limits of the feeds, with the beams also as V in p->beams:
- * their power is that at which the first limit is reached. */
-static num limited_terms(problem *p, ascent *s, int stage, idx f, inner at, num *price,
-                         mask *fits) {
-    num *theta = at.theta + f * (p->L + 1);
-    const num noise = s->noise;
-    cpx *beams;
-    find_spent(p, p->beams, p->spent);
-    s->noise = noise * find_excess(p, theta, p->spent);
-    const num rate = channel_terms(p, s, stage, f, 0, at, &beams, price, fits);
-    multiply(p->L, p->K, p->K, p->carrier, beams, p->beams);
-    s->noise = noise;
-    *price = *price * theta[0];
+/* The multipliers that follow p->spent, which is lost; power that may be saved always counts. */
+static void aim_multipliers(problem *p, num *theta, mask fits) {
+    for (idx l = 1; p->objective == MIN_POWER && l <= p->L; l++)
+        p->spent[l] *= (real)(1 + MARGIN);
+    if (saves(p) || p->objective == MIN_POWER)
+        p->spent[0] = pick(fits, larger(p->spent[0], NUM(1)), p->spent[0]);
     rebalance(p, theta, p->spent);
-    return rate;
+}
+
+/* Sweeps of the beams of channel f; after each follow the multipliers of the limits, and the part of
+ * the power that is useful: dR / d log part is half the price of the power of the beams.  alike: power
+ * is worth what it is in this channel.  Under minimum rates, at which the price of power jumps, the
+ * part moves half of the way, and to what they need. */
+static void settle(problem *p, ascent *s, int stage, idx f, inner at, idx sweeps, int alike) {
+    const idx K = p->K;
+    num *theta = at.theta + f * (p->L + 1);
+    for (idx i = 0; i < sweeps && !stopped(p->shape); i++) {
+        cpx *beams;
+        num price, used = part_of(p, at, f);
+        mask fits;
+        if (p->limited)
+            whiten_under(p, theta);
+        /* the dual uplink moves its shares between sweeps */
+        const num rate = channel_terms(p, s, stage, f, p->dual ? 2 : 1, at, &beams, &price, &fits);
+        if (p->limited) {
+            multiply(p->L, K, K, p->carrier, beams, p->beams);
+            find_spent_by(p, f, at, rate, fits);
+            price *= theta[0];
+            used = p->spent[0];
+            aim_multipliers(p, theta, fits);
+        }
+        if (!saves(p))
+            continue;
+        multiply(K, K, K, p->gram, beams, p->received);
+        const num slope = (real)0.5 * price * inner_product(K * K, beams, p->received);
+        if (alike)
+            *at.worth = rate / (used + p->overhead / (real)p->F);
+        const num needed = smaller(at.part[f] * exponential(rate * (real)(-1 / NATURAL)), NUM(1));
+        const num useful = pick(fits, useful_part(slope, *at.worth), needed);
+        at.part[f] = p->floored ? root(at.part[f] * useful) : useful;
+    }
+}
+
+/* What channel f contributes under the limits of the feeds, after `rate` from channel_terms, with the
+ * beams also as V in p->beams, and the power used.  Beams that exceed a limit count at as much more
+ * noise.  The least power has the slopes of what the multipliers weigh, over that of the power. */
+static num limited_terms(problem *p, ascent *s, int stage, idx f, inner at, num rate, num *price,
+                         num *used, mask *fits) {
+    num *theta = at.theta + f * (p->L + 1);
+    const num noise = s->noise, power = theta[0];
+    const mask met = *fits;
+    cpx *beams;
+    find_spent_by(p, f, at, rate, met);
+    const num excess = find_excess(p, p->spent), taken = p->spent[0];
+    aim_multipliers(p, theta, met);
+    s->noise = noise * excess;
+    num value = channel_terms(p, s, stage, f, 0, at, &beams, price, fits);
+    s->noise = noise;
+    multiply(p->L, p->K, p->K, p->carrier, beams, p->beams);
+    *price *= power;
+    *used = taken / excess;
+    if (p->objective == MIN_POWER) {
+        const mask both = met & *fits;
+        const num by = pick(both, 1 / power, NUM(1));
+        value = pick(both, value * taken / rate, value);
+        *price *= by;
+        scale(p->K * p->K, by, p->adjoint);
+    }
+    return value;
 }
 
 /* The objective at m, its gradient, and the beams in place.  entering: with parts of the power that
@@ -283,7 +341,13 @@ static num limited_terms(problem *p, ascent *s, int stage, idx f, inner at, num 
 static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m, inner at,
                     vec *gradient) {
     const idx K = p->K, L = p->L;
-    const idx sweeps = saves(p) ? 0 : p->limited ? least(p->sweeps, 1) : p->sweeps;
+    const idx once = p->dual ? 2 : 1; /* sweeps that move the beams */
+    const idx sweeps = saves(p) ? 0 : p->limited ? least(p->sweeps, once) : p->sweeps;
+    idx rounds = 0;
+    if (saves(p))
+        rounds = entering ? PARTS : p->sweeps - p->limited;
+    else if (p->limited && stage == GENERAL)
+        rounds = entering && p->dual ? REBALANCINGS : p->sweeps - once;
     num sum = NUM(0), fit = NUM(1), used = NUM(0);
     memset(gradient, 0, (size_t)p->n * sizeof(vec));
     memset(s->bend, 0, (size_t)p->n * sizeof(vec));
@@ -296,16 +360,14 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
             initialize_dual(p, s, f, at);
         else if (entering == ENTERING)
             initialize_general(p, p->gram, noise_for(p, s->noise, at, f), at.psi + f * K * K);
-        for (idx i = 0; saves(p) && i < (entering ? PARTS : p->sweeps); i++)
-            find_part(p, s, stage, f, entering || p->F == 1, at);
-        if (p->limited && stage == GENERAL) {
-            settle(p, s->noise, p->sweeps - 1, at.psi + f * K * K, theta);
+        settle(p, s, stage, f, at, rounds, entering || p->F == 1);
+        if (p->limited && rounds > 0)
             whiten_under(p, theta);
-        }
+        num taken = part_of(p, at, f);
         num rate = channel_terms(p, s, stage, f, sweeps, at, &beams, &price, &fits);
         multiply(L, K, K, p->carrier, beams, p->beams);
         if (p->limited)
-            rate = limited_terms(p, s, stage, f, at, &price, &fits);
+            rate = limited_terms(p, s, stage, f, at, rate, &price, &taken, &fits);
         num counts = channel_in_use(p, f);
         if (p->dual) {
             const mask first_short = (fit > 0) & not(fits);
@@ -319,8 +381,7 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
             counts = pick(fits & not(fit > 0), NUM(0), counts);
         }
         sum += pick(counts > 0, rate, NUM(0));
-        if (saves(p))
-            used += at.part[f];
+        used += taken;
         add_gradient(p, f, m, p->beams, p->adjoint, price, counts, gradient, s->bend);
     }
     for (idx i = 0; i < p->n; i++)

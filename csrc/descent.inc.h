@@ -119,7 +119,8 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
     multiply(L, K, K, p->carrier, psi, beams);
     if (p->limited) {
         find_spent(p, beams, p->spent);
-        within = find_excess(p, theta, p->spent);
+        take_part(p, theta, NUM(1), p->spent);
+        within = find_excess(p, p->spent);
     }
     for (idx at = 0; at < p->n; at += STRIP) {
         const idx count = least(STRIP, p->n - at);

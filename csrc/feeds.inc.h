@@ -1,6 +1,7 @@
 /* Limits on the power of each feed, besides the total (docs/mathematics.md, "Feed limits"). */
 
-#define LEAST_MULTIPLIER 1e-9 /* from which it can recover */
+#define LEAST_MULTIPLIER 1e-6 /* from which it can recover */
+#define MARGIN 1e-3           /* of the limits that stays free where the least power meets minimum rates */
 #define REBALANCINGS 15       /* sweeps until warm-started multipliers have converged, */
 #define ANEW 60               /* and those from equal ones */
 
@@ -78,18 +79,25 @@ static num largest_spent(const problem *p, const num *spent) {
     return top;
 }
 
-/* The largest spent / limit, over the sum weighted by the multipliers. */
-static num find_excess(const problem *p, const num *theta, const num *spent) {
+/* The same of beams scaled to a part of the power that the multipliers weigh, in place. */
+static void take_part(const problem *p, const num *theta, num part, num *spent) {
     const num counted = count_spent(p, theta, spent);
-    return pick(counted > 0, largest_spent(p, spent) / counted, NUM(1));
+    for (idx l = 0; l <= p->L; l++)
+        spent[l] = pick(counted > 0, spent[l] * (part / counted), part);
 }
 
-/* One multiplicative update of the multipliers: larger where the limit is exceeded. */
+/* The factor by which beams exceed a limit. */
+static num find_excess(const problem *p, const num *spent) {
+    return larger(largest_spent(p, spent), NUM(1));
+}
+
+/* One multiplicative update of the multipliers: larger where the limit is exceeded.  The power 3/8 is
+ * 3/4 in the dual uplink. */
 static void rebalance(const problem *p, num *theta, const num *spent) {
     const num top = largest_spent(p, spent), by = pick(top > 0, 1 / top, NUM(0));
     for (idx l = 0; l <= p->L; l++) {
-        const num fourth = root(root(by * spent[l]));
-        theta[l] *= fourth * root(fourth);
+        const num half = root(by * spent[l]), fourth = root(half);
+        theta[l] *= fourth * (p->dual ? half : root(fourth));
     }
     const num sum = total_of(p->L + 1, theta), share = pick(sum > 0, 1 / sum, NUM(0));
     for (idx l = 0; l <= p->L; l++)
@@ -97,15 +105,4 @@ static void rebalance(const problem *p, num *theta, const num *spent) {
     const num all = total_of(p->L + 1, theta);
     for (idx l = 0; l <= p->L; l++)
         theta[l] /= all;
-}
-
-/* Psi and its multipliers after WMMSE sweeps at fixed G and S. */
-static void settle(problem *p, num noise, idx sweeps, cpx *psi, num *theta) {
-    for (idx i = 0; i < sweeps && !stopped(p->shape); i++) {
-        whiten_under(p, theta);
-        general_terms(p, p->gram, noise, 1, psi, NULL, NULL);
-        multiply(p->L, p->K, p->K, p->carrier, psi, p->beams);
-        find_spent(p, p->beams, p->spent);
-        rebalance(p, theta, p->spent);
-    }
 }

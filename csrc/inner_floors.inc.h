@@ -144,22 +144,42 @@ static void initialize_floored(problem *p, dual_uplink *d, const cpx *gram, num 
     floored_terms(p, d, gram, SETTLING, share, NULL, NULL, NULL, &fits);
 }
 
-/* Psi of the shares with powers that meet the minimum rates exactly; the rate, or where there are
- * none (`fits`) log2 of the worst SINR over target.  The least powers that meet them, scaled up,
- * still do; in a mixture of those with the powers of the shares the SINR constraints are linear,
- * so the smallest mixture that meets them all is known. */
-static num meet_floors(problem *p, dual_uplink *d, const cpx *gram, const num *share, cpx *psi,
-                       mask *fits) {
+/* What beams Y Psi take of the power as the multipliers weigh it and, in `first`, of the limit that
+ * they reach first; leaves A in p->received. */
+static num find_reach(problem *p, const cpx *gram, const cpx *psi, num *first) {
+    const idx K = p->K, L = p->L;
+    multiply(K, K, K, gram, psi, p->received);
+    const num counted = *first = inner_product(K * K, psi, p->received);
+    if (!p->limited)
+        return counted;
+    multiply(L, K, K, p->carrier, psi, p->beams);
+    find_spent(p, p->beams, p->spent);
+    *first = largest_spent(p, p->spent);
+    multiply(K, L, K, p->effective, p->beams, p->received); /* of V itself, which is rounded */
+    return counted;
+}
+
+/* Psi of the shares, and the powers to be given to it that meet the minimum rates exactly; the rate, or
+ * where there are none (`fits`) log2 of the worst SINR over target.  The least powers that meet them, scaled up to a
+ * limit, still do; in a mixture of those with the powers of the shares the SINR constraints are
+ * linear, so the smallest mixture that meets them all is known.  The noise, and that of the uplink,
+ * `louder`, is over the part of the power, which grows where the least powers need more of it, and is
+ * theirs if the least power is asked for. */
+static num meet_floors(problem *p, dual_uplink *d, const cpx *gram, const num *share, num louder,
+                       num *part, cpx *psi, num *powers, mask *fits) {
     const idx K = p->K;
     cpx *received = p->received;
+    const num noise = p->noise;
+    p->noise = louder;
     find_dual(p, d, gram, share);
+    p->noise = noise;
     leave_uplink(p, d, psi);
-    multiply(K, K, K, gram, psi, received);
-    const num spent = inner_product(K * K, psi, received);
-    const num unit = pick(spent > 0, 1 / root(spent), NUM(0));
+    num first, low = NUM(INFINITY), worst = NUM(0), mixture = NUM(0);
+    const num counted = find_reach(p, gram, psi, &first);
+    const num reach = larger(counted, *part * first);
+    const num unit = pick(counted > 0, 1 / root(reach), NUM(0));
     scale(K * K, unit, psi);
-    scale(K * K, unit, received);
-    num low = NUM(INFINITY), needed = NUM(0), worst = NUM(0), mixture = NUM(0);
+    find_reach(p, gram, psi, &first);
     for (idx k = 0; k < K; k++) {
         for (idx j = 0; j < K; j++) {
             const num gain = norm2(received[k * K + j]);
@@ -167,34 +187,38 @@ static num meet_floors(problem *p, dual_uplink *d, const cpx *gram, const num *s
             if (j == k)
                 d->system[k * K + k] = larger(gain, NUM(1e-30));
         }
-        d->least[k] = p->targets[k] * p->noise;
+        d->least[k] = p->targets[k] * noise;
         const num short_by = p->targets[k] / d->ratio[k];
         worst = smaller(worst, pick(short_by > 1, -log_plus_one(short_by - 1), NUM(0)));
     }
     memcpy(d->spoiled, d->system, (size_t)(K * K) * sizeof(num));
     eliminate(K, d->spoiled, d->least);
     for (idx k = 0; k < K; k++) {
-        num cost = NUM(0);
-        for (idx i = 0; i < K; i++)
-            cost += psi[i * K + k].re * received[i * K + k].re +
-                    psi[i * K + k].im * received[i * K + k].im;
-        needed += d->least[k] * cost;
+        d->pull[k] = root(larger(d->least[k], NUM(0)));
         low = smaller(low, d->least[k]);
     }
-    *fits = (spent > 0) & (low >= 0) & (needed <= 1);
+    scale_columns(K, K, d->pull, psi, p->spare);
+    const num needed = find_reach(p, gram, p->spare, &first);
+    *fits = (counted > 0) & (low >= 0) & (*part * first <= 1);
+    const mask alone = *fits & (every(p->objective == MIN_POWER) | (needed > 1));
+    const num whole = pick(alone, needed, larger(needed, *part * first));
     for (idx k = 0; k < K; k++) {
-        num margin = -p->targets[k] * p->noise, better = margin;
+        num margin = -p->targets[k] * noise, better = margin;
         for (idx j = 0; j < K; j++) {
             margin += d->system[k * K + j];
-            better += d->system[k * K + j] * d->least[j] / needed;
+            better += d->system[k * K + j] * d->least[j] / whole;
         }
         mixture = larger(mixture, pick(margin < 0, margin / (margin - better), NUM(0)));
     }
+    mixture = pick(alone, NUM(1), mixture);
     for (idx k = 0; k < K; k++)
-        d->pull[k] = pick(*fits, root((1 - mixture) + mixture * d->least[k] / needed), NUM(1));
-    scale_columns(K, K, d->pull, psi, psi);
+        powers[k] = pick(*fits, (1 - mixture) + mixture * d->least[k] / whole, NUM(1));
+    for (idx k = 0; k < K; k++)
+        d->pull[k] = root(powers[k]);
+    find_reach(p, gram, psi, &first);
     scale_columns(K, K, d->pull, received, received);
-    find_links(p, received, p->noise);
+    *part = *part * pick(alone, needed, NUM(1));
+    find_links(p, received, noise / pick(alone, needed, NUM(1)));
     const num rate = rate_of(K, p->ratio, p->weights);
-    return pick(*fits, rate, pick(spent > 0, worst * (real)NATURAL, NUM(-INFINITY)));
+    return pick(*fits, rate, pick(counted > 0, worst * (real)NATURAL, NUM(-INFINITY)));
 }

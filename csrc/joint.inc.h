@@ -73,17 +73,24 @@ static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, id
         s->trial[i] = either(p->element, e.m[i], e.m[i] * inverse);
     num sum = NUM(0);
     for (idx f = 0; f < p->F; f++) {
-        num part = NUM(1);
         const num noise = p->noise;
-        if (p->objective != SUM_RATE)
-            part = e.beams.part[f];
-        whiten_within(p, f, s->trial, e.beams.theta + f * (L + 1));
-        if (p->limited) {
-            num *theta = e.beams.theta + f * (L + 1);
-            settle(p, p->noise, rebalancings, e.beams.psi + f * K * K, theta);
+        num *theta = e.beams.theta + f * (L + 1);
+        whiten_within(p, f, s->trial, theta);
+        if (p->limited && !p->dual) {
+            settle(p, s, GENERAL, f, e.beams, rebalancings, p->F == 1);
             whiten_under(p, theta);
         }
+        num part = part_of(p, e.beams, f);
         multiply(L, K, K, p->carrier, e.beams.psi + f * K * K, p->beams);
+        for (idx k = 0; p->dual && k < K; k++)
+            p->half[k] = root(e.beams.powers[f * K + k]);
+        if (p->dual)
+            scale_columns(L, K, p->half, p->beams, p->beams);
+        if (p->limited) {
+            find_spent(p, p->beams, p->spent);
+            take_part(p, theta, part, p->spent);
+            part = smaller(largest_spent(p, p->spent), NUM(1));
+        }
         const mask dark = not(inner_product(L * K, p->beams, p->beams) > 0);
         if (p->objective == SUM_RATE && !p->limited && any(dark)) {
             serve_strongest(p, p->spare);
@@ -105,38 +112,61 @@ static void store_solution(problem *p, ascent *s, endpoint e, int met_floors, id
 }
 
 /* From the shares of an endpoint to Psi that meets the minimum rates, with its rate over all
- * channels, in the lanes of `which`. */
-static void leave_dual(problem *p, ascent *s, endpoint e, mask which) {
+ * channels, in the lanes of `which`.  Under limits of the feeds the shares settle at the noise that
+ * makes up for the first limit that their beams exceed. */
+static void leave_dual(problem *p, ascent *s, endpoint e, mask which, idx rebalancings) {
     const idx K = p->K;
-    num sum = NUM(0), fit = NUM(1);
+    num sum = NUM(0), fit = NUM(1), used = NUM(0), factor;
     for (idx f = 0; f < p->F; f++) {
         num *share = e.beams.share + f * K;
         cpx *psi = s->tried.psi + f * K * K;
+        num *theta = e.beams.theta + f * (p->L + 1);
         mask fits;
-        whiten(p, f, e.m, p->radiated);
-        const num noise = p->noise;
-        p->noise = noise_for(p, noise, e.beams, f);
-        num rate;
-        if (balances(p)) {
-            rate = balanced_terms(p, &s->dual, p->gram, 2 * SETTLING, share, NULL, NULL, NULL, &fits);
-            leave_uplink(p, &s->dual, psi);
-        } else {
-            find_others(p, &s->dual, f, e.beams.rates);
-            rate = floored_terms(p, &s->dual, p->gram, SETTLING, share, NULL, NULL, NULL, &fits);
-            if (p->floored)
-                rate = meet_floors(p, &s->dual, p->gram, share, psi, &fits);
-            else
-                leave_uplink(p, &s->dual, psi);
+        whiten_within(p, f, e.m, theta);
+        if (p->limited) {
+            settle(p, s, GENERAL, f, e.beams, rebalancings, p->F == 1);
+            whiten_under(p, theta);
         }
+        const num noise = p->noise, own = noise_for(p, noise, e.beams, f);
+        num part = part_of(p, e.beams, f), rate = NUM(0), louder = own;
+        for (idx i = 0; i < (p->limited && p->objective != MIN_POWER ? LOUDER : 1); i++) {
+            p->noise = louder;
+            if (balances(p)) {
+                rate = balanced_terms(p, &s->dual, p->gram, 2 * SETTLING, share, NULL, NULL, NULL,
+                                      &fits);
+            } else {
+                find_others(p, &s->dual, f, e.beams.rates);
+                rate = floored_terms(p, &s->dual, p->gram, SETTLING, share, NULL, NULL, NULL, &fits);
+            }
+            leave_uplink(p, &s->dual, psi);
+            if (!p->limited)
+                continue;
+            multiply(p->L, K, K, p->carrier, psi, p->beams);
+            find_spent(p, p->beams, p->spent);
+            take_part(p, theta, part, p->spent);
+            louder = own * find_excess(p, p->spent);
+        }
+        louder = p->noise;
+        p->noise = own;
+        num *powers = s->tried.powers + f * K;
+        for (idx k = 0; k < K; k++)
+            powers[k] = NUM(1);
+        if (p->floored && (p->limited || !balances(p)))
+            rate = meet_floors(p, &s->dual, p->gram, share, louder, &part, psi, powers, &fits);
+        else if (p->objective == MIN_POWER)
+            part = total_of(K, share);
         p->noise = noise;
-        if (p->objective == MIN_POWER)
-            e.beams.part[f] = pick(which, total_of(K, share), e.beams.part[f]);
+        e.beams.part[f] = pick(which, part, part_of(p, e.beams, f));
+        used += part;
         const mask first_short = (fit > 0) & not(fits);
         sum = pick(first_short, NUM(0), sum);
         fit = pick(first_short, NUM(0), fit);
         sum += pick(fits & not(fit > 0), NUM(0), rate);
     }
+    if (saves(p))
+        sum = pick(fit > 0, finish_value(p, sum, used, e.beams.rates, &factor), sum);
     pick_nums(2 * p->F * K * K, which, (const num *)s->tried.psi, (num *)e.beams.psi);
+    pick_nums(p->F * K, which, s->tried.powers, e.beams.powers);
     *e.rate = pick(which, sum, *e.rate);
 }
 
@@ -273,7 +303,7 @@ static void serve(problem *p, const candidates *c, num candidate) {
 }
 
 typedef struct {
-    idx zf_iterations, iterations, prelude, trial, candidates, finalists;
+    idx zf_iterations, iterations, prelude, trial, candidates, finalists, rebalancings;
     num tolerance;
 } budget;
 
@@ -338,6 +368,8 @@ static int run_candidate(problem *p, ascent *s, candidates *c, num candidate, id
     *s->at.worth = NUM(0);
     for (idx f = 0; f < p->F; f++)
         s->at.part[f] = s->best_inner.part[f] = NUM(1);
+    for (idx i = 0; i < p->F * K; i++)
+        s->at.powers[i] = NUM(1);
     for (idx f = 0; f < p->F; f++)
         start_multipliers(p, s->at.theta + f * (p->L + 1));
     const mask few = served <= (real)p->L;
@@ -490,7 +522,8 @@ static int run_candidates(problem *p, ascent *s, candidates *c, budget b, int ac
 /* The rest of the general stage, from the endpoints of the finalists. */
 static int finish_candidate(problem *p, ascent *s, candidates *c, budget b) {
     const endpoint ended = c->chosen, forced = c->chosen_forced;
-    const mask general = every(b.iterations > 0) | (*forced.rate == (real)-INFINITY);
+    const mask asked = every(b.iterations > 0 || (p->limited && p->dual));
+    const mask general = asked | (*forced.rate == (real)-INFINITY);
     if (!any(general))
         return 0;
     go_to(p, s, ended);
@@ -504,7 +537,7 @@ static int finish_candidate(problem *p, ascent *s, candidates *c, budget b) {
     *ended.made = pick(general, s->made, *ended.made);
     *ended.converged = (s->converged & general) | (*ended.converged & not(general));
     if (p->dual)
-        leave_dual(p, s, ended, general);
+        leave_dual(p, s, ended, general, b.rebalancings);
     const mask back = every(!p->limited) & (*forced.rate > *ended.rate);
     const num made = *ended.made;
     const mask converged = *ended.converged;
@@ -679,7 +712,7 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
     candidates c = {0};
     arena a = {NULL, 0};
     budget b = {(idx)options[1], (idx)options[2], 0, 0, (idx)options[3], (idx)options[4],
-                NUM(options[6])};
+                options[2] > 1 ? REBALANCINGS : ANEW, NUM(options[6])};
     measure(p, shape, lanes, in[PHASE].step != 0);
     p->radiated = options[0] != 0;
     p->sweeps = (idx)options[5];
@@ -712,8 +745,7 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
         p->limited = turn / 2;
         for (idx next = 0; !told && fill_lanes(p, &next);) {
             p->dual = p->floored || !leaves_out(p);
-            const int able = !p->limited || (p->objective == SUM_RATE && !p->floored);
-            const mask good = load_problem(p, in, &loaded, c.start) & every(able);
+            const mask good = load_problem(p, in, &loaded, c.start);
             if (part == SCREENING)
                 leave_lanes(p, not(good & is_near(p)));
             else
@@ -733,8 +765,7 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
             else
                 told = project_variables(p, &s, &c, b);
             if (!told && part != SCREENING)
-                store_solution(p, &s, c.best, p->floored, b.iterations > 1 ? REBALANCINGS : ANEW,
-                               out);
+                store_solution(p, &s, c.best, p->floored, b.rebalancings, out);
         }
     }
     release(a.memory);

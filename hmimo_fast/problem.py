@@ -142,7 +142,7 @@ class Problem:
             stuck = _stuck(moving, size - ends, hardware.turned)
             arrays["stuck"] = _padded(stuck, ends, 1.0), 1
         if feed_power is not None:
-            limits = _feed_limits(feed_power, waves.shape[-1], objective)
+            limits = _feed_limits(feed_power, waves.shape[-1])
             if np.isfinite(limits).any():
                 if h.dtype == np.complex64:  # all in double, so that slices change no bit
                     limits = np.minimum(limits, np.finfo(float).max)
@@ -463,10 +463,8 @@ def _stuck(value: ArrayLike, size: int, turned: bool) -> np.ndarray:
     return weights
 
 
-def _feed_limits(value: ArrayLike, feeds: int, objective: str) -> np.ndarray:
+def _feed_limits(value: ArrayLike, feeds: int) -> np.ndarray:
     """Limits (..., L) of the feeds' power; infinity for none."""
-    if objective != "sum_rate":
-        raise ValueError(f"objective: expected 'sum_rate' with feed_power, got {objective!r}")
     limits = as_values("feed_power", value, LIMIT)
     if limits.ndim and limits.shape[-1] != feeds:
         raise ValueError(

@@ -160,8 +160,6 @@ def _solve_served(
     rates = np.zeros(len(served))
     if not served.any():
         return rates, math.nan
-    if "feed_power" in common:  # with which `solve` has no minimum rates
-        common = common | {"min_rate": None}
     task = partial(solve, scene.channel[served], surface.phase, method=method, **common)
     task()  # compiles, on Numba
     solution, seconds = timed(task)

@@ -179,8 +179,6 @@ def _solve_all(
             }
         )
         how |= conditions.limits(options) | {"phase": surface.phase, "method": method}
-        if "feed_power" in how and not options.min_rate:
-            how["min_rate"] = None
         how["shared"] = options.shared
         solve(first, **how)  # compiles, on Numba
         how["callback"] = lambda done, starts, _, progress=progress: progress(done, starts)

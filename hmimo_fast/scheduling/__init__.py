@@ -180,7 +180,7 @@ def schedule(
         in `solve`, before it is rejected.  By default for ``joint`` and ``zf``, whose sum-rate
         solutions starve users, and not for methods that run as published: their zero forcing
         gives all users one rate, so that it would change something only where minimum rates
-        differ or the channel is rank-deficient.  Never with ``feed_power``.
+        differ or the channel is rank-deficient.
     progress : callable, optional
         Called as ``progress(done, total)`` between batched steps; the unit depends on the search.
     check_finite : bool
@@ -236,7 +236,7 @@ def schedule(
             how,
             options,
             first=problem.random_start(seed, 0) if problem.start is None else problem.start,
-            rescue=rescue and problem.feed_power is None,
+            rescue=rescue,
             rising=accept == "rate",
             report=progress or (lambda done, total: None),
         )

@@ -121,7 +121,7 @@ def solve(
     feed_power : scalar or (..., L) real, optional
         Most power ||V_l||^2 of each feed, in the unit of ``power`` and in each channel, besides
         the total, for amplifiers that saturate; infinity for none.  By ``joint`` and
-        ``wmmse_hbf``, for the sum rate without minimum rates.  The total may then stay below
+        ``wmmse_hbf``, under every objective that they have.  The total may then stay below
         the power.
     objective : str
         What is maximised: ``"sum_rate"``; ``"max_min"``, the lowest rate over its weight, where a
@@ -186,8 +186,6 @@ def solve(
             user_noise=user_noise, shared=shared, threads=threads, check_finite=check_finite,
         )  # fmt: skip
         how.check(problem, problem.users)
-        if min_rate is not None and feed_power is not None:
-            raise ValueError("min_rate: expected none with feed_power")
 
         first = how.first_start(problem, seed) if problem.start is None else problem.start
         best = attempt(problem, how, first, options)

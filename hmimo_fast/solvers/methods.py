@@ -92,8 +92,8 @@ class Method:
         if self.anew:
             yield self.run(problem, start, **options)
             yield self.run(problem, found.amplitudes, **options)
-            balanced = problem.objective == "sum_rate"
-            if self.fallback is not None and balanced and problem.users <= problem.feeds:
+            zeroable = problem.objective == "sum_rate" and problem.feed_power is None
+            if self.fallback is not None and zeroable and problem.users <= problem.feeds:
                 yield self.fallback(problem, start, **options)
             return
         if self.fully_digital:  # a surface whose feeds are its elements

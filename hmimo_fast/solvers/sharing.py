@@ -92,20 +92,33 @@ class _Balance(NamedTuple):
 
     parts: np.ndarray  # (B, F, K)
     weights: np.ndarray  # (B, K)
-    beams: np.ndarray  # (B, F, L, K), of the whitened channel
+    beams: np.ndarray  # (B, F, L, K), of the whitened channel, or V under limits of the feeds
     rates: np.ndarray  # (B, F, K)
     prices: np.ndarray  # (B, F, K)
     lowest: np.ndarray  # (B,), the lowest rate over its weight; less where a minimum is missed
 
     @classmethod
     def of(
-        cls, problem: Problem, channel: np.ndarray, parts: np.ndarray, weights: np.ndarray
+        cls,
+        problem: Problem,
+        amplitudes: np.ndarray,
+        channel: np.ndarray,
+        parts: np.ndarray,
+        weights: np.ndarray,
     ) -> _Balance:
         power, noise = problem.power[:, None], problem.noise_power[:, None]
         asked = weights[:, None] * parts
-        beams, level = max_min(channel, power, noise, asked, threads=problem.threads)
-        rates = np.maximum(asked * level[..., None], _LEAST_RATE)
+        if problem.feed_power is None:
+            beams, level = max_min(channel, power, noise, asked, threads=problem.threads)
+        else:
+            posed = replace(problem, min_rate=None, split=parts, weights=weights)
+            beams = posed.beams(amplitudes, _SWEEPS)[0].astype(complex)
         received, sent = np.abs(channel @ beams) ** 2, np.sum(np.abs(beams) ** 2, axis=-2)
+        if problem.feed_power is not None:
+            own = np.diagonal(received, axis1=-2, axis2=-1)
+            rates = np.log1p(own / (received.sum(axis=-1) - own + noise[..., None])) / LN2
+            level = _over(rates, asked).min(axis=-1)
+        rates = np.maximum(asked * level[..., None], _LEAST_RATE)
         total = rates.sum(axis=1)
         lowest = _over(total, problem.weights).min(axis=-1)
         met = _over(total, problem.floors).min(axis=-1)
@@ -156,7 +169,8 @@ def _balanced(problem: Problem, posed: Problem, run: Run) -> tuple[Found, Proble
     channel, carrier = _whitened(problem, run.amplitudes)
     first = Found.of(problem, run)
     weights = np.broadcast_to(problem.weights, first.rates[:, 0].shape).copy()
-    now = best = _Balance.of(problem, channel, _normalized(_rates(first)), weights)
+    given = problem, run.amplitudes, channel
+    now = best = _Balance.of(*given, _normalized(_rates(first)), weights)
     for changes in (_CHANGES, _LEVELLING):
         going = np.isfinite(best.lowest)
         for _ in range(changes):
@@ -170,7 +184,7 @@ def _balanced(problem: Problem, posed: Problem, run: Run) -> tuple[Found, Proble
             if not going.any():
                 break
             weights = _with_floors(problem, now)
-            now = now.put(_Balance.of(problem, channel, parts, weights), going)
+            now = now.put(_Balance.of(*given, parts, weights), going)
             best = best.put(now, now.lowest > best.lowest)
         now = best
     digital = (carrier @ best.beams).astype(run.digital.dtype)
@@ -187,10 +201,10 @@ def _with_floors(problem: Problem, now: _Balance) -> np.ndarray:
 
 
 def _whitened(problem: Problem, amplitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """G C (B, F, K, L) and C, where V = C V' has the power of V'; C = I under `digital`."""
+    """G C (B, F, K, L) and C, where V = C V' has the power of V'; C = I where V is wanted."""
     surface = amplitudes[:, None, :, None].astype(complex) * problem.phase
     effective = problem.channel.astype(complex) @ surface
-    if not problem.radiated:
+    if not problem.radiated or problem.feed_power is not None:
         return effective, np.eye(problem.feeds, dtype=complex)
     _, sizes, adjoint = np.linalg.svd(np.linalg.qr(surface, "r"), full_matrices=False)
     kept = sizes > _NOTHING * sizes[..., :1]

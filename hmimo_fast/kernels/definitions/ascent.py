@@ -6,11 +6,22 @@ import numpy as np
 
 from .algebra import EPSILON, double
 from .element import AMPLITUDE, weigh
-from .feeds import find_excess, find_spent, rebalance, settle, whiten_by, whiten_under
+from .feeds import (
+    MARGIN,
+    REBALANCE,
+    REBALANCE_DUAL,
+    REBALANCINGS,
+    at_part,
+    find_excess,
+    find_spent,
+    rebalance,
+    whiten_by,
+    whiten_under,
+)
 from .inner_balanced import dual_terms
 from .inner_general import general_terms
 from .inner_zf import zf_terms
-from .objective import ENERGY_EFFICIENCY, finish_value, useful_part
+from .objective import ENERGY_EFFICIENCY, MIN_POWER, finish_value, useful_part
 from .passes import pull_back
 from .problem import in_channel
 
@@ -29,7 +40,7 @@ PARTS = 8
 
 
 #: Rows appended to every Psi, counted from the end, and their number.
-WORTH, PART, RATES, SHARE, MULTIPLIERS, FOLLOWING = -1, -2, -3, -4, -5, 5
+WORTH, PART, RATES, SHARE, MULTIPLIERS, POWERS, FOLLOWING = -1, -2, -3, -4, -5, -6, 6
 
 
 def whiten(channel, weights, phase, radiated):
@@ -55,20 +66,8 @@ def multipliers_of(psi, feeds):
 
 def whiten_within(channel, weights, phase, theta, limits):
     """`whiten` under the limits of a problem, with their multipliers where feeds have some."""
-    if len(limits.feed_power) == 0:
-        return whiten(channel, weights, phase, limits.radiated)
     received, gram = gather_feeds(channel, weights, phase, limits.radiated)
     return whiten_under(received, gram, theta, limits)
-
-
-def settle_within(channel, weights, phase, psi, limits, noise_power, sweeps):
-    """Psi and its multipliers after some sweeps, in place."""
-    users, theta = channel.shape[0], multipliers_of(psi, phase.shape[1])
-    received, gram = gather_feeds(channel, weights, phase, limits.radiated)
-    own = np.ascontiguousarray(psi[:users, :users])
-    own, theta = settle(received, gram, own, theta, limits, noise_power, sweeps)
-    psi[:users, :users] = own
-    psi[MULTIPLIERS, : len(theta)] = theta
 
 
 def grams(channel, phase, weights, psi, limits):
@@ -99,45 +98,38 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served, ane
     """
     total, fit, used = 0.0, True, 0.0
     saves, limited = limits.objective == ENERGY_EFFICIENCY, len(limits.feed_power) > 0
-    sweeps = 0 if saves else min(limits.sweeps, 1) if limited else limits.sweeps
+    once = 2 if limits.dual else 1  # the dual uplink moves its shares between sweeps
+    sweeps = 0 if saves else min(limits.sweeps, once) if limited else limits.sweeps
+    rounds = 0
+    if saves:
+        rounds = PARTS if anew else limits.sweeps - limited
+    elif limited and stage == 1:
+        rounds = REBALANCINGS if anew and limits.dual else limits.sweeps - once
     weights, slopes = weigh(limits.elements, state)
     gradient, bend = np.zeros(channel.shape[2]), np.zeros(channel.shape[2])
     best = psi.copy()
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
-        if limited and stage == 1:
-            settle_within(
-                channel[f], weights, waves, best[f], limits, noise_power, limits.sweeps - 1
-            )
-        whitened, beams = whiten_within(
-            channel[f], weights, waves, multipliers_of(best[f], phase.shape[2]), limits
+        received, surface = gather_feeds(channel[f], weights, waves, limits.radiated)
+        settle(stage, received, surface, best, f, limits, noise_power, served, rounds, anew)
+        whitened, beams = whiten_under(
+            received, surface, multipliers_of(best[f], phase.shape[2]), limits
         )
-        adjoint = np.ascontiguousarray(whitened.conj().T)
-        gram = adjoint @ whitened
-        once = 2 if limits.dual else 1  # the dual uplink moves its shares between sweeps
-        rounds = PARTS if anew else limits.sweeps
-        for _ in range(rounds if saves else 0):
-            rate, _, lambda_, fits = channel_terms(
-                stage, gram, best, f, limits, noise_power, served, once
-            )
-            slope = 0.5 * np.sum((gram * lambda_.T).real)
-            if anew or len(channel) == 1:  # power is worth what it is in this channel
-                best[0, WORTH, 0] = rate / (best[f, PART, 0].real + limits.overhead / len(channel))
-            part = useful_part(slope, best[0, WORTH, 0].real) if fits else 1.0
-            best[f, PART, 0] = part
+        gram = np.ascontiguousarray(whitened.conj().T) @ whitened
         rate, gamma, lambda_, fits = channel_terms(
             stage, gram, best, f, limits, noise_power, served, sweeps
         )
+        part = best[f, PART, 0].real
         if limited:
-            radiating = gather_feeds(channel[f], weights, waves, limits.radiated)[1]
-            rate, gamma, lambda_ = limited_terms(
-                stage, gram, beams, radiating, best, f, limits, noise_power, served
-            )
+            rate, gamma, lambda_, fits, part = limited_terms(
+                stage, gram, beams, surface, rate, fits, best, f, limits, noise_power,
+                served,
+            )  # fmt: skip
         if fit and not fits:
             total, fit = 0.0, False
             gradient[:] = 0.0
             bend[:] = 0.0
-        used += best[f, PART, 0].real
+        used += part
         if fits and not fit:
             continue
         total += rate
@@ -173,10 +165,12 @@ def channel_terms(stage, gram, psi, f, limits, noise_power, served, sweeps):
         return rate, gamma, lambda_, fits
     if limits.dual:
         others = np.sum(psi[:, RATES, :users].real, axis=0) - psi[f, RATES, :users].real
-        rate, gamma, share, rates, fits = dual_terms(
+        rate, pulled, share, rates, fits = dual_terms(
             gram, psi[f, SHARE, :users].real.copy(), others, limits, noise, sweeps
         )
         psi[f, SHARE, :users], psi[f, RATES, :users] = share, rates
+        psi[f, :users, :users] = pulled
+        gamma = pulled @ np.ascontiguousarray(pulled.conj().T)
         return rate, gamma, gamma, fits
     rate, gamma, lambda_, found = general_terms(
         gram,
@@ -190,18 +184,73 @@ def channel_terms(stage, gram, psi, f, limits, noise_power, served, sweeps):
     return rate, gamma, lambda_, True
 
 
-def limited_terms(stage, gram, beams, radiating, psi, f, limits, noise_power, served):
-    """As `channel_terms`, under the limits of the feeds; S is ``radiating``.
+def settle(stage, received, surface, psi, f, limits, noise_power, served, sweeps, anew):
+    """Sweeps of the beams of channel f, with G^H and S; what follows them moves after each.
 
-    The power that the beams may have is that at which the first limit is reached.
+    That is the part of the power that is useful, and the multipliers of the limits, in place.
+    Found ``anew``, or in an only channel, power is worth what it is there.  Under minimum rates, at
+    which the price of power jumps, the part moves half of the way, and to what they need.
     """
-    theta, users = multipliers_of(psi[f], len(radiating)), len(gram)
-    digital = beams @ np.ascontiguousarray(psi[f, :users, :users])
-    spent = find_spent(digital, radiating, limits)
-    louder = noise_power * find_excess(theta, spent)
-    rate, gamma, lambda_, _ = channel_terms(stage, gram, psi, f, limits, louder, served, 0)
-    psi[f, MULTIPLIERS, : len(theta)] = rebalance(theta, spent)
-    return rate, gamma, theta[0] * lambda_
+    saves, limited = limits.objective == ENERGY_EFFICIENCY, len(limits.feed_power) > 0
+    theta, once = multipliers_of(psi[f], len(surface)), 2 if limits.dual else 1
+    for _ in range(sweeps):
+        whitened, beams = whiten_under(received, surface, theta, limits)
+        gram = np.ascontiguousarray(whitened.conj().T) @ whitened
+        rate, _, lambda_, fits = channel_terms(
+            stage, gram, psi, f, limits, noise_power, served, once
+        )
+        slope, used = 0.5 * np.sum((gram * lambda_.T).real), psi[f, PART, 0].real
+        if limited:
+            spent = spent_by(beams, surface, theta, psi[f], rate, fits, limits)
+            slope, used = theta[0] * slope, spent[0]
+            theta = aim_multipliers(psi[f], theta, spent, fits, limits)
+        if saves:
+            if anew or len(psi) == 1:
+                psi[0, WORTH, 0] = rate / (used + limits.overhead / len(psi))
+            part, useful = psi[f, PART, 0].real, useful_part(slope, psi[0, WORTH, 0].real)
+            if not fits:
+                useful = min(part * 2.0**-rate, 1.0)
+            psi[f, PART, 0] = np.sqrt(part * useful) if limits.floored else useful
+
+
+def spent_by(beams, surface, theta, psi, rate, fits, limits):
+    """`find_spent` of the beams Y Psi at the power that they have; the least itself is ``rate``."""
+    users, part = beams.shape[1], psi[PART, 0].real
+    if limits.objective == MIN_POWER and fits:
+        part = rate
+    digital = beams @ np.ascontiguousarray(psi[:users, :users])
+    return at_part(theta, find_spent(digital, surface, limits), part)
+
+
+def aim_multipliers(psi, theta, spent, fits, limits):
+    """The multipliers that follow in a channel; power that may be saved always counts."""
+    aim = spent.copy()
+    if limits.objective == MIN_POWER:
+        aim[1:] *= 1.0 + MARGIN
+    if fits and (limits.objective == MIN_POWER or limits.objective == ENERGY_EFFICIENCY):
+        aim[0] = max(aim[0], 1.0)
+    moved = rebalance(theta, aim, REBALANCE_DUAL if limits.dual else REBALANCE)
+    psi[MULTIPLIERS, : len(theta)] = moved
+    return moved
+
+
+def limited_terms(stage, gram, beams, surface, rate, fits, psi, f, limits, noise_power, served):
+    """As `channel_terms`, under the limits of the feeds, after those; also the power used.
+
+    Where the beams exceed a limit they count at as much more noise.  The least power itself has the
+    slopes of what the multipliers weigh over that of the power.
+    """
+    theta = multipliers_of(psi[f], len(surface))
+    spent = spent_by(beams, surface, theta, psi[f], rate, fits, limits)
+    aim_multipliers(psi[f], theta, spent, fits, limits)
+    excess, weighed, met = find_excess(spent), rate, fits
+    rate, gamma, lambda_, fits = channel_terms(
+        stage, gram, psi, f, limits, noise_power * excess, served, 0
+    )
+    price = theta[0]
+    if limits.objective == MIN_POWER and met and fits:
+        rate, gamma, price = rate * spent[0] / weighed, gamma / theta[0], 1.0
+    return rate, gamma, price * lambda_, fits, spent[0] / excess
 
 
 def find_scale(bend):

@@ -7,7 +7,7 @@ import numpy as np
 from .algebra import SINGULAR, pseudo_invert
 from .ascent import gather_feeds, record, whiten_within
 from .element import AMPLITUDE, Elements, least_weight, matched, state_of, weigh
-from .feeds import find_excess, find_spent, rebalance, start_multipliers
+from .feeds import REBALANCE, at_part, find_excess, find_spent, rebalance, start_multipliers
 from .inner_general import match, power_by, wmmse_update
 from .inner_zf import zf_terms
 from .joint import scale_beams
@@ -137,7 +137,7 @@ def coordinate_descent(
                 parts = find_spent(
                     beams[f], gather_feeds(wide[f], current, wave, radiated)[1], limits
                 )
-                excess = find_excess(theta[f], parts)
+                excess = find_excess(at_part(theta[f], parts, 1.0))
             if spent[f] > 0.0:
                 rate += rate_of(find_links(received[f], ratio * excess * spent[f])[2], unit)
         record(history, i, rate)
@@ -162,7 +162,7 @@ def coordinate_descent(
                 parts = find_spent(
                     beams[f], gather_feeds(wide[f], current, wave, radiated)[1], limits
                 )
-                theta[f] = rebalance(theta[f], parts)
+                theta[f] = rebalance(theta[f], parts, REBALANCE)
                 spent[f] = power * np.sum(theta[f] * parts)
             elif radiated:
                 size = fields[f].real ** 2 + fields[f].imag ** 2

@@ -11,10 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from .algebra import SINGULAR
-from .inner_general import wmmse_sweep
 
-#: Least multiplier, from which it can recover; exponent of its multiplicative update.
-LEAST_MULTIPLIER, REBALANCE = 1e-9, 0.375
+#: Least multiplier, from which it can recover; exponent of its multiplicative update, and in the
+#: dual uplink.
+LEAST_MULTIPLIER, REBALANCE, REBALANCE_DUAL = 1e-6, 0.375, 0.75
+#: Part of the limits that stays free where minimum rates are to be met at the least power, exactly.
+MARGIN = 1e-3
 #: Sweeps until the multipliers have converged: warm-started, and from equal ones.
 REBALANCINGS, ANEW = 15, 60
 
@@ -41,8 +43,10 @@ def whiten_by(received, gram):
 def whiten_under(received, gram, theta, limits):
     """Y' and Y in the metric weighted by the multipliers, with S of the total power.
 
-    Under `digital` power it is diagonal.
+    Without limits of the feeds that is S.  Under `digital` power it is diagonal.
     """
+    if len(limits.feed_power) == 0:
+        return whiten_by(received, gram) if limits.radiated else (received, received)
     costs = theta[1:] * (limits.power / limits.feed_power)
     if limits.radiated:
         return whiten_by(received, theta[0] * gram + np.diag(costs))
@@ -60,26 +64,21 @@ def find_spent(beams, gram, limits):
     return spent
 
 
-def find_excess(theta, spent):
-    """The largest spent / limit, over the sum weighted by the multipliers."""
+def at_part(theta, spent, part):
+    """The same of beams scaled to a part of the power that the multipliers weigh."""
     counted = np.sum(theta * spent)
-    return np.max(spent) / counted if counted > 0.0 else 1.0
+    return spent * (part / counted) if counted > 0.0 else np.full_like(spent, part)
 
 
-def rebalance(theta, spent):
+def find_excess(spent):
+    """The factor by which beams exceed a limit."""
+    return max(np.max(spent), 1.0)
+
+
+def rebalance(theta, spent, power):
     """Multipliers after one multiplicative update: larger where the limit is exceeded."""
     largest = np.max(spent)
-    moved = theta * (spent / largest) ** REBALANCE if largest > 0.0 else 0.0 * theta
+    moved = theta * (spent / largest) ** power if largest > 0.0 else 0.0 * theta
     total = np.sum(moved)
     moved = np.maximum(moved / total if total > 0.0 else moved, LEAST_MULTIPLIER)
     return moved / np.sum(moved)
-
-
-def settle(received, gram, psi, theta, limits, noise_power, sweeps):
-    """Psi and its multipliers after WMMSE sweeps at fixed G^H and S."""
-    for _ in range(sweeps):
-        whitened, carrier = whiten_under(received, gram, theta, limits)
-        within = np.ascontiguousarray(whitened.conj().T) @ whitened
-        psi = wmmse_sweep(within, psi, noise_power / limits.power, limits.weights)
-        theta = rebalance(theta, find_spent(carrier @ psi, gram, limits))
-    return psi, theta

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .feeds import at_part, find_excess, find_spent
 from .inner_floors import (
     SETTLING,
     find_dual,
@@ -18,6 +19,8 @@ from .problem import LN2
 
 #: Relative gap at which rates count as balanced; longest step of log lambda.
 BALANCED, LONGEST_STEP = 1e-12, 1.0
+#: Noises that are tried until beams reach a limit just so.
+LOUDER = 8
 
 
 def start_shares(gram, noise_power, weights, target, shared):
@@ -162,18 +165,25 @@ def initialize_dual(gram, limits, noise_power):
     return floored_terms(gram, share, none, limits, noise_power, SETTLING)[2]
 
 
-def leave_dual(gram, share, others, limits, noise_power):
-    """Psi of settled shares, the rate or the goal, whether minimum rates fit, and the power used.
+def leave_dual(gram, received, carrier, surface, theta, share, others, limits, noise_power, part):
+    """Psi of settled shares, powers to be given to it so that it meets minimum rates exactly.
 
-    Minimum rates are met exactly; the power is the part of P.
+    Then the rate or the goal, whether minimum rates fit, and the power used; that is the part of P,
+    by which the noise is divided.  Under
+    limits of the feeds the shares settle at the noise that makes up for the first limit that their
+    beams exceed.
     """
     sweeps = 2 * SETTLING if balances(limits) else SETTLING
-    rate, _, share, _, fits = dual_terms(gram, share, others, limits, noise_power, sweeps)
-    if limits.floored and not balances(limits):
-        psi, rate, fits = meet_floors(
-            gram, share, limits.power, noise_power, limits.weights, limits.min_rate
-        )
-        return psi, rate, fits, 1.0
-    directions, diagonal, _, beta, _ = find_dual(gram, share, noise_power / limits.power)
-    part = np.sum(share) if limits.objective == MIN_POWER else 1.0
-    return leave_uplink(directions, diagonal, beta), rate, fits, part
+    limited, louder = len(limits.feed_power) > 0, noise_power
+    for _ in range(LOUDER if limited and limits.objective != MIN_POWER else 1):
+        rate, _, share, _, fits = dual_terms(gram, share, others, limits, louder, sweeps)
+        directions, diagonal, _, beta, _ = find_dual(gram, share, louder / limits.power)
+        psi = leave_uplink(directions, diagonal, beta)
+        used = louder
+        if limited:
+            spent = at_part(theta, find_spent(carrier @ psi, surface, limits), part)
+            louder = noise_power * find_excess(spent)
+    if limits.floored and (limited or not balances(limits)):
+        return meet_floors(gram, received, carrier, surface, share, used, noise_power, part, limits)
+    part = np.sum(share) if limits.objective == MIN_POWER else part
+    return psi, np.ones(len(share)), rate, fits, part

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from .algebra import EPSILON
+from .feeds import find_spent
 from .inner_general import power_by
 from .inner_zf import fill
-from .objective import GEOMETRIC_MEAN, find_slopes
+from .objective import GEOMETRIC_MEAN, MIN_POWER, find_slopes
 from .problem import LN2
 from .rates import find_links, rate_of
 
@@ -87,49 +88,65 @@ def floored_terms(gram, share, others, limits, noise_power, sweeps):
     elif level < 0.0:
         pull = beta / np.sum(beta * ratio / (1.0 + ratio))
         rate = -np.log2(-level)
-    gamma = pull_beams(directions, diagonal, pull)
-    return rate, gamma, share, rates, level >= 0.0
+    return rate, pull_beams(directions, diagonal, pull), share, rates, level >= 0.0
 
 
 def pull_beams(directions, diagonal, pull):
-    """Gamma (and Lambda) of the gradient of sum_k pull_k R_k at these shares."""
-    psi = directions * np.sqrt(pull / diagonal)
-    return (2.0 / LN2) * psi @ np.ascontiguousarray(psi.conj().T)
+    """Psi with Psi Psi^H = Gamma = Lambda of the gradient of sum_k pull_k R_k at these shares."""
+    return directions * np.sqrt((2.0 / LN2) * pull / diagonal)
 
 
-def meet_floors(gram, share, power, noise_power, weights, min_rate):
-    """Psi of the shares with powers that meet the minimum rates exactly, and its rate.
+def find_reach(gram, carrier, surface, psi, limits):
+    """What beams Y Psi take of the power as the multipliers weigh it, and of the first limit."""
+    counted = power_by(gram, psi)[1] / limits.power
+    if len(limits.feed_power) == 0:
+        return counted, counted
+    return counted, np.max(find_spent(carrier @ psi, surface, limits))
 
-    The least powers that do, scaled up to P, still do; a mixture of them with the powers of the
-    shares has SINR constraints linear in the mixture, so that the smallest that meets them all is
-    known.  Where the least powers exceed P, the first is log2 of the worst SINR over target.
+
+def meet_floors(gram, received, carrier, surface, share, louder, noise_power, part, limits):
+    """Psi of the shares, powers to be given to it that meet the minimum rates exactly, its rate.
+
+    The least powers that do, scaled up to a limit, still do; a mixture of them with the powers of
+    the shares has SINR constraints linear in the mixture, so that the smallest that meets them all
+    is known.  Where the least powers exceed a limit, the first is log2 of the worst SINR over
+    target.  The noise, and that of the uplink, ``louder``, is over the part of the power, which
+    grows where the least powers need more of it, and is theirs if the least power is asked for.
+    ``received`` is G^H.  Also returns whether minimum rates fit, and the part.
     """
-    target = np.expm1(LN2 * min_rate)
-    directions, diagonal, ratio, beta, _ = find_dual(gram, share, noise_power / power)
+    target = np.expm1(LN2 * limits.min_rate)
+    directions, diagonal, ratio, beta, _ = find_dual(gram, share, louder / limits.power)
     psi = leave_uplink(directions, diagonal, beta)
-    received, spent = power_by(gram, psi)
-    if not spent > 0.0:
-        return psi, -np.inf, False
-    psi, received = psi * np.sqrt(power / spent), received * np.sqrt(power / spent)
-    gains = received.real**2 + received.imag**2
+    counted, first = find_reach(gram, carrier, surface, psi, limits)
+    if not counted > 0.0:
+        return psi, np.ones(len(share)), -np.inf, False, part
+    psi = psi / np.sqrt(max(counted, part * first))
+    links = np.ascontiguousarray(received.conj().T) @ (carrier @ psi)
+    gains = links.real**2 + links.imag**2
     own = np.diag(gains).copy()
     system = -target.reshape(-1, 1) * gains
     for k in range(len(own)):
         system[k, k] = max(own[k], 1e-300)
     least = np.linalg.solve(system, target * noise_power)
-    needed = np.sum(least * np.sum((psi.conj() * received).real, axis=0))
-    if np.min(least) >= 0.0 and needed <= power:
-        mixture = 0.0
-        full = least * (power / needed)
-        for k in range(len(own)):
-            margin = np.sum(system[k]) - target[k] * noise_power
-            if margin < 0.0:
-                better = np.sum(system[k] * full) - target[k] * noise_power
-                mixture = max(mixture, margin / (margin - better))
-        powers = np.sqrt((1.0 - mixture) + mixture * full)
-        return psi * powers, rate_of(find_links(received * powers, noise_power)[2], weights), True
+    first = np.inf
+    if np.min(least) >= 0.0:
+        counted, first = find_reach(gram, carrier, surface, psi * np.sqrt(least), limits)
+    if part * first <= 1.0:
+        if limits.objective == MIN_POWER or counted > 1.0:
+            part, noise_power = part * counted, noise_power / counted
+            powers = least / counted
+        else:
+            mixture, full = 0.0, least / max(counted, part * first)
+            for k in range(len(own)):
+                margin = np.sum(system[k]) - target[k] * noise_power
+                if margin < 0.0:
+                    better = np.sum(system[k] * full) - target[k] * noise_power
+                    mixture = max(mixture, margin / (margin - better))
+            powers = (1.0 - mixture) + mixture * full
+        rate = rate_of(find_links(links * np.sqrt(powers), noise_power)[2], limits.weights)
+        return psi, powers, rate, True, part
     worst = 0.0
     for k in range(len(own)):
         if target[k] > 0.0:
             worst = min(worst, np.log2(ratio[k] / target[k]))
-    return psi, worst, False
+    return psi, np.ones(len(own)), worst, False, part

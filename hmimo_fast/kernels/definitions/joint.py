@@ -9,6 +9,7 @@ from .ascent import (
     FOLLOWING,
     MULTIPLIERS,
     PART,
+    POWERS,
     RATES,
     SHARE,
     WORTH,
@@ -17,15 +18,21 @@ from .ascent import (
     gather_feeds,
     grams,
     multipliers_of,
-    settle_within,
+    settle,
     whiten,
-    whiten_within,
 )
 from .element import AMPLITUDE, GIVEN, Elements, is_complex, matched, state_of, weigh
-from .feeds import ANEW, REBALANCINGS, find_spent, start_multipliers
+from .feeds import ANEW, REBALANCINGS, at_part, find_spent, start_multipliers, whiten_under
 from .inner_balanced import initialize_dual, leave_dual
 from .inner_general import initialize_general, power_by, wmmse_sweep, wmmse_update
-from .objective import ENERGY_EFFICIENCY, GEOMETRIC_MEAN, MAX_MIN, MIN_POWER, SUM_RATE
+from .objective import (
+    ENERGY_EFFICIENCY,
+    GEOMETRIC_MEAN,
+    MAX_MIN,
+    MIN_POWER,
+    SUM_RATE,
+    finish_value,
+)
 from .passes import effective_channel, pull_back
 from .problem import LN2, Limits, in_channel, is_finite, room, unit_weights, unsolved
 from .rates import find_links, power_of, rate_adjoint, rate_of
@@ -51,16 +58,20 @@ def strongest(gram, weights):
     return psi
 
 
-def beams_at(channel, phase, weights, psi, limits, parts):
+def beams_at(channel, phase, weights, psi, limits):
     """V = Y Psi in every channel, (F, L, K), scaled to its part of the power, and its rate."""
-    users = channel.shape[1]
+    users, parts = channel.shape[1], psi[:, PART, 0].real.copy()
     beams = np.empty((len(channel), phase.shape[2], users), np.complex128)
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
         theta = multipliers_of(psi[f], phase.shape[2])
         own = np.ascontiguousarray(psi[f, :users, :users])
-        whitened, carrier = whiten_within(channel[f], weights, waves, theta, limits)
-        beams[f] = carrier @ own
+        received, surface = gather_feeds(channel[f], weights, waves, limits.radiated)
+        whitened, carrier = whiten_under(received, surface, theta, limits)
+        beams[f] = carrier @ own * np.sqrt(psi[f, POWERS, :users].real)
+        if len(limits.feed_power) > 0:
+            spent = at_part(theta, find_spent(beams[f], surface, limits), parts[f])
+            parts[f] = min(np.max(spent), 1.0)
         sum_rate = limits.objective == SUM_RATE and len(limits.feed_power) == 0
         if sum_rate and not np.sum(np.abs(beams[f]) ** 2) > 0.0:
             gram = np.ascontiguousarray(whitened.conj().T) @ whitened
@@ -75,8 +86,8 @@ def scale_beams(channel, phase, weights, beams, limits, parts):
         waves = phase[min(f, len(phase) - 1)]
         spent = power_of(waves, weights, beams[f], limits.radiated)
         if len(limits.feed_power) > 0:
-            radiating = gather_feeds(channel[f], weights, waves, limits.radiated)[1]
-            spent = limits.power * np.max(find_spent(beams[f], radiating, limits))
+            surface = gather_feeds(channel[f], weights, waves, limits.radiated)[1]
+            spent = limits.power * np.max(find_spent(beams[f], surface, limits))
         digital[f] = scale_to_power(beams[f], spent, limits.power * parts[f])
         received = effective_channel(channel[f], weights, waves) @ digital[f]
         total += rate_of(find_links(received, limits.noise_power)[2], limits.weights)
@@ -106,25 +117,38 @@ def general_stage(
     )  # fmt: skip
 
 
-def leave_duals(gram, psi, limits):
+def leave_duals(channel, phase, weights, psi, limits, rebalancings):
     """`leave_dual` in every channel; what all give together, of those that fall short if any do."""
-    total, fit, users = 0.0, True, gram.shape[1]
-    left = psi.copy()
-    for f in range(len(gram)):
+    total, fit, users = 0.0, True, channel.shape[1]
+    left, everybody = psi.copy(), np.ones(users)
+    for f in range(len(channel)):
+        waves = phase[min(f, len(phase) - 1)]
+        received, surface = gather_feeds(channel[f], weights, waves, limits.radiated)
+        if len(limits.feed_power) > 0:
+            settle(
+                1, received, surface, left, f, limits, limits.noise_power, everybody,
+                rebalancings, False,
+            )  # fmt: skip
         noise = limits.noise_power
         if limits.objective == ENERGY_EFFICIENCY:
-            noise = noise / psi[f, PART, 0].real
-        others = np.sum(psi[:, RATES, :users].real, axis=0) - psi[f, RATES, :users].real
-        found, rate, fits, part = leave_dual(
-            gram[f], psi[f, SHARE, :users].real.copy(), others, in_channel(limits, f), noise
-        )
+            noise = noise / left[f, PART, 0].real
+        theta = multipliers_of(left[f], phase.shape[2])
+        whitened, carrier = whiten_under(received, surface, theta, limits)
+        gram = np.ascontiguousarray(whitened.conj().T) @ whitened
+        others = np.sum(left[:, RATES, :users].real, axis=0) - left[f, RATES, :users].real
+        found, powers, rate, fits, part = leave_dual(
+            gram, received, carrier, surface, theta, left[f, SHARE, :users].real.copy(), others,
+            in_channel(limits, f), noise, left[f, PART, 0].real,
+        )  # fmt: skip
         left[f, :users, :users] = found
-        if limits.objective == MIN_POWER:
-            left[f, PART, 0] = part
+        left[f, PART, 0], left[f, POWERS, :users] = part, powers
         if fit and not fits:
             total, fit = 0.0, False
         if fit or not fits:
             total += rate
+    if fit and limits.objective == ENERGY_EFFICIENCY:
+        used = np.sum(left[:, PART, 0].real)
+        total, _ = finish_value(limits, total, used, left[0, RATES, :users].real, len(channel))
     return left, total
 
 
@@ -208,6 +232,7 @@ def run_candidate(channel, phase, start, limits, served, zf_iterations, trial, t
     feeds = phase.shape[2]
     columns = max(users, feeds + 1)
     m, psi = start, np.zeros((len(channel), users + FOLLOWING, columns), np.complex128)
+    psi[:, POWERS] = 1.0
     psi[:, PART, 0], psi[:, MULTIPLIERS, : feeds + 1] = 1.0, start_multipliers(feeds)
     if zf_iterations > 0:
         metrics = find_metrics(channel, served)
@@ -281,13 +306,11 @@ def variable_projection(
     Returns m, V (F, L, K), the rate, evaluations made, whether the last stage stopped by itself,
     and the rates after each evaluation (NaN at the higher noise).  Beams meet the minimum rates;
     where none were found that do, the rate is log2 of the worst SINR over what it should be,
-    summed over the channels that fall short, and the beams balance the two.  Limits of the feeds
-    are for the sum rate without minimum rates; all else gives NaN under them.
+    summed over the channels that fall short, and the beams balance the two.
     """
     history = room(zf_iterations + iterations)
     floored, limited = bool(np.any(min_rate > 0.0)), bool(np.any(feed_power < np.inf))
-    able = not limited or (objective == SUM_RATE and not floored)
-    if not able or not is_finite(channel, phase, amplitudes):
+    if not is_finite(channel, phase, amplitudes):
         return unsolved(channel, phase, amplitudes, history)
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
     kind = GIVEN if element == AMPLITUDE and is_complex(amplitudes) else element
@@ -299,6 +322,7 @@ def variable_projection(
         power, noise_power, unit, min_rate, floored, radiated, sweeps, elements, objective,
         overhead, dual, split, feed_power[: len(feed_power) if limited else 0],
     )  # fmt: skip
+    rebalancings = REBALANCINGS if iterations > 1 else ANEW
     users = channel.shape[1]
     counts, sets = sets_of_users(users, phase.shape[2])
     places = np.zeros(users, np.int64)
@@ -337,15 +361,15 @@ def variable_projection(
         forced, forced_psi, forced_rate, m, psi, rate, steps, stopped, forced_history = ends[c]
         history[:] = np.nan
         history[: min(len(forced_history), len(history))] = forced_history[: len(history)]
-        if iterations > 0 or forced_rate == -np.inf:
+        if iterations > 0 or forced_rate == -np.inf or (dual and limited):
             m, psi, rate, more, stopped = general_stage(
                 wide, waves, m, psi, limits, noise_power, served(places < counts[c], limits),
                 iterations - prelude, tolerance, history[steps:],
             )  # fmt: skip
             steps += more
             if dual:
-                gram = grams(wide, waves, weigh(elements, m)[0], psi, limits)
-                psi, rate = leave_duals(gram, psi, limits)
+                now = weigh(elements, m)[0]
+                psi, rate = leave_duals(wide, waves, now, psi, limits, rebalancings)
             if forced_rate > rate and not limited:
                 m, psi, rate = forced, forced_psi, forced_rate
         if turn == 0 or rate > best_rate:
@@ -353,12 +377,12 @@ def variable_projection(
     if kind == AMPLITUDE:
         best = best / max(np.max(best), 1.0)
     found = weigh(elements, best)[0]
-    for f in range(len(channel) if limited else 0):
-        settle_within(
-            wide[f], found, waves[min(f, len(waves) - 1)], best_psi[f], limits, noise_power,
-            REBALANCINGS if iterations > 1 else ANEW,
-        )  # fmt: skip
-    digital, rate = beams_at(wide, waves, found, best_psi, limits, best_psi[:, PART, 0].real)
+    for f in range(len(channel) if limited and not dual else 0):
+        received, surface = gather_feeds(
+            wide[f], found, waves[min(f, len(waves) - 1)], limits.radiated
+        )
+        settle(1, received, surface, best_psi, f, limits, noise_power, unit, rebalancings, False)
+    digital, rate = beams_at(wide, waves, found, best_psi, limits)
     if floored and best_rate < 0.0:
         rate = best_rate
     of_weights = heaviest
