@@ -2,6 +2,7 @@
  * (docs/mathematics.md, "Balanced rates"). */
 
 #define LONGEST_STEP 1 /* of log lambda */
+#define RESETTLING 4   /* sweeps at another noise */
 #define LOUDER 8       /* noises that are tried until beams reach a limit of the feeds just so */
 #define BALANCED (sizeof(real) == 4 ? 1e-5 : 1e-12) /* relative gap of balanced rates */
 

@@ -136,7 +136,8 @@ static void leave_dual(problem *p, ascent *s, endpoint e, mask which, idx rebala
                                       &fits);
             } else {
                 find_others(p, &s->dual, f, e.beams.rates);
-                rate = floored_terms(p, &s->dual, p->gram, SETTLING, share, NULL, NULL, NULL, &fits);
+                rate = floored_terms(p, &s->dual, p->gram, i ? RESETTLING : SETTLING, share, NULL, NULL,
+                                     NULL, &fits);
             }
             leave_uplink(p, &s->dual, psi);
             if (!p->limited)

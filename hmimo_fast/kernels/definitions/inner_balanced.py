@@ -19,8 +19,8 @@ from .problem import LN2
 
 #: Relative gap at which rates count as balanced; longest step of log lambda.
 BALANCED, LONGEST_STEP = 1e-12, 1.0
-#: Noises that are tried until beams reach a limit just so.
-LOUDER = 8
+#: Noises that are tried until beams reach a limit just so; sweeps at each but the first.
+LOUDER, RESETTLING = 8, 4
 
 
 def start_shares(gram, noise_power, weights, target, shared):
@@ -173,9 +173,11 @@ def leave_dual(gram, received, carrier, surface, theta, share, others, limits, n
     limits of the feeds the shares settle at the noise that makes up for the first limit that their
     beams exceed.
     """
-    sweeps = 2 * SETTLING if balances(limits) else SETTLING
     limited, louder = len(limits.feed_power) > 0, noise_power
-    for _ in range(LOUDER if limited and limits.objective != MIN_POWER else 1):
+    for i in range(LOUDER if limited and limits.objective != MIN_POWER else 1):
+        sweeps = SETTLING if i == 0 else RESETTLING
+        if balances(limits):
+            sweeps = 2 * SETTLING
         rate, _, share, _, fits = dual_terms(gram, share, others, limits, louder, sweeps)
         directions, diagonal, _, beta, _ = find_dual(gram, share, louder / limits.power)
         psi = leave_uplink(directions, diagonal, beta)
