@@ -420,6 +420,21 @@ def test_projections_on_feeds_that_are_multiples_keep_the_power(
     np.testing.assert_allclose(beams, np.sqrt(1.7) * least / size, rtol=1e-3, atol=1e-6 / ratio)
 
 
+@pytest.mark.parametrize("elements", [6, 8, 64])
+def test_power_of_projections_in_single_is_off_by_the_rounding_of_beams(elements: int) -> None:
+    """Off by half of eps, V changes the power by eps |diag(m) Phi| |V| / sqrt(P) at most."""
+    rng = np.random.default_rng(3)
+    phase = np.exp(2j * np.pi * rng.uniform(size=(elements, 6))).astype(np.complex64)
+    amplitudes = rng.uniform(size=(500, elements)).astype(np.float32)
+    wanted = rng.standard_normal((500, elements, 6, 2)).view(complex)[..., 0].astype(np.complex64)
+    beams = hf.project(amplitudes, phase, wanted, 1.7).astype(complex)
+    surface = amplitudes.astype(float)[..., None] * phase
+    power = np.sum(np.abs(surface @ beams) ** 2, axis=(-2, -1)) / 1.7
+    sizes = [np.linalg.norm(factor, axis=(-2, -1)) for factor in (surface, beams)]
+    bound = np.finfo(np.float32).eps * sizes[0] * sizes[1] / np.sqrt(1.7)
+    assert (np.abs(power - 1.0) <= np.maximum(bound, 1e-6)).all()
+
+
 @pytest.mark.parametrize("kind", [np.complex64, np.complex128])
 @pytest.mark.parametrize("items", [1, 20])
 def test_zero_forcing_of_a_far_stronger_multiple_keeps_the_power(items: int, kind: type) -> None:

@@ -599,6 +599,14 @@ def project(
     TypeError
         If an argument does not hold numbers.
 
+    Notes
+    -----
+    In single precision the power is within 1e-6, relatively, except where diag(m) Phi is nearly
+    singular: parts of V that cancel are then far larger than what they radiate, and rounding them
+    to eps = 1.2e-7 changes the radiated power by up to eps norm(diag(m) Phi) norm(V) / sqrt(P) of
+    itself, to first order (1e-4 in the worst of 4000 draws with N = L = 6; less than 6e-7 in those
+    with N = 8 to 64). Where that matters, pass the phase in complex128.
+
     Examples
     --------
     >>> import numpy as np, hmimo_fast as hf
