@@ -124,11 +124,12 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
         return HF_TOO_LARGE;
     const int plain = operator_ != HF_VARIABLE_PROJECTION || options[OBJECTIVE] == SUM_RATE;
     const int loop = is_loop(operator_), limited = has_limits(operator_, s, in);
-    int floats = s->single && plain && !limited && !in_double(operator_);
+    const int mixed_states = operator_ == HF_STATE_ASCENT && options[3] != 0;
+    int floats = (s->single || mixed_states) && plain && !limited && !in_double(operator_);
     const hf_kind *pack = floats ? &FLOATS : &DOUBLES;
     const double bytes = (double)s->users * s->elements * (loop ? s->channels : 1) *
                          pack->lanes * (floats ? 8 : 16);
-    int lanes = ITEMS, packed = s->whole >= FEWEST && bytes <= (loop ? STAYING : PASSING);
+    int lanes = ITEMS, packed = (s->whole >= FEWEST || mixed_states) && bytes <= (loop ? STAYING : PASSING);
     if (loop && plain && !packed && s->channels >= FEWEST && bytes / s->channels <= STAYING) {
         lanes = CHANNELS;
         packed = 1;
@@ -192,6 +193,7 @@ ENTRY(wmmse_gradient, HF_WMMSE_GRADIENT)
 ENTRY(max_min, HF_MAX_MIN)
 ENTRY(min_power, HF_MIN_POWER)
 ENTRY(spectral_ascent, HF_SPECTRAL_ASCENT)
+ENTRY(state_ascent, HF_STATE_ASCENT)
 
 static int outside_unit(int single, ptrdiff_t count, const void *values) {
     return (single ? FLOATS : LONE).outside_unit(single, count, values);
@@ -202,5 +204,5 @@ const hf_table JOIN(hf_table_, HF_ISA) = {
     outside_unit,
     {effective_channel, sinr, sum_rate, sum_rate_gradient, zero_forcing, wmmse, water_filling,
      project, best_beams, alternating, variable_projection, coordinate_descent, wmmse_gradient,
-     max_min, min_power, spectral_ascent},
+     max_min, min_power, spectral_ascent, state_ascent},
 };

@@ -3,37 +3,49 @@
 /* SINR under which a user is dropped, before its beam becomes denormal. */
 #define FAINT (sizeof(real) == 4 ? 1e-12 : 1e-60)
 
-/* Psi <- (diag(a) X + c I)^-1 diag(alpha w u), c = noise sum(a), made Hermitian by
- * diag(a)^{1/2} (half) on both sides, with u and w of the links found.  The A = X Psi that the new
- * beams reach needs no product: X half = half^-1 (system - c I), so it follows from the inverse;
- * only its diagonal, where that difference may cancel, is summed.  Returns where there was
- * anything to improve; elsewhere Psi and A stay. */
-static mask wmmse_update(problem *p, const cpx *gram, num noise, cpx *psi, cpx *received,
-                         mask wanted) {
+/* (diag(a)^{1/2} X diag(a)^{1/2} + c I)^-1 of the links found, c = noise sum(a), in p->inverse, with
+ * diag(a)^{1/2} (half).  Returns c; where there is nothing to improve it is one, and `useful` ends. */
+INLINE num find_system(problem *p, const cpx *gram, num noise, mask *useful) {
     const idx K = p->K;
     num sum = NUM(0);
     for (idx k = 0; k < K; k++) {
         const num total = p->disturbance[k] * (1 + p->ratio[k]);
         const num gain = p->weights[k] * (1 + p->ratio[k]);
         const mask heard = (p->ratio[k] > (real)FAINT) & (gain > 0);
-        const num inverse = 1 / total, half = root(p->weights[k] * p->ratio[k] * inverse);
+        const num half = root(p->weights[k] * p->ratio[k] * (1 / total));
         p->half[k] = pick(heard, half, NUM(0));
         p->inverse_half[k] = pick(heard, 1 / half, NUM(0));
-        p->aim[k] = scaled(gain * inverse * p->inverse_half[k], received[k * K + k]);
         sum += p->half[k] * p->half[k];
     }
     const num ridge = noise * sum;
-    const mask useful = wanted & (ridge > 0) & is_finite(ridge);
-    const num regular = pick(useful, ridge, NUM(1));
-    cpx *inverse = p->inverse;
+    *useful &= (ridge > 0) & is_finite(ridge);
+    const num regular = pick(*useful, ridge, NUM(1));
     for (idx i = 0; i < K; i++)
         for (idx j = i; j < K; j++) {
             const num factor = p->half[i] * p->half[j];
-            inverse[i * K + j] = scaled(factor, gram[i * K + j]);
+            p->inverse[i * K + j] = scaled(factor, gram[i * K + j]);
             if (i == j)
-                inverse[i * K + j].re += regular;
+                p->inverse[i * K + j].re += regular;
         }
-    invert(K, inverse);
+    invert(K, p->inverse);
+    return regular;
+}
+
+/* Psi <- (diag(a) X + c I)^-1 diag(alpha w u), with u and w of the links found, by the Hermitian
+ * inverse above.  The A = X Psi that the new beams reach needs no product: X half = half^-1
+ * (system - c I), so it follows from the inverse; only its diagonal, where that difference may
+ * cancel, is summed.  Returns where there was anything to improve; elsewhere Psi and A stay. */
+static mask wmmse_update(problem *p, const cpx *gram, num noise, cpx *psi, cpx *received,
+                         mask wanted) {
+    const idx K = p->K;
+    mask useful = wanted;
+    const num regular = find_system(p, gram, noise, &useful);
+    const cpx *inverse = p->inverse;
+    for (idx k = 0; k < K; k++) {
+        const num total = p->disturbance[k] * (1 + p->ratio[k]);
+        const num gain = p->weights[k] * (1 + p->ratio[k]);
+        p->aim[k] = scaled(gain * (1 / total) * p->inverse_half[k], received[k * K + k]);
+    }
     for (idx i = 0; i < K; i++) {
         const num away = -regular * p->inverse_half[i];
         for (idx j = 0; j < K; j++) {
@@ -51,7 +63,8 @@ static mask wmmse_update(problem *p, const cpx *gram, num noise, cpx *psi, cpx *
             own.re += part.re;
             own.im += part.im;
         }
-        received[i * K + i] = own;
+        cpx *at = received + i * K + i;
+        *at = (cpx){pick(useful, own.re, at->re), pick(useful, own.im, at->im)};
     }
     return useful;
 }

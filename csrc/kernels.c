@@ -21,6 +21,7 @@
 #include "precode.inc.h"
 #include "alternating.inc.h"
 #include "descent.inc.h"
+#include "states.inc.h"
 
 /* Whether any value lies outside [0, 1]; NaN counts as inside. */
 static int outside_unit(int single, ptrdiff_t count, const void *values) {
@@ -55,5 +56,5 @@ const hf_kind JOIN(hf, KIND, HF_ISA) = {
     outside_unit,
     {effective_channel, sinr, sum_rate, sum_rate_gradient, zero_forcing, wmmse, water_filling,
      project, best_beams, alternating, variable_projection, coordinate_descent, wmmse_gradient,
-     max_min, min_power, spectral_ascent, refine, screen, finish},
+     max_min, min_power, spectral_ascent, state_ascent, refine, screen, finish},
 };

@@ -250,10 +250,19 @@ class Problem:
             "movable": None if self.stuck is None else np.isnan(self.stuck).astype(real),
             "overhead": self.idle,
             "feed_power": self.feed_power,
+            "states": self._states,
             "radiated": self.radiated,
             "element": self.hardware.kind,
             "objective": self.aim.code,
         }
+
+    @property
+    def _states(self) -> np.ndarray | None:
+        """States of the elements (1, S) in the precision of the channel, if they are few."""
+        states, dtype = self.hardware.states, self.channel.dtype
+        if states is None:
+            return None
+        return states[None].astype(dtype if self.hardware.turned else self.channel.real.dtype)
 
     def run(self, operator: str, amplitudes: np.ndarray, **options: Any) -> Any:
         """An operator of the table at amplitudes (1 or B, N), or from there."""

@@ -15,7 +15,7 @@ from hmimo_fast.kernels.operators import ARGUMENTS, OPERATORS, dtypes_of
 from hmimo_fast.problem import Problem
 from hmimo_fast.solvers.found import Found
 
-SIZES = {"K": 3, "N": 7, "L": 4, "M": 5, "F": 2, "G": 2}
+SIZES = {"K": 3, "N": 7, "L": 4, "M": 5, "F": 2, "G": 2, "S": 3}
 SURFACE = hf.Surface(shape=(3, 3), feeds=3)
 METHODS = [name for name, method in hf.solvers.METHODS.items() if not method.is_network]
 

@@ -17,7 +17,7 @@ from hmimo_fast import kernels
 from hmimo_fast.kernels import edge
 from hmimo_fast.kernels.operators import ARGUMENTS, OPERATORS, dtypes_of
 
-SIZES = {"K": 3, "N": 7, "L": 4, "M": 5, "F": 2, "G": 1}
+SIZES = {"K": 3, "N": 7, "L": 4, "M": 5, "F": 2, "G": 1, "S": 3}
 BUDGETS = {"iterations": 3, "zf_iterations": 2, "sweeps": 2, "steps": 1}
 
 #: Numba runs the same lines as NumPy, and takes a minute to compile each of the loops.

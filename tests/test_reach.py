@@ -21,7 +21,7 @@ from hmimo_fast.kernels import edge, jit
 from hmimo_fast.kernels.operators import ARGUMENTS, OPERATORS
 
 NEEDS_C = pytest.mark.skipif("native" not in BACKENDS, reason="built without a compiler")
-SIZES = {"K": 3, "N": 9, "M": 5, "L": 4, "F": 2, "G": 2}
+SIZES = {"K": 3, "N": 9, "M": 5, "L": 4, "F": 2, "G": 2, "S": 3}
 LINK = ("channel", "amplitudes", "phase", "digital", "noise_power", "weights")
 
 

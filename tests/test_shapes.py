@@ -55,7 +55,7 @@ def test_jit_functions_refuse_all_shapes_that_do_not_fit(entry: str, data: Any) 
     if entry != name and backends.missing_kernels():
         pytest.skip("built without a compiler")
     op = OPERATORS[name]
-    base = {letter: data.draw(st.integers(1, 4)) for letter in "FGKLMN"}
+    base = {letter: data.draw(st.integers(1, 4)) for letter in "FGKLMNS"}
     shapes = {
         argument: tuple(base[letter] for letter in core)
         for argument, core in op.inputs.items()
@@ -91,7 +91,7 @@ def test_jit_functions_refuse_other_types(entry: str) -> None:
 
 # ------------------------------------------------------------------ Cython
 
-SIZES = {"F": 2, "G": 1, "K": 2, "N": 3, "L": 2, "M": 3, "I": 4}
+SIZES = {"F": 2, "G": 1, "K": 2, "N": 3, "L": 2, "M": 3, "I": 4, "S": 3}
 SPOILT = {
     "longer": lambda a: np.concatenate([a, a], -1) if a.ndim > 1 else np.tile(a, 2),
     "shorter": lambda a: a[..., :-1] if a.ndim > 1 else a[:-1],

@@ -34,6 +34,7 @@ typedef struct {
     ptrdiff_t channels; /* F channels that share one amplitude vector */
     ptrdiff_t phases;   /* 1 or F */
     ptrdiff_t recorded; /* I: rates for which `history` has room */
+    ptrdiff_t states;   /* S: states of an element */
     const int *stop;    /* NULL, or what ends a loop early with HF_STOPPED once it is not 0 */
 } hf_shape;
 
@@ -58,6 +59,7 @@ enum {
     HF_MAX_MIN,
     HF_MIN_POWER,
     HF_SPECTRAL_ASCENT,
+    HF_STATE_ASCENT,
     HF_OPERATORS
 };
 
@@ -70,7 +72,7 @@ typedef struct {
 
 /* The interface: HF_ABI is the one that a caller was compiled with, hf_abi() the one that it meets.
  * Where they differ, structures or the table do, and nothing else may be called. */
-#define HF_ABI 4
+#define HF_ABI 5
 int hf_abi(void);
 
 /* The kernels of the processor's highest level, or of HMIMO_FAST_ISA (baseline, v3, v4). */

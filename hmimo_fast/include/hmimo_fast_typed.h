@@ -182,4 +182,17 @@ static inline int hf_spectral_ascent(const hf_table *kernels, const hf_shape *sh
     return kernels->operators[HF_SPECTRAL_ASCENT](shape, inputs, options, outputs);
 }
 
+static inline int hf_state_ascent(const hf_table *kernels, const hf_shape *shape,
+                                  hf_operand channel, hf_operand amplitudes, hf_operand phase,
+                                  hf_operand power, hf_operand noise_power, hf_operand weights,
+                                  hf_operand movable, hf_operand states, int radiated,
+                                  double tolerance, int64_t iterations, int mixed,
+                                  double *sum_rate, int64_t *chosen) {
+    const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights, movable,
+                                 states};
+    const double options[] = {radiated, tolerance, (double)iterations, mixed};
+    void *const outputs[] = {sum_rate, chosen};
+    return kernels->operators[HF_STATE_ASCENT](shape, inputs, options, outputs);
+}
+
 #endif

@@ -32,6 +32,7 @@ cdef extern from "hmimo_fast.h" nogil:
         ptrdiff_t channels
         ptrdiff_t phases
         ptrdiff_t recorded
+        ptrdiff_t states
         const int *stop
 
     ctypedef int (*hf_operator)(

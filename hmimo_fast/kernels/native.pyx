@@ -130,7 +130,7 @@ cdef class Kernel:
         self.function = hf_kernels().operators[place]
         self.shape.single, self.shape.turned = single, turned
         (self.shape.users, self.shape.elements, self.shape.feeds, self.shape.channels,
-         self.shape.phases, self.shape.recorded) = sizes
+         self.shape.phases, self.shape.recorded, self.shape.states) = sizes
         self.shape.stop = NULL
 
     def run(
@@ -211,7 +211,7 @@ def link_item(
     ):
         return None
     shape.batch = shape.whole = shape.channels = shape.phases = 1
-    shape.recorded = 0
+    shape.recorded = shape.states = 0
     shape.stop = NULL
     shape.users, shape.elements = cnp.PyArray_DIM(channel, 0), cnp.PyArray_DIM(channel, 1)
     shape.feeds = cnp.PyArray_DIM(phase, 1)

@@ -12,6 +12,7 @@ M      transmit dimensions of a precoder (L or N)
 F      channels that share one amplitude vector
 G      1 or F (one phase matrix for all, or one each)
 I      rates that are recorded
+S      states of an element
 ====== ==========================================
 """
 
@@ -64,6 +65,7 @@ ARGUMENTS = {
     "d_digital": Argument("c"),
     "amplitudes": Argument("q", _IN_UNIT),
     "d_amplitudes": Argument("q"),
+    "states": Argument("q"),
     "start": Argument("r", _IN_UNIT),
     "end": Argument("r"),
     "change": Argument("r", default=0.0),
@@ -89,12 +91,13 @@ ARGUMENTS = {
     "history": Argument("d"),
     "rank": Argument("i"),
     "iterations": Argument("i"),
+    "chosen": Argument("i"),
     "feasible": Argument("b"),
     "converged": Argument("b"),
 }
 
 #: The sizes in ``hf_shape`` that follow the counts of items, as the letters that may give each.
-SIZES = ("K", "NM", "L", "F", "G", "I")
+SIZES = ("K", "NM", "L", "F", "G", "I", "S")
 
 
 def dtypes_of(single: bool, turned: bool = False) -> dict[str, np.dtype]:
@@ -323,6 +326,15 @@ OPERATORS = {
             _RADIATED,
             Option("sweeps", int, 2, least=1),
             Option("steps", int, 4),
+        ),
+        _operator(
+            "state_ascent",
+            f"{_PROBLEM} movable:N states:S -> sum_rate: chosen:N",
+            "FKNL",
+            _RADIATED,
+            Option("tolerance", float, 1e-5),
+            Option("iterations", int, 4),
+            _MIXED,
         ),
     )
 }

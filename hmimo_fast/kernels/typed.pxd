@@ -61,3 +61,7 @@ cdef extern from "hmimo_fast_typed.h" nogil:
         const hf_table *, const hf_shape *, hf_operand, hf_operand, hf_operand, hf_operand,
         hf_operand, hf_operand, hf_operand, hf_operand, hf_operand, int, int64_t, int64_t,
         double *, void *, void *, void *, void *, void *, void *, void *, double *) noexcept
+    int hf_state_ascent(
+        const hf_table *, const hf_shape *, hf_operand, hf_operand, hf_operand, hf_operand,
+        hf_operand, hf_operand, hf_operand, hf_operand, int, double, int64_t, int, double *,
+        int64_t *) noexcept

@@ -17,47 +17,106 @@ _SCALES, _COMPLEX_SCALES = 2.0 ** np.linspace(-1.0, 3.0, 25), (1.0, 0.5, 0.7, 1.
 #: Rotations of all weights before rounding, which the beams make up for: over the circle, or over a
 #: step of even phases, since those by whole steps are then the same.
 _ROTATIONS, _EVEN_ROTATIONS = 48, 24
+#: Where ascents follow: one rotation or scaling in so many is tried, and so many ascents go on
+#: after the first passes over the states; the same of real amplitudes.
+_COARSER, _FINALISTS, _OF_AMPLITUDES = 4, 2, (2, 3)
+_PASSES, _LAST_PASSES = 1, 12
+#: Items from which on ascents fill the lanes without others beside them.
+_PACK = 16
 #: Elements that are tried before the rest of the surface is gathered anew.
 _BLOCK = 8
 #: WMMSE sweeps behind the rate of a candidate, and for the beams that are returned.
 _SWEEPS, _LAST_SWEEPS = 10, 100
 
 
-def quantized(problem: Problem, run: Run) -> Run:
+def quantized(problem: Problem, run: Run, *others: Run) -> Run:
     """A run with every element moved to one of the states that the problem allows, if it does.
 
-    Of a grid of scalings and, for complex states, rotations before rounding the one that leaves the
-    highest rate is kept (the rate does not depend on a rotation of q, nor under `radiated` power on
-    its scale).  Then each element in turn tries the states next to its own, or all if they are few,
-    with the beams following, keeps what is better, and the passes end when no element moves
-    (derived here).
+    Of several runs the one whose states are best.
+
+    A grid of scalings and, for complex states, rotations before rounding (the rate does not depend
+    on a rotation of q, nor under `radiated` power on its scale) gives states from which coordinate
+    ascents begin: for the sum rate those of `state_ascent`, of which the best go on and are
+    compared by their best beams, with rounding alone beside them; and else one from the best of
+    all, with the beams following (derived here).
     """
     states = problem.hardware.states
     if states is None:
         return run
-    chosen = _refined(problem, states, _rounded(problem, states, run.amplitudes))
-    amplitudes = problem.placed(states[chosen])
-    digital, rate = problem.beams(amplitudes, _LAST_SWEEPS)
-    amplitudes = np.where(np.isnan(rate)[:, None], np.nan, amplitudes)
-    return run._replace(amplitudes=amplitudes.astype(run.amplitudes.dtype), digital=digital)
+    found = [one.amplitudes for one in (run, *others)]
+    within = problem.min_rate is not None or problem.feed_power is not None
+    if within or problem.objective != "sum_rate":
+        ends = np.array([_refined(problem, states, _rounded(problem, states, found))])
+    else:
+        ends = _ascended(problem, states, found)
+    best, highest = run, np.full(problem.size, -np.inf)
+    for chosen in ends:
+        amplitudes = problem.placed(states[chosen])
+        digital, rate = problem.beams(amplitudes, _LAST_SWEEPS)
+        amplitudes = np.where(np.isnan(rate)[:, None], np.nan, amplitudes)
+        amplitudes = amplitudes.astype(run.amplitudes.dtype)
+        if best is not run:
+            lower = ~(rate > highest)
+            amplitudes[lower], digital[lower] = best.amplitudes[lower], best.digital[lower]
+            rate = np.where(lower, highest, rate)
+        best, highest = run._replace(amplitudes=amplitudes, digital=digital), rate
+    return best
 
 
-def _trials(
-    states: np.ndarray, amplitudes: np.ndarray, rotations: np.ndarray
+def _ascended(problem: Problem, states: np.ndarray, found: list[np.ndarray]) -> np.ndarray:
+    """Indices (T, B, N) of the states nearest to the first weights, and where ascents end."""
+    every, finalists = (_COARSER, _FINALISTS) if states.dtype.kind == "c" else _OF_AMPLITUDES
+    items = np.arange(problem.size)
+    rates, chosen = _ascents(problem, list(_moved(problem, states, found, every)), _PASSES)
+    best = np.argsort(-rates, axis=0, kind="stable")[:finalists]  # NaN is last
+    _, ends = _ascents(problem, [states[chosen[b, items]] for b in best], _LAST_PASSES)
+    return np.concatenate([_ascents(problem, found[:1], 0)[1], ends])
+
+
+def _ascents(
+    problem: Problem, starts: list[np.ndarray], passes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rates (T, B) and indices of states (T, B, N) of ascents from weights, (B, N) each."""
+    many, shape = problem, (len(starts), problem.size)
+    if problem.size < _PACK:
+        many = problem.take(np.tile(np.arange(problem.size), len(starts)))
+        starts = [np.concatenate(starts)]
+    ends = [
+        many.run("state_ascent", many.placed(start), iterations=passes, mixed=True)
+        for start in starts
+    ]
+    rates, chosen = (np.concatenate(parts) for parts in zip(*ends, strict=True))
+    return rates.reshape(shape), chosen.reshape(*shape, problem.elements)
+
+
+def _moved(
+    problem: Problem, states: np.ndarray, found: list[np.ndarray], every: int = 1
 ) -> Iterator[np.ndarray]:
-    """Indices (B, N) of the states nearest to the amplitudes as they are, scaled and rotated."""
+    """Weights (B, N) as they were found, scaled and rotated, one of ``every`` so many."""
+    for amplitudes in found:
+        yield from _copies(problem, states, amplitudes, every)
+
+
+def _copies(
+    problem: Problem, states: np.ndarray, amplitudes: np.ndarray, every: int
+) -> Iterator[np.ndarray]:
     if states.dtype.kind != "c":
-        between = 0.5 * (states[1:] + states[:-1])
         largest = np.max(amplitudes, axis=-1, keepdims=True, initial=np.finfo(float).tiny)
-        yield np.searchsorted(between, amplitudes)
-        for scale in _SCALES:
-            yield np.searchsorted(between, scale * (amplitudes / largest))
+        yield amplitudes
+        for scale in _SCALES[every // 2 :: every]:
+            yield scale * (amplitudes / largest)
         return
     same_size = np.ptp(np.abs(states)) < 1e-6  # the nearest is then that of the nearest angle
     for scale in _COMPLEX_SCALES[: 1 if same_size else None]:
-        for rotation in rotations:
-            distance = np.abs(scale * rotation * amplitudes[..., None] - states)
-            yield np.argmin(distance, axis=-1)
+        for rotation in _rotations(problem, states)[::every]:
+            yield scale * rotation * amplitudes
+
+
+def _nearest(states: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Indices (B, N) of the states nearest to weights."""
+    if states.dtype.kind != "c":
+        return np.searchsorted(0.5 * (states[1:] + states[:-1]), weights)
+    return np.argmin(np.abs(weights[..., None] - states), axis=-1)
 
 
 def _rotations(problem: Problem, states: np.ndarray) -> np.ndarray:
@@ -73,9 +132,10 @@ def _rate(problem: Problem, states: np.ndarray, chosen: np.ndarray) -> np.ndarra
     return problem.beams(problem.placed(states[chosen]), _SWEEPS)[1]
 
 
-def _rounded(problem: Problem, states: np.ndarray, amplitudes: np.ndarray) -> np.ndarray:
+def _rounded(problem: Problem, states: np.ndarray, found: list[np.ndarray]) -> np.ndarray:
     """Indices (B, N) of the states after the best scaling and rotation."""
-    trials = _trials(states, amplitudes, _rotations(problem, states))
+    moved = _moved(problem, states, found)
+    trials = (_nearest(states, weights) for weights in moved)
     best = next(trials)
     highest = _rate(problem, states, best)
     for trial in trials:

@@ -167,10 +167,14 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     """One run from one start, and one under minimum rates for the items that miss any."""
     bound = problem.min_rate is None or problem.objective == "min_power"  # always under them
     free = problem if bound else replace(problem, min_rate=None)
-    best = _reached(problem, free, method, method.run(free, start, **options), options)
-    plain = free.objective == "sum_rate" and free.hardware.states is None  # one run is enough
+    runs = [method.run(free, start, **options)]
+    plain, hardware = free.objective == "sum_rate", free.hardware
+    if method.anew and plain and hardware.turned and hardware.states is not None:
+        # Roundings of complex weights differ more than what they are rounded from.
+        runs.append(method.run(free, problem.some_angles(), **options))
+    best = _reached(problem, free, method, *runs, options=options)
     for run in further(method.run, free, start, best, options) if method.anew and not plain else ():
-        best = best.better(_reached(problem, free, method, run, options))
+        best = best.better(_reached(problem, free, method, run, options=options))
     if problem.min_rate is None:
         return best
     rows = np.flatnonzero(~best.feasible & np.isfinite(best.sum_rate))
@@ -179,7 +183,7 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     part, better, starts = problem.take(rows), best.take(rows), taken(start, rows)
     missed = better
     for run in () if bound else method.under_floors(in_channels(part), starts, missed, options):
-        other = _reached(part, part, method, run, options)
+        other = _reached(part, part, method, run, options=options)
         better = better.better(other, other.feasible & other.beats(better))
     if method.anew and not method.zero_forces and not better.feasible.all():
         for other in _rescued(part, method, starts, missed, options):
@@ -239,18 +243,20 @@ def _rescued(
         heaviest=highest,
         idle=None,
     )
-    found = _reached(problem, fair, method, method.run(fair, start, **options), options)
+    found = _reached(problem, fair, method, method.run(fair, start, **options), options=options)
     yield found
     yield _from_there(problem, method, found, options)
     if least:
         rate = replace(problem, objective="sum_rate")
         for run in method.under_floors(in_channels(rate), start, missed, options):
-            yield lowered(problem, method, _reached(problem, rate, method, run, options), options)
+            yield lowered(
+                problem, method, _reached(problem, rate, method, run, options=options), options
+            )
 
 
 def _from_there(problem: Problem, method: Method, found: Found, options: dict[str, Any]) -> Found:
     run = method.run(in_channels(problem), found.amplitudes, **options | {"zf_iterations": 0})
-    return _reached(problem, problem, method, run, options)
+    return _reached(problem, problem, method, run, options=options)
 
 
 def lowered(problem: Problem, method: Method, found: Found, options: dict[str, Any]) -> Found:
@@ -262,16 +268,17 @@ def lowered(problem: Problem, method: Method, found: Found, options: dict[str, A
 
 
 def _reached(
-    problem: Problem, solved: Problem, method: Method, run: Run, options: dict[str, Any]
+    problem: Problem, solved: Problem, method: Method, *runs: Run, options: dict[str, Any]
 ) -> Found:
-    """What a run of the ``solved`` problem reaches in a problem, at the states that it allows.
+    """What runs of the ``solved`` problem reach in a problem, at the states that it allows.
 
     Rates demanded of several channels are split at its amplitudes; more runs follow the split.
     """
+    run = runs[0]
     several = run.digital.shape[1] > 1
     posed = in_channels(solved) if several else solved
     if solved.hardware.states is not None:
-        run = quantized(posed, run)
+        run = quantized(posed, *runs)
     if not (several and method.anew and not method.zero_forces and is_split(solved)):
         return Found.of(problem, run)
     best, posed = shared_out(solved, posed, run)
@@ -295,4 +302,4 @@ def common(
         return Found.of(problem, quantized(equal, run))
     equal = replace(equal, min_rate=None, objective="max_min")
     run = method.run(equal, start, **options)
-    return _reached(problem, equal, method, run, options)
+    return _reached(problem, equal, method, run, options=options)

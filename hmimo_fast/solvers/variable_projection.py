@@ -21,6 +21,8 @@ _TURNED_STAGES = {False: (12, 22), True: (5, 38)}
 _LIMITED_STAGES = {False: (30, 24), True: (12, 32)}
 #: At least as many more candidates than users as there are second starts.
 _SECOND_STARTS = 8
+#: Before weights are rounded, which costs more than what the others would add.
+_FEW_CANDIDATES = 2
 #: Of objectives that leave nobody out, and so have one candidate.
 _ONE_CANDIDATE = (10, 80)
 #: Of a second try at `max_min` under `digital` power, where ascents end apart and are short.
@@ -59,7 +61,10 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     in bit/s/Hz of a user with the largest weight.  Candidates are compared in single precision
     (``mixed=False``: in that of the channel); the rest is in double for complex128.
     """
-    chosen = _stages(problem) | {"candidates": problem.users + _SECOND_STARTS, "mixed": True}
+    candidates = problem.users + _SECOND_STARTS
+    if problem.hardware.states is not None and problem.hardware.turned:
+        candidates = _FEW_CANDIDATES
+    chosen = _stages(problem) | {"candidates": candidates, "mixed": True}
     return run_loop("variable_projection", problem, start, **chosen | options)
 
 
@@ -72,7 +77,6 @@ def further(
 ) -> Iterator[Run]:
     """What is tried besides a run from the start, of which the best so far is given."""
     if problem.hardware.states is not None and problem.hardware.turned:
-        # Roundings of complex weights differ more than what they are rounded from.
         yield run(problem, problem.some_angles(), **options)
     if problem.objective == "max_min" and problem.channel.shape[1] == 1:
         if not problem.radiated and not options.keys() & _SECOND_TRY:

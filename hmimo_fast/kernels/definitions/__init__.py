@@ -21,6 +21,7 @@ from .passes import effective_channel
 from .precode import max_min, min_power, project, water_filling, wmmse, zero_forcing
 from .rates import sinr, sum_rate, sum_rate_gradient
 from .spectral import spectral_ascent
+from .states import state_ascent
 
 __all__ = [
     "alternating",
@@ -32,6 +33,7 @@ __all__ = [
     "project",
     "sinr",
     "spectral_ascent",
+    "state_ascent",
     "sum_rate",
     "sum_rate_gradient",
     "variable_projection",
