@@ -766,7 +766,7 @@ static void check_spectral_ascent(int radiated) {
 /* ---------------------------------------------------------------- refusals */
 
 static hf_shape of_sizes(int single, idx users, idx elements, idx feeds) {
-    return (hf_shape){single, 0, ITEMS, ITEMS, users, elements, feeds, 1, 1, 1, NULL};
+    return (hf_shape){single, 0, ITEMS, ITEMS, users, elements, feeds, 1, 1, 1, 1, NULL};
 }
 
 /* The sizes that an operator reads. */
