@@ -1,13 +1,15 @@
 /* Variable projection: amplitudes and beams together (docs/mathematics.md, "Variable projection").
  */
 
-#define LEAST_CANDIDATES 8 /* second starts make up this number, */
-#define LEAST_OTHERS 2     /* and are at least so many, if there are as many sets */
-#define TRIAL 3            /* inverse part of their share after which FURTHER candidates go on */
-#define FURTHER 4          /* one less under `digital` power */
-#define APART 1e-5         /* relative difference of rates that single precision resolves */
+#define DELIVERED 0.15 /* part of a user's residual gain that counts when sets of users are compared */
+#define TRIAL 3        /* inverse part of their share after which FURTHER candidates go on */
+#define FURTHER 4      /* one less under `digital` power */
+#define APART 1e-5     /* relative difference of rates that single precision resolves */
 #define GOLDEN_RATIO 0.6180339887498949
 #define TURN 6.283185307179586
+/* How many users more than the likeliest number the candidates serve, in turns; one serves all. */
+static const real MORE[] = {0, -1, 0, 1, INFINITY, -1, 1, 2};
+#define TURNS ((idx)(sizeof MORE / sizeof *MORE))
 
 /* Where an ascent ended, with its rate. */
 typedef struct {
@@ -171,14 +173,15 @@ static void leave_dual(problem *p, ascent *s, endpoint e, mask which, idx rebala
     *e.rate = pick(which, sum, *e.rate);
 }
 
-/* The candidates of a problem: nested sets of users in semi-orthogonal order, each with a start
- * fitted to its channels; where they are few, the largest sets that zero forcing can serve also
- * have a second start. */
+/* The candidates of a problem: nested sets of users in semi-orthogonal order, of about the size that
+ * promises most, each from starts of its own that are fitted to its channels. */
 typedef struct {
     num *place;         /* of every user in the order */
-    vec *start, *other; /* given states, and those of second starts */
-    idx sets;
-    num *rating;        /* of every candidate */
+    vec *start;         /* given states */
+    idx number;
+    num *count, *turn;  /* of every candidate: users, and earlier candidates that have as many; */
+    num *first;         /* the place of the first user served */
+    num *rating;
     cpx *metrics, *gram;
     endpoint *forced;   /* where the zero-forcing stage of each candidate ended */
     endpoint *reached;  /* where its share of the general stage ended */
@@ -191,21 +194,23 @@ typedef struct {
     vec *ones;          /* n */
 } candidates;
 
-static void lay_out_candidates(problem *p, candidates *c, idx count, arena *a) {
+static void lay_out_candidates(problem *p, candidates *c, idx runs, arena *a) {
     const idx K = p->K;
+    c->count = TAKE(a, c->number, num);
+    c->turn = TAKE(a, c->number, num);
+    c->first = TAKE(a, c->number, num);
     c->place = TAKE(a, K, num);
     c->gain = TAKE(a, K, num);
     c->start = TAKE(a, p->n, vec);
-    c->other = TAKE(a, p->n, vec);
-    c->rating = TAKE(a, count, num);
+    c->rating = TAKE(a, runs, num);
     c->heard = TAKE(a, p->n * K, cvec);
     c->ones = TAKE(a, p->n, vec);
     c->metrics = TAKE(a, p->F * K * K, cpx);
     c->gram = TAKE(a, K * K, cpx);
-    c->forced = TAKE(a, count, endpoint);
-    c->reached = TAKE(a, count, endpoint);
-    c->traces = TAKE(a, count, num *);
-    for (idx i = 0; i < count; i++) {
+    c->forced = TAKE(a, runs, endpoint);
+    c->reached = TAKE(a, runs, endpoint);
+    c->traces = TAKE(a, runs, num *);
+    for (idx i = 0; i < runs; i++) {
         const endpoint forced = take_endpoint(p, a), reached = take_endpoint(p, a);
         num *trace = TAKE(a, c->traced, num);
         if (!a->memory)
@@ -217,17 +222,6 @@ static void lay_out_candidates(problem *p, candidates *c, idx count, arena *a) {
     c->chosen = take_endpoint(p, a);
     c->chosen_forced = take_endpoint(p, a);
     c->best = take_endpoint(p, a);
-}
-
-/* The number of sets: all users, then one less each, from twice the feeds where there are more. */
-INLINE idx count_sets(const hf_shape *shape) {
-    return least(shape->users, 2 * shape->feeds + 1);
-}
-
-/* The number of candidates: every set, and as many second starts as make them LEAST_CANDIDATES. */
-INLINE idx count_candidates(const hf_shape *shape) {
-    const idx sets = count_sets(shape), forced = least(shape->users, shape->feeds);
-    return sets + least(forced, most(LEAST_OTHERS, LEAST_CANDIDATES - sets));
 }
 
 /* Determines the order of the users; under minimum rates all are served. */
@@ -274,15 +268,50 @@ INLINE num wanted(const problem *p, idx k) {
     }
 }
 
-/* Second starts: the states moved on by multiples of the golden ratio, which are spread evenly over
- * [0, 1) or the circle. */
-static void find_other_start(problem *p, candidates *c) {
-    memcpy(c->other, c->start, (size_t)p->n * sizeof(vec));
-    real *state = (real *)c->other;
-    for (idx n = 0; n < p->N; n++) {
-        const double on = (double)(n + 1) * GOLDEN_RATIO;
-        const real move = (real)(on - floor(on));
-        for (idx lane = 0; lane < LANES; lane++) {
+/* Determines whom the candidates serve: the first users in the order, about as many as have the
+ * highest sum rate of an estimate in which each receives a part of its residual gain; one after the
+ * other where they serve one. */
+static void choose_sets(problem *p, candidates *c, idx candidates) {
+    const idx K = p->K;
+    num highest = NUM(-1), likeliest = NUM(K), apart = NUM(0); /* users who are no copies */
+    for (idx k = 0; k < K; k++)
+        apart += pick(c->place[k] < (real)K, NUM(1), NUM(0));
+    for (idx users = 1; candidates > 1 && users <= least(K, p->L); users++) {
+        const num share = (real)DELIVERED / (p->noise * (real)(users * p->shape->channels));
+        for (idx k = 0; k < K; k++)
+            p->ratio[k] = pick(c->place[k] < (real)users, share * c->gain[k], NUM(0));
+        const num rate = rate_of(K, p->ratio, p->weights);
+        likeliest = pick(rate > highest, NUM(users), likeliest);
+        highest = larger(rate, highest);
+    }
+    for (idx i = 0; i < candidates; i++) {
+        c->count[i] = larger(smaller(likeliest + MORE[i % TURNS], apart), NUM(1));
+        c->turn[i] = NUM(0);
+        for (idx j = 0; j < i; j++)
+            c->turn[i] += pick(c->count[j] == c->count[i], NUM(1), NUM(0));
+        c->first[i] = pick((c->count[i] == 1) & (c->turn[i] < apart), c->turn[i], NUM(0));
+    }
+}
+
+/* What an array of the candidates has for one. */
+static num of_candidate(const candidates *c, const num *array, num candidate) {
+    num found = array[0];
+    for (idx i = 1; i < c->number; i++)
+        found = pick(candidate == (real)i, array[i], found);
+    return found;
+}
+
+/* The start of a candidate: after the first of a set, the states are moved on by multiples of the
+ * golden ratio, which are spread evenly over [0, 1) or the circle. */
+static void start_candidate(problem *p, const candidates *c, num candidate, vec *m) {
+    memcpy(m, c->start, (size_t)p->n * sizeof(vec));
+    const num turns = of_candidate(c, c->turn, candidate);
+    real *state = (real *)m;
+    for (idx lane = 0; lane < LANES; lane++) {
+        const double turn = (double)get(turns, lane);
+        for (idx n = 0; turn > 0 && n < p->N; n++) {
+            const double on = turn * (double)(n + 1) * GOLDEN_RATIO;
+            const real move = (real)(on - floor(on));
             real *at = &state[n * LANES + lane];
             if (p->element)
                 *at += (real)TURN * move;
@@ -291,16 +320,15 @@ static void find_other_start(problem *p, candidates *c) {
         }
     }
     for (idx i = 0; i < p->n; i++)
-        c->other[i] = choose(p->free[i] > 0, c->other[i], c->start[i]);
+        m[i] = choose(p->free[i] > 0, m[i], c->start[i]);
 }
 
 /* Serves the users of a candidate. */
 static void serve(problem *p, const candidates *c, num candidate) {
-    const num all_users = NUM(p->K), most_users = NUM(c->sets), forced = NUM(least(p->K, p->L));
-    const num of_set = pick(candidate > 0, most_users, all_users) - candidate;
-    const num count = pick(candidate < (real)c->sets, of_set, forced + (real)c->sets - candidate);
+    const num first = of_candidate(c, c->first, candidate);
+    const num end = first + of_candidate(c, c->count, candidate);
     for (idx k = 0; k < p->K; k++)
-        p->served[k] = pick(c->place[k] < count, wanted(p, k), NUM(0));
+        p->served[k] = pick((c->place[k] >= first) & (c->place[k] < end), wanted(p, k), NUM(0));
 }
 
 typedef struct {
@@ -354,8 +382,7 @@ static int run_candidate(problem *p, ascent *s, candidates *c, num candidate, id
     num served = NUM(0);
     for (idx k = 0; k < K; k++)
         served += p->served[k];
-    memcpy(s->m, c->start, (size_t)p->n * sizeof(vec));
-    pick_elements(p->n, candidate >= (real)c->sets, c->other, s->m);
+    start_candidate(p, c, candidate, s->m);
     if (b.zf_iterations) {
         for (idx f = 0; f < p->F; f++) {
             find_channel_gram(p, f, c->gram);
@@ -501,7 +528,6 @@ static int run_candidates(problem *p, ascent *s, candidates *c, budget b, int ac
     num *const whole_trace = s->trace;
     const idx traced = s->traced, runs = across ? (b.candidates + LANES - 1) / LANES : b.candidates;
     int told = 0;
-    find_other_start(p, c);
     for (idx i = 0; !told && i < runs; i++) {
         num candidate = NUM(i);
         if (across)
@@ -726,9 +752,8 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
     const int limits = p->limited = limits_feeds(shape, in[FEED_POWER]);
     p->objective = (int)options[OBJECTIVE];
     p->marks = marks;
-    c.sets = count_sets(shape);
-    const idx most_candidates = b.zf_iterations ? least(b.candidates, count_candidates(shape)) : 1;
-    const idx runs = lanes == CANDIDATES ? (most_candidates + LANES - 1) / LANES : most_candidates;
+    c.number = b.candidates;
+    const idx runs = lanes == CANDIDATES ? (c.number + LANES - 1) / LANES : c.number;
     s.traced = shape->recorded;
     c.traced = least(shape->recorded, b.zf_iterations + 1);
     for (int pass = 0; pass < 2; pass++) {
@@ -753,12 +778,14 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
                 leave_out(p, good, out);
             if (part == SCREENING && !any(lanes_in_use(p)))
                 continue;
-            if (part != FINISHING)
-                order_candidates(p, &c);
             const int several = b.zf_iterations && !p->dual;
             b.prelude = several ? b.iterations / PRELUDE : 0;
             b.trial = (b.prelude + TRIAL - 1) / TRIAL;
-            b.candidates = several && b.prelude ? most_candidates : 1;
+            b.candidates = several && b.prelude ? c.number : 1;
+            if (part != FINISHING) {
+                order_candidates(p, &c);
+                choose_sets(p, &c, b.candidates);
+            }
             if (part == SCREENING)
                 told = screen_candidates(p, &s, &c, b, in[SCREENED]);
             else if (part == FINISHING)

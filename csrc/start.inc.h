@@ -64,7 +64,8 @@ static void find_solo_gains(problem *p, cvec *heard, const vec *ones, num *gain)
 
 /* The place of every user in semi-orthogonal order, the largest weighted gain after projecting
  * out those before it: pivoted Cholesky of `gram`, which is spoiled.  Copies of users come last,
- * at places from K on.  gain, row: workspace. */
+ * at places from K on.  gain: what is left of
+ * each user's there.  row: workspace. */
 static void order_users(idx K, const num *weights, cpx *gram, num *gain, cpx *row, num *place) {
     for (idx k = 0; k < K; k++) {
         gain[k] = gram[k * K + k].re;
@@ -85,7 +86,8 @@ static void order_users(idx K, const num *weights, cpx *gram, num *gain, cpx *ro
             const mask here = first == (real)i;
             const mask copy = not(gram[i * K + i].re > (real)COPY * gain[i]);
             place[i] = pick(here, pick(copy, NUM(K + round), NUM(round)), place[i]);
-            pivot = pick(here, pick(copy, NUM(0), gram[i * K + i].re), pivot);
+            gain[i] = pick(here, pick(copy, NUM(0), gram[i * K + i].re), gain[i]);
+            pivot = pick(here, gain[i], pivot);
             for (idx k = 0; k < K; k++)
                 row[k] = (cpx){pick(here, gram[i * K + k].re, row[k].re),
                                pick(here, gram[i * K + k].im, row[k].im)};

@@ -177,7 +177,7 @@ def test_what_a_state_promises(constraint: str) -> None:
 def test_what_quantisation_costs() -> None:
     """At N = 64, K = L = 6, 10 dB, radiated power: the losses asked for, and below rounding's."""
     surface = hf.Surface(shape=(8, 8), feeds=6)
-    channel = hf.channels.sparse_mmwave(surface, users=6, size=8, seed=0)
+    channel = hf.channels.sparse_mmwave(surface, users=6, size=64, seed=0)
     problem = {"power": 1.0, "noise_power": 0.1}
     free = hf.solve(channel, surface.phase, **problem)
     for bits, most in ((1, 0.10), (2, 0.05), (3, 0.011)):

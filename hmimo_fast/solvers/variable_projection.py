@@ -19,8 +19,8 @@ _STAGES = {False: (6, 36), True: (5, 38)}
 _TURNED_STAGES = {False: (12, 22), True: (5, 38)}
 #: Of amplitudes under limits of the feeds, which zero forcing meets with more ease than the sweeps.
 _LIMITED_STAGES = {False: (30, 24), True: (12, 32)}
-#: At least as many more candidates than users as there are second starts.
-_SECOND_STARTS = 8
+#: Candidates of several users, and of one, which has no sets of users to try.
+_CANDIDATES, _SOLO_CANDIDATES = 8, 4
 #: Before weights are rounded, which costs more than what the others would add.
 _FEW_CANDIDATES = 2
 #: Of objectives that leave nobody out, and so have one candidate.
@@ -61,7 +61,7 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     in bit/s/Hz of a user with the largest weight.  Candidates are compared in single precision
     (``mixed=False``: in that of the channel); the rest is in double for complex128.
     """
-    candidates = problem.users + _SECOND_STARTS
+    candidates = _CANDIDATES if problem.users > 1 else _SOLO_CANDIDATES
     if problem.hardware.states is not None and problem.hardware.turned:
         candidates = _FEW_CANDIDATES
     chosen = _stages(problem) | {"candidates": candidates, "mixed": True}

@@ -38,8 +38,10 @@ from .problem import LN2, Limits, in_channel, is_finite, room, unit_weights, uns
 from .rates import find_links, power_of, rate_adjoint, rate_of
 from .start import FITTINGS, find_metrics, fit, order_users
 
-#: As many candidates, or this many more than there are sets, while sets are left for second starts.
-LEAST_CANDIDATES, LEAST_OTHERS = 8, 2
+#: Part of a user's residual gain that counts when sets of users are compared.
+DELIVERED = 0.15
+#: How many users more than the likeliest number the candidates serve, in turns; one serves all.
+MORE = np.array([0.0, -1.0, 0.0, 1.0, np.inf, -1.0, 1.0, 2.0])
 #: Inverse share of the general stage that candidates make, and inverse part of that share which all
 #: make before the best of them go on.
 PRELUDE, TRIAL, FURTHER = 3, 3, 4
@@ -161,28 +163,41 @@ def served(chosen, limits):
     return chosen.astype(np.float64)
 
 
-def sets_of_users(users, feeds):
-    """How many users each candidate serves, and how many of the candidates are first starts."""
-    sets = min(users, 2 * feeds + 1)
-    forced = min(users, feeds)
-    counts = [users] + [sets - c for c in range(1, sets)]
-    others = min(forced, max(LEAST_OTHERS, LEAST_CANDIDATES - sets))
-    return counts + [forced - c for c in range(others)], sets
+def sets_of_users(places, gains, limits, feeds, channels, candidates):
+    """The place of the first user that each candidate serves, the last one's, and its start.
 
-
-def other_start(elements, start):
-    """A second start: the states moved on by multiples of the golden ratio.
-
-    These are spread evenly over [0, 1), or the circle.
+    The first users in the order, about as many as have the highest sum rate of an estimate in which
+    each receives a part of its residual gain; one after the other where they serve one.
     """
-    moves = (np.arange(len(start)) + 1.0) * GOLDEN_RATIO
+    users, highest = len(places), -1.0
+    likeliest = float(users)
+    for count in range(1, min(users, feeds) + 1 if candidates > 1 else 0):
+        share = DELIVERED * limits.power / (limits.noise_power * count * channels)
+        rate = rate_of(np.where(places < count, share * gains, 0.0), limits.weights)
+        if rate > highest:
+            likeliest, highest = float(count), rate
+    apart = np.sum(places < users)  # users who are no copies
+    counts, turns, firsts = np.zeros(candidates), np.zeros(candidates), np.zeros(candidates)
+    for c in range(candidates):
+        counts[c] = max(min(likeliest + MORE[c % len(MORE)], float(apart)), 1.0)
+        turns[c] = np.sum(counts[:c] == counts[c])
+        firsts[c] = turns[c] if counts[c] == 1.0 and turns[c] < apart else 0.0
+    return firsts, firsts + counts, turns
+
+
+def start_of(elements, start, turn):
+    """The start of a candidate: after the first of a set, the states are moved on.
+
+    By multiples of the golden ratio, which are spread evenly over [0, 1), or the circle.
+    """
+    moves = turn * (np.arange(len(start)) + 1.0) * GOLDEN_RATIO
     moves = moves - np.floor(moves)
     if elements.kind == AMPLITUDE:
         moved = start + moves
         moved = np.where(moved < 1.0, moved, start + (moves - 1.0))
     else:
         moved = start + 2.0 * np.pi * moves
-    return np.where(elements.movable > 0.0, moved, start)
+    return np.where((elements.movable > 0.0) & (turn > 0), moved, start)
 
 
 def prelude_noise(limits, forced, served, channels):
@@ -294,9 +309,9 @@ def variable_projection(
     """ZF variable projection, then general variable projection, from a start m.
 
     The sum rate's best amplitudes often leave users out, and an ascent that begins with all of
-    them seldom finds that.  So the candidates serve nested sets of users: all, all but the last in
-    semi-orthogonal order, and so on, from twice the feeds where there are more; then, from a second
-    start, the largest sets that zero forcing can serve.  Each is fitted to its channels, makes the
+    them seldom finds that.  So the candidates serve the first users in semi-orthogonal order: as
+    many as an estimate of the sum rate says (`sets_of_users`), a few less or more, or all; those of
+    the same number have starts of their own.  Each is fitted to its channels, makes the
     ZF stage and a ninth of the general one, under `digital` power at a higher noise; the best four
     go on to a third of it, and the ``finalists`` with the highest rates then make the rest
     (docs/mathematics.md, "Starts").  Copies of other users are never served.  Without ZF iterations
@@ -324,18 +339,19 @@ def variable_projection(
     )  # fmt: skip
     rebalancings = REBALANCINGS if iterations > 1 else ANEW
     users = channel.shape[1]
-    counts, sets = sets_of_users(users, phase.shape[2])
-    places = np.zeros(users, np.int64)
+    places, gains = np.zeros(users, np.int64), np.zeros(users)
     if not dual:
-        places = order_users(wide, waves, unit, radiated, kind)
+        places, gains = order_users(wide, waves, unit, radiated, kind)
     prelude = 0 if dual or zf_iterations == 0 else iterations // PRELUDE
     trial = (prelude + TRIAL - 1) // TRIAL
-    count = min(candidates, len(counts)) if prelude > 0 else 1
-    other = other_start(elements, start)
+    count = candidates if prelude > 0 else 1
+    firsts, lasts, turns = sets_of_users(
+        places, gains, limits, phase.shape[2], len(channel), count
+    )
     ends = [
         run_candidate(
-            wide, waves, start if c < sets else other, limits, served(places < counts[c], limits),
-            zf_iterations, trial, tolerance,
+            wide, waves, start_of(elements, start, turns[c]), limits,
+            served((places >= firsts[c]) & (places < lasts[c]), limits), zf_iterations, trial, tolerance,
         )
         for c in range(count)
     ]  # fmt: skip
@@ -347,7 +363,7 @@ def variable_projection(
             forced, forced_psi, forced_rate, m, psi, rate, steps, stopped, forced_history = ends[c]
             together = rates_together(limits, forced_rate, forced_psi)
             m, psi, rate, more, stopped = share_general(
-                wide, waves, m, psi, limits, together, served(places < counts[c], limits),
+                wide, waves, m, psi, limits, together, served((places >= firsts[c]) & (places < lasts[c]), limits),
                 prelude - trial, tolerance,
             )  # fmt: skip
             rates[c] = rate
@@ -363,7 +379,7 @@ def variable_projection(
         history[: min(len(forced_history), len(history))] = forced_history[: len(history)]
         if iterations > 0 or forced_rate == -np.inf or (dual and limited):
             m, psi, rate, more, stopped = general_stage(
-                wide, waves, m, psi, limits, noise_power, served(places < counts[c], limits),
+                wide, waves, m, psi, limits, noise_power, served((places >= firsts[c]) & (places < lasts[c]), limits),
                 iterations - prelude, tolerance, history[steps:],
             )  # fmt: skip
             steps += more

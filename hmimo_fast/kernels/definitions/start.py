@@ -57,7 +57,9 @@ def find_solo_gains(channel, phase, start, kind):
 
 
 def order_users(channel, phase, weights, radiated, kind):
-    """The place of every user in semi-orthogonal order; copies of others at places from K on.
+    """The place of every user in semi-orthogonal order, and what is left of its gain there.
+
+    Copies of others have places from K on, and nothing left.
 
     The largest weighted gain after projecting out those before: pivoted Cholesky of H H^H, summed
     over the channels.  Under `digital` power, where the gain over the air says little of what the
@@ -79,12 +81,12 @@ def order_users(channel, phase, weights, radiated, kind):
         first = np.argmax(left)
         pivot = gram[first, first].real
         if not pivot > COPY * gain[first]:
-            place[first] = len(gain) + turn
+            place[first], gain[first] = len(gain) + turn, 0.0
             continue
-        place[first] = turn
+        place[first], gain[first] = turn, pivot
         row = gram[first].copy()
         gram -= row.conj().reshape(-1, 1) * row / pivot
-    return place
+    return place, gain
 
 
 def fit(channel, phase, state, metrics, elements, rounds):
