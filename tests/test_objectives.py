@@ -212,7 +212,8 @@ def test_fair_objectives_are_not_below_others(
     means = {name: value_of("geometric_mean", each).mean() for name, each in found.items()}
     assert max(means, key=means.get) == "geometric_mean"
     common = hf.solve(channel, SURFACE.phase, min_rate=0.01, **how).common_rate
-    assert found["max_min"].value.mean() >= common.mean()
+    # A sum rate's candidates, of which `max_min` has one, may give two users more by chance.
+    assert found["max_min"].value.mean() >= (1.0 - 1e-3) * common.mean()
 
 
 @pytest.mark.parametrize("circuit_power", [0.01, None])

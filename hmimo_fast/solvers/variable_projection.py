@@ -52,11 +52,12 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     """ZF variable projection, then general beams by warm WMMSE sweeps (docs/mathematics.md).
 
     ``zf_iterations`` and ``iterations`` bound the evaluations of the two stages (6 and 36 under
-    `digital` power, 5 and 38 under `radiated`).  The ``candidates`` serve nested sets of users,
-    then the largest sets from a second start (by default as many as are worth trying).  Each makes
-    the first stage and a ninth of the second, the best four a third, and the best ``finalists`` of
-    them the rest.  ``zf_iterations=0`` keeps to the start.  Afterwards every user is served alone
-    whose bound is above the sum rate, but for ``candidates=1`` and under minimum rates.
+    `digital` power, 5 and 38 under `radiated`).  The ``candidates`` serve nested sets of about as
+    many users as promise most, from different starts (by default 8, 4 of a single user).  Each
+    makes the first stage and a ninth of the second, the best four a third, and the best
+    ``finalists`` of them the rest.  ``zf_iterations=0`` keeps to the start.  Afterwards every user
+    is served alone whose bound is above the sum rate, but for ``candidates=1`` and under minimum
+    rates.
     ``sweeps`` is the WMMSE sweeps per evaluation, ``tolerance`` the rate that a step must promise,
     in bit/s/Hz of a user with the largest weight.  Candidates are compared in single precision
     (``mixed=False``: in that of the channel); the rest is in double for complex128.

@@ -164,7 +164,7 @@ def served(chosen, limits):
 
 
 def sets_of_users(places, gains, limits, feeds, channels, candidates):
-    """The place of the first user that each candidate serves, the last one's, and its start.
+    """Whom each candidate serves, (C, K), and which of the starts it has.
 
     The first users in the order, about as many as have the highest sum rate of an estimate in which
     each receives a part of its residual gain; one after the other where they serve one.
@@ -177,12 +177,14 @@ def sets_of_users(places, gains, limits, feeds, channels, candidates):
         if rate > highest:
             likeliest, highest = float(count), rate
     apart = np.sum(places < users)  # users who are no copies
-    counts, turns, firsts = np.zeros(candidates), np.zeros(candidates), np.zeros(candidates)
+    counts, turns = np.zeros(candidates), np.zeros(candidates)
+    chosen = np.zeros((candidates, users), np.bool_)
     for c in range(candidates):
         counts[c] = max(min(likeliest + MORE[c % len(MORE)], float(apart)), 1.0)
         turns[c] = np.sum(counts[:c] == counts[c])
-        firsts[c] = turns[c] if counts[c] == 1.0 and turns[c] < apart else 0.0
-    return firsts, firsts + counts, turns
+        first = turns[c] if counts[c] == 1.0 and turns[c] < apart else 0.0
+        chosen[c] = (places >= first) & (places < first + counts[c])
+    return chosen, turns
 
 
 def start_of(elements, start, turn):
@@ -345,13 +347,11 @@ def variable_projection(
     prelude = 0 if dual or zf_iterations == 0 else iterations // PRELUDE
     trial = (prelude + TRIAL - 1) // TRIAL
     count = candidates if prelude > 0 else 1
-    firsts, lasts, turns = sets_of_users(
-        places, gains, limits, phase.shape[2], len(channel), count
-    )
+    chosen, turns = sets_of_users(places, gains, limits, phase.shape[2], len(channel), count)
     ends = [
         run_candidate(
             wide, waves, start_of(elements, start, turns[c]), limits,
-            served((places >= firsts[c]) & (places < lasts[c]), limits), zf_iterations, trial, tolerance,
+            served(chosen[c], limits), zf_iterations, trial, tolerance,
         )
         for c in range(count)
     ]  # fmt: skip
@@ -363,7 +363,7 @@ def variable_projection(
             forced, forced_psi, forced_rate, m, psi, rate, steps, stopped, forced_history = ends[c]
             together = rates_together(limits, forced_rate, forced_psi)
             m, psi, rate, more, stopped = share_general(
-                wide, waves, m, psi, limits, together, served((places >= firsts[c]) & (places < lasts[c]), limits),
+                wide, waves, m, psi, limits, together, served(chosen[c], limits),
                 prelude - trial, tolerance,
             )  # fmt: skip
             rates[c] = rate
@@ -379,7 +379,7 @@ def variable_projection(
         history[: min(len(forced_history), len(history))] = forced_history[: len(history)]
         if iterations > 0 or forced_rate == -np.inf or (dual and limited):
             m, psi, rate, more, stopped = general_stage(
-                wide, waves, m, psi, limits, noise_power, served((places >= firsts[c]) & (places < lasts[c]), limits),
+                wide, waves, m, psi, limits, noise_power, served(chosen[c], limits),
                 iterations - prelude, tolerance, history[steps:],
             )  # fmt: skip
             steps += more
