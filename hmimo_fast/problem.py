@@ -289,6 +289,13 @@ class Problem:
         score = history[:, 0]
         return digital, np.where(score < np.inf, score, -score)  # no power, from elements all off
 
+    def in_single(self) -> Problem:
+        """The same problem in single precision; entries of the channel are at most about one."""
+        largest = np.abs(self.channel).max(axis=(-3, -2, -1))
+        scale = np.where((largest > 0.0) & (largest < np.inf), np.exp2(-np.frexp(largest)[1]), 1.0)
+        channel = (scale[:, None, None, None] * self.channel).astype(np.complex64)
+        return replace(self, channel=channel, noise_power=scale**2 * self.noise_power)
+
     def take(self, rows: np.ndarray) -> Problem:
         """Some of the items."""
         own: dict[str, Any] = {}

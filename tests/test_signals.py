@@ -73,6 +73,9 @@ LONG_ITEMS: dict[str, Callable[[], Any]] = {
     "best_beams": lambda: edge.call(
         "best_beams", (*problem(64), None), {"sweeps": 2**31 - 1}
     ),
+    "state_ascent": lambda: edge.call(
+        "state_ascent", (*problem(4096, 48), None, np.linspace(0.0, 1.0, 64)), ENDLESS
+    ),
     "wmmse": lambda: kernels.wmmse(complex_normal(6, 6), 1.0, 0.1, iterations=2**31 - 1),
     "wmmse_gradient": lambda: edge.call(
         "wmmse_gradient",

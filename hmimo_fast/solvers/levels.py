@@ -37,7 +37,7 @@ def quantized(problem: Problem, run: Run, *others: Run) -> Run:
     A grid of scalings and, for complex states, rotations before rounding (the rate does not depend
     on a rotation of q, nor under `radiated` power on its scale) gives states from which coordinate
     ascents begin: for the sum rate those of `state_ascent`, of which the best go on and are
-    compared by their best beams, with rounding alone beside them; and else one from the best of
+    compared by their beams, with rounding alone beside them; and else one from the best of
     all, with the beams following (derived here).
     """
     states = problem.hardware.states
@@ -46,31 +46,26 @@ def quantized(problem: Problem, run: Run, *others: Run) -> Run:
     found = [one.amplitudes for one in (run, *others)]
     within = problem.min_rate is not None or problem.feed_power is not None
     if within or problem.objective != "sum_rate":
-        ends = np.array([_refined(problem, states, _rounded(problem, states, found))])
+        chosen = _refined(problem, states, _rounded(problem, states, found))
     else:
-        ends = _ascended(problem, states, found)
-    best, highest = run, np.full(problem.size, -np.inf)
-    for chosen in ends:
-        amplitudes = problem.placed(states[chosen])
-        digital, rate = problem.beams(amplitudes, _LAST_SWEEPS)
-        amplitudes = np.where(np.isnan(rate)[:, None], np.nan, amplitudes)
-        amplitudes = amplitudes.astype(run.amplitudes.dtype)
-        if best is not run:
-            lower = ~(rate > highest)
-            amplitudes[lower], digital[lower] = best.amplitudes[lower], best.digital[lower]
-            rate = np.where(lower, highest, rate)
-        best, highest = run._replace(amplitudes=amplitudes, digital=digital), rate
-    return best
+        chosen = _ascended(problem, states, found)
+    amplitudes = problem.placed(states[chosen])
+    digital, rate = problem.beams(amplitudes, _LAST_SWEEPS)
+    amplitudes = np.where(np.isnan(rate)[:, None], np.nan, amplitudes)
+    return run._replace(amplitudes=amplitudes.astype(run.amplitudes.dtype), digital=digital)
 
 
 def _ascended(problem: Problem, states: np.ndarray, found: list[np.ndarray]) -> np.ndarray:
-    """Indices (T, B, N) of the states nearest to the first weights, and where ascents end."""
+    """Indices (B, N) of the best states: of ends of ascents, and nearest to the first weights."""
     every, finalists = (_COARSER, _FINALISTS) if states.dtype.kind == "c" else _OF_AMPLITUDES
     items = np.arange(problem.size)
     rates, chosen = _ascents(problem, list(_moved(problem, states, found, every)), _PASSES)
     best = np.argsort(-rates, axis=0, kind="stable")[:finalists]  # NaN is last
     _, ends = _ascents(problem, [states[chosen[b, items]] for b in best], _LAST_PASSES)
-    return np.concatenate([_ascents(problem, found[:1], 0)[1], ends])
+    ends = np.concatenate([_ascents(problem, found[:1], 0)[1], ends])
+    single = problem.in_single()
+    rates = np.array([_rate(single, states, chosen) for chosen in ends])
+    return ends[np.argmax(np.where(np.isnan(rates), -np.inf, rates), axis=0), items]
 
 
 def _ascents(

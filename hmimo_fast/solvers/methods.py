@@ -23,7 +23,14 @@ from .hbf import wmmse_hbf, zf_hbf
 from .levels import quantized
 from .network import mbdnn
 from .sharing import in_channels, is_split, shared_out
-from .variable_projection import balancing, further, joint, zero_forcing_stage, zf
+from .variable_projection import (
+    balancing,
+    further,
+    joint,
+    to_be_rounded,
+    zero_forcing_stage,
+    zf,
+)
 
 #: Runs for rates as they were split over the channels.
 _SHARINGS = 2
@@ -167,11 +174,11 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     """One run from one start, and one under minimum rates for the items that miss any."""
     bound = problem.min_rate is None or problem.objective == "min_power"  # always under them
     free = problem if bound else replace(problem, min_rate=None)
-    runs = [method.run(free, start, **options)]
-    plain, hardware = free.objective == "sum_rate", free.hardware
-    if method.anew and plain and hardware.turned and hardware.states is not None:
-        # Roundings of complex weights differ more than what they are rounded from.
-        runs.append(method.run(free, problem.some_angles(), **options))
+    plain = free.objective == "sum_rate"
+    if method.anew and plain and free.hardware.states is not None:
+        runs = to_be_rounded(method.run, free, start, options)
+    else:
+        runs = [method.run(free, start, **options)]
     best = _reached(problem, free, method, *runs, options=options)
     for run in further(method.run, free, start, best, options) if method.anew and not plain else ():
         best = best.better(_reached(problem, free, method, run, options=options))

@@ -69,6 +69,29 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     return run_loop("variable_projection", problem, start, **chosen | options)
 
 
+def to_be_rounded(
+    run: Callable[..., Run], problem: Problem, start: np.ndarray, options: dict[str, Any]
+) -> list[Run]:
+    """Runs for the sum rate whose weights will be rounded to few states.
+
+    Rounding moves them further than single precision does, which takes half the time.
+    """
+    starts = [start]
+    if problem.hardware.turned:  # roundings of complex weights differ more than the weights do
+        starts.append(problem.some_angles())
+    posed = problem
+    if problem.feed_power is None and options.get("mixed", True):
+        posed = problem.in_single()
+    exact = problem.channel.real.dtype
+    return [
+        one._replace(
+            amplitudes=one.amplitudes.astype(np.result_type(one.amplitudes, exact)),
+            history=one.history.astype(exact),
+        )
+        for one in (run(posed, each, **options) for each in starts)
+    ]
+
+
 def further(
     run: Callable[..., Run],
     problem: Problem,
