@@ -336,3 +336,19 @@ def test_a_callback_that_raises_stops_the_search() -> None:
 def test_a_callback_is_called() -> None:
     with pytest.raises(TypeError, match="callback: expected a callable, got 3"):
         solve(channels(), callback=3)
+
+
+@conventions
+@pytest.mark.parametrize("how", [{"levels": 1}, {"elements": 1j ** np.arange(4)}])
+@pytest.mark.parametrize("scale", [1e-60, 1e40])
+def test_few_states_of_channels_that_single_precision_cannot_hold(
+    constraint: str, how: dict[str, Any], scale: float
+) -> None:
+    surface = hf.Surface(shape=(3, 4), feeds=3)
+    channel = hf.channels.sparse_mmwave(surface, users=3, size=6, seed=4)
+    plain = hf.solve(channel, surface.phase, 1.0, 0.1, constraint=constraint, **how)
+    noise = 0.1 * scale**2
+    scaled = hf.solve(scale * channel, surface.phase, 1.0, noise, constraint=constraint, **how)
+    assert scaled.amplitudes.dtype == plain.amplitudes.dtype
+    assert scaled.history.dtype == scaled.sum_rate.dtype == np.float64
+    np.testing.assert_allclose(scaled.sum_rate.mean(), plain.sum_rate.mean(), rtol=2e-2)

@@ -48,7 +48,7 @@ def quantized(problem: Problem, run: Run, *others: Run) -> Run:
     if within or problem.objective != "sum_rate":
         chosen = _refined(problem, states, _rounded(problem, states, found))
     else:
-        chosen = _ascended(problem, states, found)
+        chosen = _ascended(problem.in_single(), states, found)
     amplitudes = problem.placed(states[chosen])
     digital, rate = problem.beams(amplitudes, _LAST_SWEEPS)
     amplitudes = np.where(np.isnan(rate)[:, None], np.nan, amplitudes)
@@ -63,8 +63,7 @@ def _ascended(problem: Problem, states: np.ndarray, found: list[np.ndarray]) -> 
     best = np.argsort(-rates, axis=0, kind="stable")[:finalists]  # NaN is last
     _, ends = _ascents(problem, [states[chosen[b, items]] for b in best], _LAST_PASSES)
     ends = np.concatenate([_ascents(problem, found[:1], 0)[1], ends])
-    single = problem.in_single()
-    rates = np.array([_rate(single, states, chosen) for chosen in ends])
+    rates = np.array([_rate(problem, states, chosen) for chosen in ends])
     return ends[np.argmax(np.where(np.isnan(rates), -np.inf, rates), axis=0), items]
 
 
@@ -76,10 +75,7 @@ def _ascents(
     if problem.size < _PACK:
         many = problem.take(np.tile(np.arange(problem.size), len(starts)))
         starts = [np.concatenate(starts)]
-    ends = [
-        many.run("state_ascent", many.placed(start), iterations=passes, mixed=True)
-        for start in starts
-    ]
+    ends = [many.run("state_ascent", many.placed(start), iterations=passes) for start in starts]
     rates, chosen = (np.concatenate(parts) for parts in zip(*ends, strict=True))
     return rates.reshape(shape), chosen.reshape(*shape, problem.elements)
 

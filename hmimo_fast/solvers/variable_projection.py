@@ -60,7 +60,8 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     rates.
     ``sweeps`` is the WMMSE sweeps per evaluation, ``tolerance`` the rate that a step must promise,
     in bit/s/Hz of a user with the largest weight.  Candidates are compared in single precision
-    (``mixed=False``: in that of the channel); the rest is in double for complex128.
+    (``mixed=False``: in that of the channel); the rest is in double for complex128, but for what
+    is rounded to few states.
     """
     candidates = _CANDIDATES if problem.users > 1 else _SOLO_CANDIDATES
     if problem.hardware.states is not None and problem.hardware.turned:
