@@ -7,7 +7,7 @@
 #define FIRST_MOVE 0.2 /* of the first step, in the element with the largest gradient */
 #define HEADROOM 10    /* of m under `radiated` power, whose scale is free */
 #define SHORTEST 1e-6  /* step of a line search */
-#define PARTS 8        /* sweeps until the parts of the power have converged */
+#define PARTS 8        /* sweeps until parts of the power, or of balanced rates, have converged */
 
 enum { ZERO_FORCING, GENERAL }; /* the stages */
 /* Where an evaluation begins: from the beams in place, with the parts of the power found anew, or at
@@ -20,6 +20,8 @@ typedef struct {
     num *share; /* F x K */
     num *rates; /* F x K, in the dual uplink */
     num *powers; /* F x K, which minimum rates give to Psi at the end */
+    num *split; /* F x K, the channels' parts of minimum rates and of balanced ones */
+    num *value; /* F, of what a channel balances */
     num *part;  /* F, of the power that is used */
     num *theta; /* F x (L + 1): multipliers of the limits of the feeds */
     num *worth; /* bits per power, so far */
@@ -35,13 +37,15 @@ typedef struct {
     num best_rate, made;
     mask converged;
     dual_uplink dual;
+    num *prices; /* F x K: of a bit in the channels */
     num *trace;     /* the rate of each iterate, as many as are recorded */
     idx traced;     /* room there */
 } ascent;
 
 static inner take_inner(const problem *p, arena *a) {
     inner i = {TAKE(a, p->F * p->K * p->K, cpx), TAKE(a, p->F * p->K, num),
-               TAKE(a, p->F * p->K, num), TAKE(a, p->F * p->K, num), TAKE(a, p->F, num),
+               TAKE(a, p->F * p->K, num), TAKE(a, p->F * p->K, num), TAKE(a, p->F * p->K, num),
+               TAKE(a, p->F, num), TAKE(a, p->F, num),
                TAKE(a, p->limited ? p->F * (p->L + 1) : 0, num), TAKE(a, 1, num)};
     return i;
 }
@@ -59,6 +63,7 @@ static void lay_out_ascent(problem *p, ascent *s, arena *a) {
     s->tried = take_inner(p, a);
     s->best_inner = take_inner(p, a);
     s->trace = TAKE(a, s->traced, num);
+    s->prices = TAKE(a, p->F * p->K, num);
     lay_out_dual(p, &s->dual, a);
 }
 
@@ -81,6 +86,10 @@ static void pick_inner(const problem *p, mask which, inner from, inner to) {
         pick_nums(p->F * p->K, which, from.share, to.share);
         pick_nums(p->F * p->K, which, from.rates, to.rates);
         pick_nums(p->F * p->K, which, from.powers, to.powers);
+    }
+    if (splits(p)) {
+        pick_nums(p->F * p->K, which, from.split, to.split);
+        pick_nums(p->F, which, from.value, to.value);
     }
     if (p->limited)
         pick_nums(p->F * (p->L + 1), which, from.theta, to.theta);
@@ -250,6 +259,7 @@ static num channel_terms(problem *p, ascent *s, int stage, idx f, idx sweeps, in
     else
         sum = floored_terms(p, &s->dual, p->gram, sweeps, share, *beams, p->adjoint, price, fits);
     memcpy(at.rates + f * p->K, s->dual.rates, (size_t)p->K * sizeof(num));
+    memcpy(s->prices + f * p->K, s->dual.least, (size_t)p->K * sizeof(num));
     p->noise = noise;
     return sum;
 }
@@ -356,6 +366,8 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
         num price = NUM(0), *theta = at.theta + f * (L + 1);
         mask fits;
         whiten_within(p, f, m, theta);
+        if (splits(p))
+            ask_parts(p, at.split + f * K);
         if (entering == ENTERING && p->dual)
             initialize_dual(p, s, f, at);
         else if (entering == ENTERING)
@@ -380,6 +392,10 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
                 s->bend[i] = choose(anew, (vec){0}, s->bend[i]);
             counts = pick(fits & not(fit > 0), NUM(0), counts);
         }
+        if (splits(p)) {
+            rate = rate * at.value[f];
+            counts = counts * at.value[f];
+        }
         sum += pick(counts > 0, rate, NUM(0));
         used += taken;
         add_gradient(p, f, m, p->beams, p->adjoint, price, counts, gradient, s->bend);
@@ -388,6 +404,8 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
         add_channels(p, &gradient[i]);
     for (idx i = 0; p->radiated && i < p->n; i++)
         add_channels(p, &s->bend[i]);
+    if (splits(p) && stage == GENERAL)
+        move_parts(p, at.rates, s->prices, at.split, at.value);
     if (p->objective == SUM_RATE)
         return over_channels(p, sum);
     num factor;
@@ -532,6 +550,8 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
     num recent[RECENT];
     num rate = evaluate(p, s, stage, stage == GENERAL ? ENTERING : PARTS_ANEW, s->m, s->at,
                         s->gradient);
+    for (idx i = 0; stage == GENERAL && splits(p) && i < PARTS; i++)
+        rate = evaluate(p, s, stage, WARM, s->m, s->at, s->gradient);
     memcpy(s->best, s->m, (size_t)n * sizeof(vec));
     pick_inner(p, every(1), s->at, s->best_inner);
     s->best_rate = rate;

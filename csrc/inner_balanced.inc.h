@@ -6,6 +6,11 @@
 #define LOUDER 8       /* noises that are tried until beams reach a limit of the feeds just so */
 #define BALANCED (sizeof(real) == 4 ? 1e-5 : 1e-12) /* relative gap of balanced rates */
 
+#define LEAST_BITS 1e-12  /* of a user in a channel, from which its part can recover */
+#define LEAST_SPLIT 1e-7  /* the same of a part */
+#define LEAST_PRICE 1e-30 /* of a bit */
+#define FITS 3            /* sweeps of what power is worth in each channel */
+
 /* Users who are heard and have a weight where rates are `shared`, or else a minimum rate, send
  * what they would need alone, or parts of a power of one in that ratio; the others nothing. */
 static num start_shares(const problem *p, const cpx *gram, int shared, num *share) {
@@ -134,4 +139,66 @@ static void initialize_balanced(problem *p, dual_uplink *d, const cpx *gram, num
     for (idx k = 0; p->objective == MIN_POWER && k < p->K; k++)
         share[k] = pick(sum > 1, share[k] / sum, share[k]);
     balance(p, d, gram, SETTLING, p->objective == MAX_MIN, NUM(1), share, &gap);
+}
+
+/* Whether the channels' parts of balanced rates move as the amplitudes do.  With more users than
+ * feeds they decide who is served where, too early for that; so they do under `digital` power where
+ * weights differ much. */
+INLINE int splits(const problem *p) {
+    const int free = p->radiated && !p->limited;
+    return free && p->F > 1 && p->K <= p->L && p->objective == MAX_MIN;
+}
+
+/* Smaller parts (F, K) in the channels where a bit costs a user more, and the value of what each
+ * balances, in sum one (docs/mathematics.md, "Several channels").  Prices are in the power of each
+ * channel, of a worth that makes them alike. */
+static void move_parts(problem *p, const num *rates, num *prices, num *split, num *value) {
+    const idx F = p->F, K = p->K;
+    num *mean = p->filled, sum = NUM(0);
+    for (idx i = 0; i < F * K; i++) {
+        split[i] = larger(rates[i], NUM(LEAST_BITS));
+        prices[i] = larger(prices[i], NUM(LEAST_PRICE));
+    }
+    for (idx f = 0; f < F; f++)
+        value[f] = NUM(1);
+    for (idx i = 0;; i++) {
+        for (idx k = 0; k < K; k++) {
+            num bits = NUM(0), paid = NUM(0);
+            for (idx f = 0; f < F; f++) {
+                bits += split[f * K + k];
+                paid += split[f * K + k] * value[f] * prices[f * K + k];
+            }
+            mean[k] = paid / bits;
+        }
+        if (i == FITS)
+            break;
+        for (idx f = 0; f < F; f++) {
+            num worth = NUM(0), paid = NUM(0);
+            for (idx k = 0; k < K; k++) {
+                worth += split[f * K + k] * mean[k];
+                paid += split[f * K + k] * prices[f * K + k];
+            }
+            value[f] = worth / paid;
+        }
+    }
+    for (idx k = 0; k < K; k++) {
+        num all = NUM(0);
+        for (idx f = 0; f < F; f++) {
+            num *part = &split[f * K + k];
+            const num cheaper = log_ratio(mean[k], value[f] * prices[f * K + k]);
+            *part = *part * grown(cheaper / (1 + *part / (real)NATURAL));
+            all += *part;
+        }
+        for (idx f = 0; f < F; f++)
+            split[f * K + k] = larger(split[f * K + k] / all, NUM(LEAST_SPLIT));
+    }
+    for (idx f = 0; f < F; f++) {
+        num worth = NUM(0);
+        for (idx k = 0; k < K; k++)
+            worth += p->weights[k] * split[f * K + k] * prices[f * K + k];
+        value[f] = value[f] * worth;
+        sum += value[f];
+    }
+    for (idx f = 0; f < F; f++)
+        value[f] = value[f] / sum;
 }

@@ -125,6 +125,8 @@ static void leave_dual(problem *p, ascent *s, endpoint e, mask which, idx rebala
         num *theta = e.beams.theta + f * (p->L + 1);
         mask fits;
         whiten_within(p, f, e.m, theta);
+        if (splits(p))
+            ask_parts(p, e.beams.split + f * K);
         if (p->limited) {
             settle(p, s, GENERAL, f, e.beams, rebalancings, p->F == 1);
             whiten_under(p, theta);
@@ -393,9 +395,10 @@ static int run_candidate(problem *p, ascent *s, candidates *c, num candidate, id
     memset(s->at.psi, 0, (size_t)(p->F * K * K) * sizeof(cpx));
     memset(s->at.share, 0, (size_t)(p->F * K) * sizeof(num));
     memset(s->at.rates, 0, (size_t)(p->F * K) * sizeof(num));
+    memcpy(s->at.split, p->begun, (size_t)(p->F * K) * sizeof(num));
     *s->at.worth = NUM(0);
     for (idx f = 0; f < p->F; f++)
-        s->at.part[f] = s->best_inner.part[f] = NUM(1);
+        s->at.value[f] = s->at.part[f] = s->best_inner.part[f] = NUM(1);
     for (idx i = 0; i < p->F * K; i++)
         s->at.powers[i] = NUM(1);
     for (idx f = 0; f < p->F; f++)
@@ -563,6 +566,8 @@ static int finish_candidate(problem *p, ascent *s, candidates *c, budget b) {
     *ended.rate = pick(general, s->best_rate, *ended.rate);
     *ended.made = pick(general, s->made, *ended.made);
     *ended.converged = (s->converged & general) | (*ended.converged & not(general));
+    for (idx i = 0; splits(p) && i < PARTS; i++)
+        evaluate(p, s, GENERAL, WARM, ended.m, ended.beams, s->gradient);
     if (p->dual)
         leave_dual(p, s, ended, general, b.rebalancings);
     const mask back = every(!p->limited) & (*forced.rate > *ended.rate);

@@ -63,6 +63,7 @@ typedef struct {
     /* K, of the channel entered: least SINR, minimum rate in bits, weights of balanced rates */
     num *targets, *floors, *balancing;
     num *limits; /* F x 3 x K: the same of all */
+    num *begun;  /* F x K: the parts that they begin with */
 
     /* of one channel */
     cpx *effective;             /* G, K x L */
@@ -704,6 +705,7 @@ static void lay_out_problem(problem *p, arena *a, int pairs) {
     p->served = TAKE(a, p->K, num);
     p->weights = TAKE(a, p->K, num);
     p->limits = TAKE(a, 3 * p->F * p->K, num);
+    p->begun = TAKE(a, p->F * p->K, num);
 }
 
 /* What the algebra of one channel needs. */
@@ -822,6 +824,29 @@ static void enter_channel(problem *p, idx f) {
     p->balancing = p->floors + p->K;
 }
 
+/* What a channel has to give if it has these parts (K) of minimum rates and of balanced ones. */
+static void ask_parts(problem *p, const num *split) {
+    for (idx k = 0; k < p->K; k++) {
+        num rate = NUM(0);
+        if (p->min_rate.data)
+            rate = read_number(p, p->min_rate, k);
+        p->floors[k] = split[k] * rate;
+        p->balancing[k] = split[k] * p->weights[k];
+        p->targets[k] = NUM(0);
+        for (idx lane = 0; p->min_rate.data && lane < LANES; lane++)
+            set(&p->targets[k], lane, (real)expm1((double)get(p->floors[k], lane) / NATURAL));
+    }
+}
+
+/* The parts (F, K) that the channels begin with. */
+static void load_split(const problem *p, num *split) {
+    for (idx i = 0; i < p->F * p->K; i++) {
+        split[i] = NUM(1);
+        if (p->split.data)
+            split[i] = read_number(p, p->split, i);
+    }
+}
+
 /* Power, noise, weights and minimum rates, for channels that were divided by `size`.  Noise comes
  * to a power of one; its bounds are past all SNRs that single precision can tell. */
 static void load_limits(problem *p, const hf_operand *limits, num size) {
@@ -847,19 +872,10 @@ static void load_limits(problem *p, const hf_operand *limits, num size) {
         p->weights[k] = p->weights[k] / p->weight_size;
         p->served[k] = NUM(1);
     }
+    load_split(p, p->begun);
     for (idx f = p->F - 1; f >= 0; f--) {
         enter_channel(p, f);
-        for (idx k = 0; k < p->K; k++) {
-            num split = NUM(1), rate = NUM(0);
-            if (p->split.data)
-                split = read_number(p, p->split, f * p->K + k);
-            if (p->min_rate.data)
-                rate = read_number(p, p->min_rate, k);
-            p->floors[k] = split * rate;
-            p->balancing[k] = split * p->weights[k];
-            for (idx lane = 0; lane < LANES; lane++)
-                set(&p->targets[k], lane, (real)expm1((double)get(p->floors[k], lane) / NATURAL));
-        }
+        ask_parts(p, p->begun + f * p->K);
     }
     for (idx l = 0; p->limited && l < p->L; l++)
         p->feed_cost[l] = p->size * p->size / read_number(p, p->feed_power, l);

@@ -360,6 +360,17 @@ def test_sums_over_channels_are_equal(constraint: str, users: int, seed: int) ->
         np.testing.assert_allclose(found.power_used, 1.0, rtol=1e-9)
 
 
+def test_parts_that_move_with_the_amplitudes_end_higher_than_even_ones() -> None:
+    """Where ascents with given parts, even at first, followed one another."""
+    channel = draws(items=90, seed=3).reshape(30, 3, 4, 36)
+    free = hf.solve(channel, SURFACE.phase, noise_power=0.1, shared=True, objective="max_min")
+    # Limits of the feeds, here never in the way, keep to ascents one after another.
+    given = hf.solve(
+        channel, SURFACE.phase, noise_power=0.1, shared=True, objective="max_min", feed_power=1e6
+    )
+    assert free.value.mean() > 1.005 * given.value.mean()
+
+
 @pytest.mark.parametrize("elements", [1, 2, 3])
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_fewer_elements_than_feeds_over_channels(name: str, elements: int) -> None:

@@ -22,7 +22,7 @@ from .fully_digital import fully_digital
 from .hbf import wmmse_hbf, zf_hbf
 from .levels import quantized
 from .network import mbdnn
-from .sharing import in_channels, is_split, shared_out
+from .sharing import in_channels, is_moved, is_split, shared_out
 from .variable_projection import (
     balancing,
     further,
@@ -279,7 +279,8 @@ def _reached(
 ) -> Found:
     """What runs of the ``solved`` problem reach in a problem, at the states that it allows.
 
-    Rates demanded of several channels are split at its amplitudes; more runs follow the split.
+    Rates demanded of several channels are split at its amplitudes; more runs follow the split,
+    unless it has moved with them.
     """
     run = runs[0]
     several = run.digital.shape[1] > 1
@@ -289,7 +290,7 @@ def _reached(
     if not (several and method.anew and not method.zero_forces and is_split(solved)):
         return Found.of(problem, run)
     best, posed = shared_out(solved, posed, run)
-    for _ in range(_SHARINGS):
+    for _ in range(0 if is_moved(problem) else _SHARINGS):
         again = method.run(posed, best.amplitudes, **options | {"zf_iterations": 0})
         other, posed = shared_out(solved, posed, quantized(posed, again))
         best = best.better(other)

@@ -43,6 +43,13 @@ def is_split(problem: Problem) -> bool:
     return bool(asked and problem.channel.shape[1] > 1)
 
 
+def is_moved(problem: Problem) -> bool:
+    """Whether the parts of `max_min` have moved as the amplitudes did (kernels, `splits`)."""
+    alone = problem.objective == "max_min" and problem.min_rate is None
+    free = problem.radiated and problem.feed_power is None
+    return alone and free and problem.users <= problem.feeds
+
+
 def in_channels(problem: Problem) -> Problem:
     """The problem that is split first: of `max_min` without minimum rates, as it splits weights."""
     weighted = is_split(problem) and problem.objective == "max_min"
@@ -171,7 +178,7 @@ def _balanced(problem: Problem, posed: Problem, run: Run) -> tuple[Found, Proble
     weights = np.broadcast_to(problem.weights, first.rates[:, 0].shape).copy()
     given = problem, run.amplitudes, channel
     now = best = _Balance.of(*given, _normalized(_rates(first)), weights)
-    for changes in (_CHANGES, _LEVELLING):
+    for changes in (_CHANGES, _LEVELLING)[is_moved(problem) :]:
         going = np.isfinite(best.lowest)
         for _ in range(changes):
             if changes == _LEVELLING:

@@ -18,12 +18,12 @@ from .feeds import (
     whiten_by,
     whiten_under,
 )
-from .inner_balanced import dual_terms
+from .inner_balanced import dual_terms, move_parts
 from .inner_general import general_terms
 from .inner_zf import zf_terms
-from .objective import ENERGY_EFFICIENCY, MIN_POWER, finish_value, useful_part
+from .objective import ENERGY_EFFICIENCY, MAX_MIN, MIN_POWER, finish_value, useful_part
 from .passes import pull_back
-from .problem import in_channel
+from .problem import in_channel, with_split
 
 #: Rates in the window of the nonmonotone line search; steps that the quasi-Newton memory holds.
 RECENT, MEMORY = 5, 1
@@ -35,12 +35,13 @@ FIRST_MOVE = 0.2
 HEADROOM = 10.0
 #: Shortest step of a line search.
 SHORTEST = 1e-6
-#: Sweeps until the parts of the power have converged.
+#: Sweeps until parts of the power, or of balanced rates, have converged.
 PARTS = 8
 
 
 #: Rows appended to every Psi, counted from the end, and their number.
-WORTH, PART, RATES, SHARE, MULTIPLIERS, POWERS, FOLLOWING = -1, -2, -3, -4, -5, -6, 6
+WORTH, PART, RATES, SHARE, MULTIPLIERS, POWERS = -1, -2, -3, -4, -5, -6
+SPLIT, VALUE, PRICES, FOLLOWING = -7, -8, -9, 9
 
 
 def whiten(channel, weights, phase, radiated):
@@ -68,6 +69,24 @@ def whiten_within(channel, weights, phase, theta, limits):
     """`whiten` under the limits of a problem, with their multipliers where feeds have some."""
     received, gram = gather_feeds(channel, weights, phase, limits.radiated)
     return whiten_under(received, gram, theta, limits)
+
+
+def splits(limits, channels, feeds):
+    """Whether the channels' parts of balanced rates move as the amplitudes do.
+
+    With more users than feeds they decide who is served where, too early for that; so they do
+    under `digital` power where weights differ much.
+    """
+    free = limits.radiated and len(limits.feed_power) == 0
+    return free and channels > 1 and len(limits.weights) <= feeds and limits.objective == MAX_MIN
+
+
+def as_split(limits, psi, feeds):
+    """The limits with the parts that stand in Psi, where they move."""
+    split = limits.split.copy()
+    if splits(limits, len(psi), feeds):
+        split[:] = psi[:, SPLIT, : len(limits.weights)].real
+    return with_split(limits, split)
 
 
 def grams(channel, phase, weights, psi, limits):
@@ -107,7 +126,7 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served, ane
         rounds = REBALANCINGS if anew and limits.dual else limits.sweeps - once
     weights, slopes = weigh(limits.elements, state)
     gradient, bend = np.zeros(channel.shape[2]), np.zeros(channel.shape[2])
-    best = psi.copy()
+    best, limits = psi.copy(), as_split(limits, psi, phase.shape[2])
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
         received, surface = gather_feeds(channel[f], weights, waves, limits.radiated)
@@ -125,6 +144,9 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served, ane
                 stage, gram, beams, surface, rate, fits, best, f, limits, noise_power,
                 served,
             )  # fmt: skip
+        if splits(limits, len(channel), phase.shape[2]):
+            value = best[f, VALUE, 0].real
+            rate, gamma, lambda_ = value * rate, value * gamma, value * lambda_
         if fit and not fits:
             total, fit = 0.0, False
             gradient[:] = 0.0
@@ -141,6 +163,10 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served, ane
             own = np.sum(loss.real * fields.real + loss.imag * fields.imag, axis=1)
             gradient -= (slopes.conj() * weights).real * own
             bend += own
+    if splits(limits, len(channel), phase.shape[2]) and stage == 1:
+        own, prices = best[:, RATES, : channel.shape[1]], best[:, PRICES, : channel.shape[1]]
+        split, values = move_parts(limits.weights, own.real, prices.real)
+        best[:, SPLIT, : channel.shape[1]], best[:, VALUE, 0] = split, values
     rates = np.sum(best[:, RATES, : channel.shape[1]].real, axis=0)
     value, factor = finish_value(limits, total, used, rates, len(channel))
     best[0, WORTH, 0] = total / (used + limits.overhead)
@@ -165,10 +191,11 @@ def channel_terms(stage, gram, psi, f, limits, noise_power, served, sweeps):
         return rate, gamma, lambda_, fits
     if limits.dual:
         others = np.sum(psi[:, RATES, :users].real, axis=0) - psi[f, RATES, :users].real
-        rate, pulled, share, rates, fits = dual_terms(
+        rate, pulled, share, rates, fits, prices = dual_terms(
             gram, psi[f, SHARE, :users].real.copy(), others, limits, noise, sweeps
         )
         psi[f, SHARE, :users], psi[f, RATES, :users] = share, rates
+        psi[f, PRICES, :users] = prices
         psi[f, :users, :users] = pulled
         gamma = pulled @ np.ascontiguousarray(pulled.conj().T)
         return rate, gamma, gamma, fits
@@ -330,6 +357,10 @@ def ascend(
     rate, gradient, psi, bend = evaluate(
         stage, channel, phase, state, psi, limits, noise_power, served, True
     )
+    for _ in range(PARTS if splits(limits, len(channel), phase.shape[2]) and stage == 1 else 0):
+        rate, gradient, psi, bend = evaluate(
+            stage, channel, phase, state, psi, limits, noise_power, served
+        )
     best_rate, best_state, best_psi = rate, state, psi
     record(history, 0, rate)
     if not np.isfinite(rate):

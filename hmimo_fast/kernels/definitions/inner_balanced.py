@@ -21,6 +21,9 @@ from .problem import LN2
 BALANCED, LONGEST_STEP = 1e-12, 1.0
 #: Noises that are tried until beams reach a limit just so; sweeps at each but the first.
 LOUDER, RESETTLING = 8, 4
+#: Bits of a user in a channel, and part, from which it can recover; least price of a bit; sweeps of
+#: what power is worth in each channel.
+LEAST_BITS, LEAST_SPLIT, LEAST_PRICE, FITS = 1e-12, 1e-7, 1e-30, 3
 
 
 def start_shares(gram, noise_power, weights, target, shared):
@@ -114,7 +117,7 @@ def balance(gram, share, noise_power, weights, floors, sweeps, shared, power):
 def balanced_terms(gram, share, limits, noise_power, sweeps):
     """As `floored_terms`, of the balanced rates: t, or the least power.
 
-    The slope of either in a rate is its worth: what the dual uplink pays for a bit.
+    The slope of either in a rate is its worth: what the dual uplink pays for a bit, returned last.
     """
     shared = limits.objective == MAX_MIN
     share, directions, diagonal, beta, rates, goals, level, _ = balance(
@@ -135,7 +138,7 @@ def balanced_terms(gram, share, limits, noise_power, sweeps):
         value, by = level, 1.0 / np.sum(limits.weights * limits.split[0] * worth * above)
     else:
         value, by = np.sum(share) + np.sum(worth * (goals - rates)), 1.0
-    return value, pull_beams(directions, diagonal, by * worth), share, rates, fits
+    return value, pull_beams(directions, diagonal, by * worth), share, rates, fits, worth
 
 
 def initialize_balanced(gram, limits, noise_power):
@@ -150,10 +153,13 @@ def initialize_balanced(gram, limits, noise_power):
 
 
 def dual_terms(gram, share, others, limits, noise_power, sweeps):
-    """`balanced_terms` or `floored_terms`, as the objective has it."""
+    """`balanced_terms` or `floored_terms`, which has no prices, as the objective has it."""
     if balances(limits):
         return balanced_terms(gram, share, limits, noise_power, sweeps)
-    return floored_terms(gram, share, others, limits, noise_power, sweeps)
+    rate, gamma, share, rates, fits = floored_terms(
+        gram, share, others, limits, noise_power, sweeps
+    )
+    return rate, gamma, share, rates, fits, np.zeros_like(rates)
 
 
 def initialize_dual(gram, limits, noise_power):
@@ -163,6 +169,27 @@ def initialize_dual(gram, limits, noise_power):
     share = np.full(len(gram), 1.0 / len(gram))
     none = np.zeros_like(share)
     return floored_terms(gram, share, none, limits, noise_power, SETTLING)[2]
+
+
+def move_parts(weights, rates, prices):
+    """Smaller parts (F, K) in the channels where a bit costs a user more, and values (F,).
+
+    ``prices`` are in the power of each channel, of a worth that makes them alike
+    (docs/mathematics.md, "Several channels").  The values are of what the channels balance, in sum
+    one.
+    """
+    rates, prices = np.maximum(rates, LEAST_BITS), np.maximum(prices, LEAST_PRICE)
+    bits = np.sum(rates, axis=0)
+    mean = np.sum(rates * prices, axis=0) / bits
+    value = np.ones(len(rates))
+    for _ in range(FITS):
+        value = np.sum(rates * mean, axis=1) / np.sum(rates * prices, axis=1)
+        mean = np.sum(value.reshape(-1, 1) * rates * prices, axis=0) / bits
+    cheaper = np.log(mean / (value.reshape(-1, 1) * prices))
+    split = rates * grown(cheaper / (1.0 + LN2 * rates))
+    split = np.maximum(split / np.sum(split, axis=0), LEAST_SPLIT)
+    value = value * np.sum(weights * split * prices, axis=1)
+    return split, value / np.sum(value)
 
 
 def leave_dual(gram, received, carrier, surface, theta, share, others, limits, noise_power, part):
@@ -178,7 +205,7 @@ def leave_dual(gram, received, carrier, surface, theta, share, others, limits, n
         sweeps = SETTLING if i == 0 else RESETTLING
         if balances(limits):
             sweeps = 2 * SETTLING
-        rate, _, share, _, fits = dual_terms(gram, share, others, limits, louder, sweeps)
+        rate, _, share, _, fits, _ = dual_terms(gram, share, others, limits, louder, sweeps)
         directions, diagonal, _, beta, _ = find_dual(gram, share, louder / limits.power)
         psi = leave_uplink(directions, diagonal, beta)
         used = louder

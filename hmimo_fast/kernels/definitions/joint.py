@@ -9,16 +9,21 @@ from .ascent import (
     FOLLOWING,
     MULTIPLIERS,
     PART,
+    PARTS,
     POWERS,
     RATES,
     SHARE,
+    SPLIT,
+    VALUE,
     WORTH,
+    as_split,
     ascend,
     evaluate,
     gather_feeds,
     grams,
     multipliers_of,
     settle,
+    splits,
     whiten,
 )
 from .element import AMPLITUDE, GIVEN, Elements, is_complex, matched, state_of, weigh
@@ -107,7 +112,8 @@ def general_stage(
         if limits.objective == ENERGY_EFFICIENCY:
             noise = noise_power / psi[f, PART, 0].real
         if limits.dual:
-            start[f, SHARE, :users] = initialize_dual(gram[f], in_channel(limits, f), noise)
+            split = in_channel(as_split(limits, psi, phase.shape[2]), f)
+            start[f, SHARE, :users] = initialize_dual(gram[f], split, noise)
         else:
             own = np.ascontiguousarray(psi[f, :users, :users])
             start[f, :users, :users] = initialize_general(
@@ -123,6 +129,7 @@ def leave_duals(channel, phase, weights, psi, limits, rebalancings):
     """`leave_dual` in every channel; what all give together, of those that fall short if any do."""
     total, fit, users = 0.0, True, channel.shape[1]
     left, everybody = psi.copy(), np.ones(users)
+    limits = as_split(limits, psi, phase.shape[2])
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
         received, surface = gather_feeds(channel[f], weights, waves, limits.radiated)
@@ -251,6 +258,7 @@ def run_candidate(channel, phase, start, limits, served, zf_iterations, trial, t
     m, psi = start, np.zeros((len(channel), users + FOLLOWING, columns), np.complex128)
     psi[:, POWERS] = 1.0
     psi[:, PART, 0], psi[:, MULTIPLIERS, : feeds + 1] = 1.0, start_multipliers(feeds)
+    psi[:, SPLIT, :users], psi[:, VALUE, 0] = limits.split, 1.0
     if zf_iterations > 0:
         metrics = find_metrics(channel, served)
         whole = limits.radiated or limits.dual or limits.elements.kind != AMPLITUDE
@@ -383,6 +391,10 @@ def variable_projection(
                 iterations - prelude, tolerance, history[steps:],
             )  # fmt: skip
             steps += more
+            for _ in range(PARTS if splits(limits, len(channel), phase.shape[2]) else 0):
+                _, _, psi, _ = evaluate(
+                    1, wide, waves, m, psi, limits, noise_power, served(places < counts[c], limits)
+                )
             if dual:
                 now = weigh(elements, m)[0]
                 psi, rate = leave_duals(wide, waves, now, psi, limits, rebalancings)

@@ -31,6 +31,15 @@ class Limits(NamedTuple):
     feed_power: np.ndarray  # limits of the feeds, (L,), or none, (0,)
 
 
+def with_split(limits, split):
+    """The limits with other parts of the channels, (F, K)."""
+    return Limits(
+        limits.power, limits.noise_power, limits.weights, limits.min_rate, limits.floored,
+        limits.radiated, limits.sweeps, limits.elements, limits.objective, limits.overhead,
+        limits.dual, split, limits.feed_power,
+    )  # fmt: skip
+
+
 def in_channel(limits, f):
     """The limits in channel f alone."""
     split = limits.split[f : f + 1]
