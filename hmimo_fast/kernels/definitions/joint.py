@@ -393,7 +393,7 @@ def variable_projection(
             steps += more
             for _ in range(PARTS if splits(limits, len(channel), phase.shape[2]) else 0):
                 _, _, psi, _ = evaluate(
-                    1, wide, waves, m, psi, limits, noise_power, served(places < counts[c], limits)
+                    1, wide, waves, m, psi, limits, noise_power, served(chosen[c], limits)
                 )
             if dual:
                 now = weigh(elements, m)[0]
