@@ -1,7 +1,7 @@
 """How much faster than an older commit, workload by workload, in one run.
 
     git worktree add ../old 0c34ff5 && (cd ../old && python setup.py build_ext --inplace)
-    python bench/before.py ../old
+    python bench/before.py ../old [words of the workloads wanted]
 
 Both versions run in processes of their own, one thread each, and take turns; of each the least
 processor time counts, since other processes may run beside.  Loops have the settings that the old
@@ -134,7 +134,8 @@ def main() -> None:
     names, _ = json.loads(new.stdout.readline()), old.stdout.readline()
     print("| workload | before, ms | now, ms | times as fast | rate before | rate now |")
     print("|---|---|---|---|---|---|")
-    for name in names:
+    words = sys.argv[2:]
+    for name in (n for n in names if not words or any(word in n for word in words)):
         times = [(asked(new, name), asked(old, name)) for _ in range(TURNS)]
         now, before = min(t[0] for t, _ in times), min(t[0] for _, t in times)
         rates = [f"{t[1]:.3f}" if t[1] is not None else "" for t in reversed(times[0])]

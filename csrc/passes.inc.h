@@ -8,22 +8,24 @@
 
 /* Blocks of sums that stay in registers with what they are made of. */
 #if REGISTERS == 32 && defined(SHARED)
-#define FORWARD_USERS 2
-#define BACKWARD_ELEMENTS 4
-#define BACKWARD_USERS 2
+#define FORWARD_USERS 1
+#define FORWARD_FEEDS 6
+#define BACKWARD_ELEMENTS 8
+#define BACKWARD_USERS 1
 #define PAIR_BLOCK 12
 #elif REGISTERS == 32
 #define FORWARD_USERS 2
+#define FORWARD_FEEDS 4
 #define BACKWARD_ELEMENTS 1
 #define BACKWARD_USERS 6
 #define PAIR_BLOCK 12
 #else
 #define FORWARD_USERS 1
+#define FORWARD_FEEDS 4
 #define BACKWARD_ELEMENTS 1
 #define BACKWARD_USERS 4
 #define PAIR_BLOCK 6
 #endif
-#define FORWARD_FEEDS 4
 #define NEAR (24 << 10) /* bytes of a phase that stay in the nearest cache */
 /* One number of a phase in every lane. */
 #define WAVE_VEC(x) ((x) - (vec){0})

@@ -158,16 +158,17 @@ INLINE void write_vec(int single, void *to, idx i, vec x) {
     *(loose *)((real *)to + i) = x;
 }
 
-/* to[i] = the reals i of W arrays, one per lane, in groups of `group` reals `step` vecs apart. */
-INLINE void gather(int single, const void *const *from, idx count, const int group, idx step,
-                   vec *restrict to) {
+/* to[i] = the reals i of W arrays, one per lane, in groups of `group` reals `step` vecs apart; fetches
+ * early what lies `ahead` bytes further. */
+INLINE void gather_ahead(int single, const void *const *from, idx count, const int group, idx step,
+                         idx ahead, vec *restrict to) {
     idx next = 0;
     for (; next < count && count >= W; next += W) {
         const idx i = least(next, count - W); /* the last block repeats what the others leave */
         vec block[W];
         for (int lane = 0; lane < W; lane++) {
             block[lane] = read_vec(single, from[lane], i);
-            __builtin_prefetch((const char *)from[lane] + (i + AHEAD) * (single ? 4 : 8));
+            __builtin_prefetch((const char *)from[lane] + i * (single ? 4 : 8) + ahead);
         }
         turn(block);
         for (int j = 0; j < W; j++)
@@ -176,6 +177,10 @@ INLINE void gather(int single, const void *const *from, idx count, const int gro
     for (idx i = next; i < count; i++)
         for (int lane = 0; lane < W; lane++)
             to[i / group * step + i % group][lane] = (real)read_one(single, from[lane], i);
+}
+INLINE void gather(int single, const void *const *from, idx count, const int group, idx step,
+                   vec *restrict to) {
+    gather_ahead(single, from, count, group, step, AHEAD * (single ? 4 : 8), to);
 }
 
 /* The inverse, of consecutive vecs times `by`, into the arrays of the lanes that have one. */
@@ -312,7 +317,9 @@ static void read_rows(const problem *p, hf_operand from, idx f, idx K, cvec *to)
         }
         start[0] = (const char *)start[0] + bytes;
 #else
-        gather(single, start, 2 * p->N, 2, 2 * K, (vec *)(to + k));
+        gather_ahead(single, start, 2 * p->N, 2, 2 * K,
+                     k + 1 < K ? AHEAD * (single ? 4 : 8) : W * from.step - k * bytes,
+                     (vec *)(to + k));
         for (idx lane = 0; lane < W; lane++)
             start[lane] = (const char *)start[lane] + bytes;
 #endif
