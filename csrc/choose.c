@@ -194,6 +194,7 @@ ENTRY(max_min, HF_MAX_MIN)
 ENTRY(min_power, HF_MIN_POWER)
 ENTRY(spectral_ascent, HF_SPECTRAL_ASCENT)
 ENTRY(state_ascent, HF_STATE_ASCENT)
+ENTRY(link_budget, HF_LINK_BUDGET)
 
 static int outside_unit(int single, ptrdiff_t count, const void *values) {
     return (single ? FLOATS : LONE).outside_unit(single, count, values);
@@ -204,5 +205,5 @@ const hf_table JOIN(hf_table_, HF_ISA) = {
     outside_unit,
     {effective_channel, sinr, sum_rate, sum_rate_gradient, zero_forcing, wmmse, water_filling,
      project, best_beams, alternating, variable_projection, coordinate_descent, wmmse_gradient,
-     max_min, min_power, spectral_ascent, state_ascent},
+     max_min, min_power, spectral_ascent, state_ascent, link_budget},
 };

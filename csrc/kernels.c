@@ -56,5 +56,5 @@ const hf_kind JOIN(hf, KIND, HF_ISA) = {
     outside_unit,
     {effective_channel, sinr, sum_rate, sum_rate_gradient, zero_forcing, wmmse, water_filling,
      project, best_beams, alternating, variable_projection, coordinate_descent, wmmse_gradient,
-     max_min, min_power, spectral_ascent, state_ascent, refine, screen, finish},
+     max_min, min_power, spectral_ascent, state_ascent, link_budget, refine, screen, finish},
 };

@@ -92,12 +92,13 @@ static void find_turned_gradient(problem *p, idx f, const cpx *omega) {
 }
 
 /* G, or everything about given beams, each result where its pointer is not NULL. */
-static int rate_beams(const hf_shape *s, const hf_operand *in, void *effective, void *sinr,
-                      void *rate, void *d_amplitudes, void *d_digital) {
+static int rate_beams(const hf_shape *s, const hf_operand *in, int radiated, void *effective,
+                      void *sinr, void *power, void *rate, void *d_amplitudes, void *d_digital) {
     const hf_operand channel = in[0], amplitudes = in[1], phase = in[2];
     problem at, *p = &at;
     arena a = {NULL, 0};
     measure(p, s, ITEMS, phase.step != 0);
+    p->radiated = radiated;
     vec *m = NULL;
     cpx *d_beams = NULL;
     for (int pass = 0; pass < 2; pass++) {
@@ -125,6 +126,8 @@ static int rate_beams(const hf_shape *s, const hf_operand *in, void *effective, 
             continue;
         }
         read_matrix(p, in[3], 0, L * K, p->beams);
+        if (power)
+            write_number(p, power_of(p, 0, m, p->beams), power);
         /* Over the noise's own size, so that no square leaves the range of single precision. */
         const num inverse_noise = 1 / root(read_number(p, in[4], 0));
         scale(K * L, inverse_noise, p->effective);
@@ -162,17 +165,21 @@ static int rate_beams(const hf_shape *s, const hf_operand *in, void *effective, 
 }
 
 OPERATOR(effective_channel) {
-    return rate_beams(shape, in, out[0], NULL, NULL, NULL, NULL);
+    return rate_beams(shape, in, 0, out[0], NULL, NULL, NULL, NULL, NULL);
 }
 
 OPERATOR(sinr) {
-    return rate_beams(shape, in, NULL, out[0], NULL, NULL, NULL);
+    return rate_beams(shape, in, 0, NULL, out[0], NULL, NULL, NULL, NULL);
+}
+
+OPERATOR(link_budget) {
+    return rate_beams(shape, in, options[0] != 0, NULL, out[0], out[1], NULL, NULL, NULL);
 }
 
 OPERATOR(sum_rate) {
-    return rate_beams(shape, in, NULL, NULL, out[0], NULL, NULL);
+    return rate_beams(shape, in, 0, NULL, NULL, NULL, out[0], NULL, NULL);
 }
 
 OPERATOR(sum_rate_gradient) {
-    return rate_beams(shape, in, NULL, NULL, out[0], out[1], out[2]);
+    return rate_beams(shape, in, 0, NULL, NULL, NULL, out[0], out[1], out[2]);
 }

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hmimo_fast import kernels
+from hmimo_fast.kernels import edge
 
 
 class Precision(NamedTuple):
@@ -179,6 +180,19 @@ def test_sinr_and_sum_rate(backend: str, precision: Precision, elements: int) ->
         agree(actual, ratios, precision)
         agree(kernels.sum_rate(*link), naive.weighted_rate(ratios, link.weights), precision)
         agree(kernels.sum_rate(*link[:5]), naive.weighted_rate(ratios), precision)
+
+
+@pytest.mark.parametrize("elements", ELEMENTS)
+def test_link_budget(backend: str, precision: Precision, elements: int) -> None:
+    for users, feeds in PAIRS:
+        link = cast(draw("link", elements, feeds, users, (5,)), precision)
+        for radiated in (True, False):
+            ratios, powers = edge.call("link_budget", link[:5], {"radiated": radiated})
+            for item in range(5):
+                one = [x if x is link.phase else x[item] for x in link[:5]]
+                surface = one[1:3] if radiated else ()
+                agree(ratios[item], naive.sinr(*one), precision)
+                agree(powers[item], naive.used_power(one[3], *surface), precision)
 
 
 @pytest.mark.parametrize("elements", ELEMENTS)

@@ -60,6 +60,7 @@ enum {
     HF_MIN_POWER,
     HF_SPECTRAL_ASCENT,
     HF_STATE_ASCENT,
+    HF_LINK_BUDGET,
     HF_OPERATORS
 };
 
@@ -72,7 +73,7 @@ typedef struct {
 
 /* The interface: HF_ABI is the one that a caller was compiled with, hf_abi() the one that it meets.
  * Where they differ, structures or the table do, and nothing else may be called. */
-#define HF_ABI 5
+#define HF_ABI 6
 int hf_abi(void);
 
 /* The kernels of the processor's highest level, or of HMIMO_FAST_ISA (baseline, v3, v4). */

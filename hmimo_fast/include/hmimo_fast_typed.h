@@ -195,4 +195,14 @@ static inline int hf_state_ascent(const hf_table *kernels, const hf_shape *shape
     return kernels->operators[HF_STATE_ASCENT](shape, inputs, options, outputs);
 }
 
+static inline int hf_link_budget(const hf_table *kernels, const hf_shape *shape,
+                                 hf_operand channel, hf_operand amplitudes, hf_operand phase,
+                                 hf_operand digital, hf_operand noise_power, int radiated,
+                                 void *sinr, double *power) {
+    const hf_operand inputs[] = {channel, amplitudes, phase, digital, noise_power};
+    const double options[] = {radiated};
+    void *const outputs[] = {sinr, power};
+    return kernels->operators[HF_LINK_BUDGET](shape, inputs, options, outputs);
+}
+
 #endif

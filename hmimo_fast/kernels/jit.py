@@ -179,7 +179,7 @@ def batch_function(operator: str, single: bool, turned: bool) -> Callable[..., A
 #: Numba caches machine code that knows a kernel by its symbol, and loading such code crashes where
 #: the symbol is unknown.  So every symbol is registered on import, and carries the number of the C
 #: interface; what an old number named is `_MISSING`.
-_ABI = 5
+_ABI = 6
 _SYMBOL = "hmimo_fast_{}_{}"
 
 #: A C function that may be called with anything and says 1, which is the status of no memory.

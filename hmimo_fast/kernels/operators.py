@@ -336,5 +336,11 @@ OPERATORS = {
             Option("iterations", int, 4),
             _MIXED,
         ),
+        _operator(
+            "link_budget",
+            f"{_LINK} noise_power: -> sinr:K power:",
+            "KNL",
+            _RADIATED,
+        ),
     )
 }

@@ -65,3 +65,6 @@ cdef extern from "hmimo_fast_typed.h" nogil:
         const hf_table *, const hf_shape *, hf_operand, hf_operand, hf_operand, hf_operand,
         hf_operand, hf_operand, hf_operand, hf_operand, int, double, int64_t, int, double *,
         int64_t *) noexcept
+    int hf_link_budget(
+        const hf_table *, const hf_shape *, hf_operand, hf_operand, hf_operand, hf_operand,
+        hf_operand, int, void *, double *) noexcept

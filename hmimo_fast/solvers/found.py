@@ -13,8 +13,6 @@ from ..objective import weighted_sum
 from ..problem import Problem
 from .rounding import norm2, rounded
 
-#: Relative error of the power beyond which beams in double are taken for rounding errors.
-_INEXACT = 1e-12
 #: A minimum rate counts as met within this, in bit/s/Hz, by the precision of the rates.
 SLACK = {"f": 1e-5, "d": 1e-9}
 
@@ -76,13 +74,10 @@ class Found:
         """A run at its power and with its rates."""
         digital = run.digital
         at_power = problem.radiated and not run.fully_digital and problem.feed_power is None
-        single = digital.dtype == np.complex64
-        if at_power and (single or problem.feeds > problem.elements):
-            digital = rounded(problem, run.amplitudes, digital)
         ratio, power_used = link_budget(problem, run.amplitudes, digital, run.fully_digital)
-        asked = problem.power[:, None]
-        if at_power and not single and (np.abs(power_used - asked) > _INEXACT * asked).any():
-            digital = rounded(problem, run.amplitudes, digital)
+        exact = rounded(problem, run.amplitudes, digital, power_used) if at_power else None
+        if exact is not None:
+            digital = exact
             ratio, power_used = link_budget(problem, run.amplitudes, digital)
         ratio = ratio.astype(digital.real.dtype, copy=False)
         rates = np.log1p(ratio) / log(2.0)
@@ -145,15 +140,11 @@ def link_budget(
     """SINR (B, F, K) and power (B, F) of beams at amplitudes (1 or B, N), computed in double."""
     p, each = problem, digital.shape[:2]
     digital = digital.astype(complex, copy=False)
-    amplitudes = amplitudes[:, None]
     if fully_digital:  # H W is its own effective channel
         received, one = p.channel.astype(complex, copy=False) @ digital, np.eye(p.users) + 0j
         link = received, np.ones((1, 1, p.users)), one[None, None], one[None, None]
-        power = norm2(digital, (-2, -1))
     else:
-        link = p.channel, amplitudes, p.phase[None], digital
-        sent = amplitudes[..., None] * (p.phase @ digital) if p.radiated else digital
-        power = norm2(sent, (-2, -1))
+        link = p.channel, amplitudes[:, None], p.phase[None], digital
     operands = []
     for array in link:  # of B F problems
         array = array.astype(complex if array.dtype.kind == "c" else float, copy=False)
@@ -161,7 +152,10 @@ def link_budget(
             array = np.broadcast_to(array, each + array.shape[2:])
         operands.append(np.ascontiguousarray(array.reshape(-1, *array.shape[2:])))
     operands.append(np.repeat(p.noise_power, each[1]))
-    return edge.run("sinr", operands, threads=p.threads).reshape(*each, p.users), power
+    how = {"radiated": p.radiated and not fully_digital}
+    ratio, power = edge.run("link_budget", operands, how, threads=p.threads)
+    power = norm2(digital, (-2, -1)) if fully_digital else power.reshape(each)
+    return ratio.reshape(*each, p.users), power
 
 
 def highest_alone(problem: Problem) -> np.ndarray:

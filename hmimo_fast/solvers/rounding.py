@@ -7,7 +7,9 @@ import numpy as np
 from ..problem import Problem
 
 #: Relative error of the power that is tolerated in either precision; what is aimed at in single.
-_TOLERATED, _AIMED = {"f": 5e-7, "d": 1e-10}, 1e-7
+_TOLERATED, _AIMED = {"F": 5e-7, "D": 1e-12}, 1e-7
+#: Its bound, in double, beyond which beams are taken for rounding errors.
+_CANCELLED = 1e-10
 #: Most moves of one number, and their lengths in units in the last place.
 _MOST = 30
 _STEPS = np.outer([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128], [1.0, -1.0]).ravel()
@@ -19,37 +21,41 @@ _ROWS = 512
 _NOTHING = 1e-9
 
 
-def rounded(problem: Problem, amplitudes: np.ndarray, digital: np.ndarray) -> np.ndarray:
-    """Beams (B, F, L, K), moved where their rounding errors change the radiated power.
+def rounded(
+    problem: Problem, amplitudes: np.ndarray, digital: np.ndarray, spent: np.ndarray
+) -> np.ndarray | None:
+    """Beams (B, F, L, K), moved where their rounding errors change the power ``spent`` (B, F).
 
     Where columns of diag(m) Phi nearly depend on each other, as with about as many feeds as
     elements, parts of V that cancel are far larger than what they leave, and so are their rounding
     errors.  What radiates nothing is taken out.  In single precision V has no nearby multiple of
     the right power, so that numbers in it are moved to their neighbours until it is right (derived
-    here).
+    here).  None where all beams may stay.
     """
-    precision = np.finfo(digital.dtype)
-    tolerated = _TOLERATED[precision.dtype.char]
-    kind = complex if amplitudes.dtype.kind == "c" else float
-    amplitudes, waves = amplitudes.astype(kind), problem.phase
-    sizes = (np.abs(amplitudes[:, None]) ** 2 * norm2(waves, -1)).sum(axis=-1)  # (B, 1 or F)
-    error = precision.eps * np.sqrt(sizes * norm2(digital, (-2, -1)) / problem.power[:, None])
-    items, channels = np.nonzero(error > tolerated)  # error bounds that of every power
-    if not len(items):
-        return digital
+    single = digital.dtype == np.complex64
+    asked = np.broadcast_to(problem.power[:, None], spent.shape)
+    if problem.aim.saves:  # the power is an upper bound
+        asked = np.minimum(asked, spent)
+    off = np.abs(spent - asked) > _TOLERATED[digital.dtype.char] * asked
+    if not single and (off.any() or problem.feeds > problem.elements):
+        off = _cancelling(problem, amplitudes, digital)
+    if not off.any():
+        return None
+    amplitudes = amplitudes.astype(complex if amplitudes.dtype.kind == "c" else float, copy=False)
     digital = digital.copy()
+    items, channels = np.nonzero(off)
     for first in range(0, len(items), _ROWS):
         item, channel = (index[first : first + _ROWS] for index in (items, channels))
-        surface = amplitudes[item][:, :, None] * waves[channel % len(waves)]
-        asked, spent = problem.power[item], norm2(surface @ digital[item, channel], (-2, -1))
-        if problem.aim.saves:  # the power is an upper bound
-            asked = np.minimum(asked, spent)
-        off = np.abs(spent - asked) > tolerated * asked
-        off |= precision.bits == 64  # another order of the sum has another error
-        if off.any():
-            where = item[off], channel[off]
-            digital[where] = _with_power(surface[off], digital[where], asked[off])
+        surface = amplitudes[item][:, :, None] * problem.phase[channel % len(problem.phase)]
+        digital[item, channel] = _with_power(surface, digital[item, channel], asked[item, channel])
     return digital
+
+
+def _cancelling(problem: Problem, amplitudes: np.ndarray, digital: np.ndarray) -> np.ndarray:
+    """Where parts of beams in double cancel so far (B, F) that every order of their sum errs."""
+    sizes = (np.abs(amplitudes[:, None]) ** 2 * norm2(problem.phase, -1)).sum(axis=-1)
+    bound = np.sqrt(sizes * norm2(digital, (-2, -1)) / problem.power[:, None])
+    return np.asarray(np.finfo(float).eps * bound > _CANCELLED)
 
 
 def norm2(array: np.ndarray, axis: int | tuple[int, int]) -> np.ndarray:

@@ -19,7 +19,7 @@ from .descent import coordinate_descent
 from .joint import best_beams, variable_projection, wmmse_gradient
 from .passes import effective_channel
 from .precode import max_min, min_power, project, water_filling, wmmse, zero_forcing
-from .rates import sinr, sum_rate, sum_rate_gradient
+from .rates import link_budget, sinr, sum_rate, sum_rate_gradient
 from .spectral import spectral_ascent
 from .states import state_ascent
 
@@ -28,6 +28,7 @@ __all__ = [
     "best_beams",
     "coordinate_descent",
     "effective_channel",
+    "link_budget",
     "max_min",
     "min_power",
     "project",

@@ -48,6 +48,12 @@ def sinr(channel, amplitudes, phase, digital, noise_power):
     return find_links(received, noise_power)[2]
 
 
+def link_budget(channel, amplitudes, phase, digital, noise_power, radiated):
+    """SINR, and the power of V in the convention asked for."""
+    power = power_of(double(phase), amplitudes, double(digital), radiated)
+    return sinr(channel, amplitudes, phase, digital, noise_power), power
+
+
 def sum_rate(channel, amplitudes, phase, digital, noise_power, weights):
     """R = sum_k alpha_k log2(1 + SINR_k)."""
     return rate_of(sinr(channel, amplitudes, phase, digital, noise_power), weights)
