@@ -55,6 +55,8 @@ static void load_search(problem *p, state_search *s) {
         part_weights(p, s->q);
     for (idx n = 0; !p->element && n < p->N; n++)
         s->q[n] = (cpx){((const num *)s->m)[n], NUM(0)};
+    clear(p->F * p->K, s->row); /* of lanes that never move: a change of zero times these */
+    clear(p->F * p->L, s->wave);
 }
 
 /* Goes to channel f. */

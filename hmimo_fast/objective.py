@@ -42,7 +42,7 @@ class Objective:
 
 def weighted_sum(problem: Problem, rates: np.ndarray) -> np.ndarray:
     """The weighted sum (B,) of rates (B, K)."""
-    return problem.heaviest * np.sum(problem.weights * rates, axis=-1)
+    return problem.heaviest * (problem.weights * rates).sum(axis=-1)
 
 
 def _sum_rate(problem: Problem, rates: np.ndarray, power: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import prod
 from typing import Any
 
@@ -169,7 +169,7 @@ class Problem:
         if "start" in flat and "stuck" in flat:
             flat["start"] = np.where(np.isnan(flat["stuck"]), flat["start"], flat["stuck"])
         weighted = flat.pop("weights", None)
-        unit, largest = (np.ones((1, users)), np.ones(1)) if weighted is None else _unit(weighted)
+        unit, largest = _equal(users) if weighted is None else _unit(weighted)
         return cls(
             **flat,
             phase=np.ascontiguousarray(waves if waves.ndim == 3 else waves[None], complex),
@@ -403,6 +403,14 @@ def _unit(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     heaviest = np.max(weights, axis=-1, keepdims=True)
     unit = np.divide(weights, heaviest, out=np.ones_like(weights), where=heaviest > 0.0)
     return unit, heaviest[..., 0]
+
+
+@lru_cache(maxsize=64)
+def _equal(users: int) -> tuple[np.ndarray, np.ndarray]:
+    """The weights of users who have none, and their largest; read-only."""
+    weights, heaviest = np.ones((1, users)), np.ones(1)
+    weights.flags.writeable = heaviest.flags.writeable = False
+    return weights, heaviest
 
 
 def _phase(value: ArrayLike) -> np.ndarray:

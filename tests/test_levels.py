@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
+import subprocess
+import sys
 from typing import Any
 
 import naive
@@ -135,6 +137,32 @@ def test_ascents_over_states_are_as_defined(
     before, _ = ascend(backend, constraint, turned, iterations=0)
     assert (rates >= before * (1.0 - 1e-6)).all()
     assert (rates > before * 1.01).any()
+
+
+MEMORY_OF_BEFORE = """
+import numpy as np
+import hmimo_fast as hf
+
+surface = hf.Surface((4, 4), feeds=3)
+channel = hf.channels.sparse_mmwave(surface, 3, 20, 0).astype(np.complex64)
+for method in ("alternating", "zf_hbf", "wmmse_hbf"):
+    for constraint in ("radiated", "digital"):
+        rates = []
+        for value in (0.0, np.nan, 0.0, np.nan):
+            memory = [np.full(2000, value, np.float32) for _ in range(200)]
+            above = np.full(2000, value)  # keeps the allocator from giving it back
+            del memory
+            found = hf.solve(channel, surface.phase, 1.0, 0.1, method, constraint, levels=2)
+            rates.append(found.rates)
+        for other in rates[1:]:
+            np.testing.assert_array_equal(other, rates[0])
+"""
+
+
+@pytest.mark.slow
+def test_memory_of_before_changes_no_bit() -> None:
+    """Of lanes in which nothing moves; in a process of its own, whose heap is known."""
+    subprocess.run([sys.executable, "-c", MEMORY_OF_BEFORE], check=True)
 
 
 @conventions

@@ -40,6 +40,8 @@ def run_loop(operator: str, problem: Problem, start: np.ndarray, **options: Any)
 def _in_units(problem: Problem, history: np.ndarray) -> np.ndarray:
     """Objectives of unit weights, and of a power of one, as the caller has them."""
     by = problem.heaviest[:, None]
+    if problem.objective == "sum_rate" and problem.min_rate is None:
+        return by * history
     if problem.objective == "max_min":
         by = 1.0 / np.where(by > 0.0, by, 1.0)
     elif problem.idle is not None:
@@ -82,11 +84,11 @@ class Found:
         ratio = ratio.astype(digital.real.dtype, copy=False)
         rates = np.log1p(ratio) / log(2.0)
         total = rates.sum(axis=-2, dtype=float)
-        finite = feasible = np.isfinite(ratio).all(axis=(-2, -1))
+        sum_rate = value = weighted_sum(problem, total)
+        finite = feasible = np.isfinite(sum_rate)
         if problem.min_rate is not None:
             enough = total >= problem.min_rate - SLACK[rates.dtype.char]
             feasible = finite & enough.all(axis=-1)
-        sum_rate = value = weighted_sum(problem, total)
         if problem.objective != "sum_rate":
             value = problem.aim.value(problem, total, power_used.sum(axis=-1))
         return cls(
@@ -139,23 +141,33 @@ def link_budget(
 ) -> tuple[np.ndarray, np.ndarray]:
     """SINR (B, F, K) and power (B, F) of beams at amplitudes (1 or B, N), computed in double."""
     p, each = problem, digital.shape[:2]
-    digital = digital.astype(complex, copy=False)
+    link = p.channel, amplitudes[:, None], p.phase[None], digital
     if fully_digital:  # H W is its own effective channel
-        received, one = p.channel.astype(complex, copy=False) @ digital, np.eye(p.users) + 0j
+        received, one = p.channel.astype(complex) @ digital.astype(complex), np.eye(p.users) + 0j
         link = received, np.ones((1, 1, p.users)), one[None, None], one[None, None]
-    else:
-        link = p.channel, amplitudes[:, None], p.phase[None], digital
     operands = []
     for array in link:  # of B F problems
-        array = array.astype(complex if array.dtype.kind == "c" else float, copy=False)
-        if array.shape[:2] not in ((1, 1), each):
+        if each[1] > 1 and array.shape[:2] != (1, 1):
             array = np.broadcast_to(array, each + array.shape[2:])
-        operands.append(np.ascontiguousarray(array.reshape(-1, *array.shape[2:])))
-    operands.append(np.repeat(p.noise_power, each[1]))
+        kind = complex if array.dtype.kind == "c" else float
+        operands.append(np.ascontiguousarray(array.reshape(-1, *array.shape[2:]), kind))
+    operands.append(np.repeat(p.noise_power, each[1]) if each[1] > 1 else p.noise_power)
     how = {"radiated": p.radiated and not fully_digital}
     ratio, power = edge.run("link_budget", operands, how, threads=p.threads)
     power = norm2(digital, (-2, -1)) if fully_digital else power.reshape(each)
     return ratio.reshape(*each, p.users), power
+
+
+def none_alone(problem: Problem, sum_rate: np.ndarray) -> bool:
+    """Whether no `highest_alone` can exceed a rate (B,) of its item, in a third of its time."""
+    p = problem
+    parts = p.channel.view(p.channel.real.dtype)
+    lost = np.finfo(parts.dtype).tiny * parts[:1].size  # at most, where squares underflow
+    gain = np.einsum("bfkn,bfkn->b", parts, parts) + lost  # of all users together
+    if not p.radiated:
+        gain = gain * np.vdot(p.phase, p.phase).real
+    rate = p.channel.shape[1] / log(2.0) * np.log1p(p.power / p.noise_power * gain)
+    return bool((p.heaviest * rate <= sum_rate).all())
 
 
 def highest_alone(problem: Problem) -> np.ndarray:

@@ -17,7 +17,7 @@ from ..kernels.operators import OPERATORS, Option
 from ..objective import OBJECTIVES
 from ..problem import OWN_OPTIONS, Problem, taken
 from .alternating import alternating, random
-from .found import Found, Run, highest_alone
+from .found import Found, Run, highest_alone, none_alone
 from .fully_digital import fully_digital
 from .hbf import wmmse_hbf, zf_hbf
 from .levels import quantized
@@ -208,6 +208,8 @@ def serve_alone(
     """
     one = options.get("candidates") == 1 or options.get("zf_iterations") == 0
     if not method.rivals_alone or problem.objective != "sum_rate" or problem.users == 1 or one:
+        return
+    if none_alone(problem, best.sum_rate):
         return
     higher = highest_alone(problem) > best.sum_rate[:, None]
     if problem.min_rate is not None:

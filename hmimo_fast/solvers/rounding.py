@@ -33,7 +33,7 @@ def rounded(
     here).  None where all beams may stay.
     """
     single = digital.dtype == np.complex64
-    asked = np.broadcast_to(problem.power[:, None], spent.shape)
+    asked = problem.power[:, None]
     if problem.aim.saves:  # the power is an upper bound
         asked = np.minimum(asked, spent)
     off = np.abs(spent - asked) > _TOLERATED[digital.dtype.char] * asked
@@ -43,6 +43,7 @@ def rounded(
         return None
     amplitudes = amplitudes.astype(complex if amplitudes.dtype.kind == "c" else float, copy=False)
     digital = digital.copy()
+    asked = np.broadcast_to(asked, spent.shape)
     items, channels = np.nonzero(off)
     for first in range(0, len(items), _ROWS):
         item, channel = (index[first : first + _ROWS] for index in (items, channels))

@@ -15,7 +15,7 @@ from .levels import quantized
 #: Iterations of the two stages under `digital` and under `radiated` power: one start is then
 #: within 1.5 % of the best of 20 starts with 200 iterations each.  Complex weights take fewer under
 #: `digital` power.
-_STAGES = {False: (6, 36), True: (5, 38)}
+_STAGES = {False: (6, 30), True: (5, 38)}
 _TURNED_STAGES = {False: (12, 22), True: (5, 38)}
 #: Of amplitudes under limits of the feeds, which zero forcing meets with more ease than the sweeps.
 _LIMITED_STAGES = {False: (30, 24), True: (12, 32)}
@@ -51,7 +51,7 @@ def balancing(problem: Problem) -> Problem:
 def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     """ZF variable projection, then general beams by warm WMMSE sweeps (docs/mathematics.md).
 
-    ``zf_iterations`` and ``iterations`` bound the evaluations of the two stages (6 and 36 under
+    ``zf_iterations`` and ``iterations`` bound the evaluations of the two stages (6 and 30 under
     `digital` power, 5 and 38 under `radiated`).  The ``candidates`` serve nested sets of about as
     many users as promise most, from different starts (by default 8, 4 of a single user).  Each
     makes the first stage and a ninth of the second, the best four a third, and the best

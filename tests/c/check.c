@@ -43,7 +43,10 @@ void *check_malloc(size_t size) {
     if (refused())
         return NULL;
     live++;
-    return malloc(size);
+    void *memory = malloc(size);
+    if (memory) /* NaN in what is read before it is written */
+        memset(memory, 0xff, size);
+    return memory;
 }
 
 void *check_calloc(size_t count, size_t size) {
