@@ -39,6 +39,16 @@ def hermitian(root: Tensor) -> Tensor:
     return root.conj().transpose(-1, -2) @ root
 
 
+def joined(function: Callable[..., tuple[Tensor, ...]]) -> Callable[..., Tensor]:
+    """A precoder and the number that comes with it in one tensor."""
+
+    def both(*arguments: Tensor) -> Tensor:
+        precoder, value, *_ = function(*arguments)
+        return torch.cat((precoder.flatten(-2), value[..., None].to(precoder.dtype)), -1)
+
+    return both
+
+
 def cases(
     users: int = USERS,
     feeds: int = FEEDS,
@@ -63,6 +73,9 @@ def cases(
             (effective, digital, power, noise_power, weights, root),
         ),
     }
+    table["max_min"] = (joined(ops.max_min), (effective, power, noise_power))
+    table["max_min weighted"] = (joined(ops.max_min), (effective, power, noise_power, weights))
+    table["min_power"] = (joined(ops.min_power), (effective, noise_power, weights))
     if users <= feeds:
         table["zero_forcing"] = (ops.zero_forcing, (effective, power))
     for constraint in ("radiated", "digital"):
@@ -95,7 +108,7 @@ def readout(result: Tensor) -> Tensor:
 
 
 def near(actual: Any, expected: Any, tolerance: float = 1e-12) -> None:
-    actual, expected = np.asarray(actual), np.asarray(expected)
+    actual, expected = 1.0 * np.asarray(actual), 1.0 * np.asarray(expected)
     assert actual.shape == expected.shape
     assert np.max(np.abs(actual - expected), initial=0.0) <= tolerance * np.max(
         np.abs(expected), initial=1e-300
@@ -132,6 +145,8 @@ def test_values_are_those_of_the_package(backend: str, users: int, feeds: int, d
         (ops.zero_forcing(g, 2.0), hf.zero_forcing(g, 2.0)),
         (ops.project(m, phi, w, 2.0), hf.project(m, phi, w, 2.0)),
         (ops.project(m, phi, w, 2.0, "digital"), hf.project(m, phi, w, 2.0, "digital")),
+        *zip(ops.max_min(g, 2.0, 0.3, alpha), hf.max_min(g, 2.0, 0.3, alpha), strict=True),
+        *zip(ops.min_power(g, 0.3, alpha), hf.min_power(g, 0.3, alpha), strict=True),
     ]
     for ours, theirs in pairs:
         assert ours.dtype == torch.from_numpy(np.asarray(theirs)).dtype
@@ -201,7 +216,7 @@ def test_definitions_for_cuda_agree_with_the_kernels(name: str, shape: tuple[int
     extra: tuple[Any, ...] = ()
     if operator == "project":
         extra = (form == ["radiated"],)
-    elif operator == "sum_rate" and not form:
+    elif operator in ("sum_rate", "max_min") and not form:
         extra = (None,)
     for single in (False, True):
         converted = [lower(a) if single else a for a in arguments]
@@ -375,6 +390,8 @@ def test_the_detached_gradient_is_that_of_autograd() -> None:
         "wmmse_gradient",
         "zero_forcing",
         "project",
+        "max_min",
+        "min_power",
     ],
 )
 def test_opcheck(name: str) -> None:
@@ -386,7 +403,7 @@ def test_opcheck(name: str) -> None:
         "project": "project digital",
     }.get(name, name)
     arguments: tuple[Any, ...] = table[key][1]
-    if name == "sum_rate":
+    if name in ("sum_rate", "max_min"):
         arguments = (*arguments, None)
     if name == "project":
         arguments = (*arguments, True)
@@ -548,6 +565,165 @@ def test_rank_deficient_and_zero_channels() -> None:
     near((slope.conj() * move).real.sum(), (along(1e-6) - along(-1e-6)) / 2e-6, 1e-6)
 
 
+def unrolled(channel: Tensor, noise: float, min_rate: Tensor, steps: int = 400) -> Tensor:
+    """Beams of least power by Yates' fixed point in the uplink, every step kept for autograd."""
+    users, feeds = channel.shape
+    target = torch.expm1(math.log(2.0) * min_rate)
+    uplink = torch.ones(users, dtype=torch.float64)
+    for _ in range(steps):
+        covariance = torch.eye(feeds) + channel.mH @ (uplink[:, None] * channel)
+        gain = (channel @ torch.linalg.solve(covariance, channel.mH)).diagonal().real
+        uplink = target / (1.0 + target) / gain
+    beams = torch.linalg.solve(covariance, channel.mH)
+    beams = beams / torch.linalg.norm(beams, dim=0)
+    gains = (channel @ beams).abs() ** 2
+    own = torch.diag(gains.diagonal())
+    powers = torch.linalg.solve(own - target[:, None] * (gains - own), noise * target)
+    return beams * torch.sqrt(powers)
+
+
+@pytest.mark.parametrize(
+    ("users", "feeds", "noise", "highest"),
+    [(3, 4, 1.0, 2.0), (4, 4, 1e-6, 5.0), (5, 3, 0.1, 0.8), (2, 1, 1.0, 0.7)],
+)
+def test_gradients_of_balanced_rates_are_those_of_an_unrolled_solver(
+    users: int, feeds: int, noise: float, highest: float
+) -> None:
+    """Of beams and power at given rates; of beams and rate, those of the rates turned around."""
+    rng = np.random.default_rng([users, feeds])
+    channel = gaussian(rng, users, feeds)
+    asked = highest * uniform(rng, users)
+    inputs, others = tracked((channel, asked)), tracked((channel, asked))
+    plain = unrolled(others[0], noise, others[1])
+    spent = torch.linalg.norm(plain) ** 2
+    precoder, power, _ = ops.min_power(inputs[0], noise, inputs[1])
+    near(precoder.detach(), plain.detach(), 1e-6)
+    for value, expected in ((readout(precoder), readout(plain)), (power, spent)):
+        found = torch.autograd.grad(value, inputs, retain_graph=True)
+        right = torch.autograd.grad(expected, others, retain_graph=True)
+        for left, exact in zip(found, right, strict=True):
+            near(left, exact, 1e-5)
+    # At the power that the rates need the highest common rate, over weights of theirs, is 1.
+    inputs = tracked((channel, spent.detach(), asked))
+    precoder, common = ops.max_min(inputs[0], inputs[1], noise, inputs[2])
+    near(common.detach(), 1.0, 1e-6)
+    d_power = torch.autograd.grad(spent, others, retain_graph=True)
+    d_beams = torch.autograd.grad(readout(plain), others)
+    per_level = (asked * d_power[1]).sum()
+    along = (asked * d_beams[1]).sum() / per_level
+    for value, parts in (
+        (common, (-d_power[0] / per_level, 1.0 / per_level, -d_power[1] / per_level)),
+        (
+            readout(precoder),
+            (d_beams[0] - along * d_power[0], along, d_beams[1] - along * d_power[1]),
+        ),
+    ):
+        found = torch.autograd.grad(value, inputs, retain_graph=True)
+        for left, exact in zip(found, parts, strict=True):
+            near(left, exact, 1e-5)
+
+
+def test_gradients_of_balanced_rates_in_single_precision() -> None:
+    """At 100 dB too, where rounded beams do not tell what users hear of each other."""
+    rng = np.random.default_rng(9)
+    channel, weights = gaussian(rng, 3, 4, 4, dtype=torch.complex64), uniform(rng, 3, 4)
+    for noise in (1.0, 1e-10):
+        slopes = []
+        for value in (channel, channel.to(torch.complex128)):
+            value = value.clone().requires_grad_()
+            precoder, common = ops.max_min(value, 1.0, noise, weights)
+            assert precoder.dtype == value.dtype
+            assert common.dtype == torch.float64
+            slopes.append(torch.autograd.grad(common.sum() + readout(precoder), value)[0])
+        near(slopes[0], slopes[1], 1e-5)
+
+
+def test_gradients_of_balanced_rates_where_users_are_left_out() -> None:
+    """Of the others they are those without these users; their own are zero."""
+    rng = np.random.default_rng(4)
+    rest = [0, 2, 3]
+    for name, unheard in (("max_min", False), ("min_power", False), ("max_min", True)):
+        channel, weights = gaussian(rng, 4, 3), uniform(rng, 4)
+        if unheard:
+            channel[1] = 0.0
+        else:
+            weights[1] = 0.0
+        given = (2.0, 0.3) if name == "max_min" else (0.3,)
+        inputs, others = (
+            tracked((channel, weights)),
+            tracked((channel[rest], weights[rest])),
+        )
+        whole, part = (getattr(ops, name)(x[0], *given, x[1]) for x in (inputs, others))
+        found = torch.autograd.grad(readout(whole[0][:, rest]), inputs, retain_graph=True)
+        right = torch.autograd.grad(readout(part[0]), others, retain_graph=True)
+        for left, exact in zip(found, right, strict=True):
+            near(left[rest], exact, 1e-10)
+            assert (left[1] == 0.0).all()
+        found = torch.autograd.grad(whole[1], inputs)
+        if unheard:  # the lowest rate is zero, and least there
+            assert all((slope == 0.0).all() for slope in found)
+            continue
+        for left, exact in zip(found, torch.autograd.grad(part[1], others), strict=True):
+            near(left[rest], exact, 1e-10)
+            assert (left[1] == 0.0).all()
+
+
+def test_no_gradient_flows_through_what_no_power_reaches() -> None:
+    """Nor where nobody has a weight; the other items keep theirs."""
+    rng = np.random.default_rng(6)
+    channel = gaussian(rng, 3, 2, 2)
+    channel[1, 1] = 2j * channel[1, 0]
+    rates = torch.full((2,), 1.2, dtype=torch.float64)  # two parallel users cannot both have 1
+    (tracked_channel, tracked_rates), kept = tracked((channel, rates)), [0, 2]
+    precoder, power, feasible = ops.min_power(tracked_channel, 0.1, tracked_rates)
+    assert feasible.tolist() == [True, False, True]
+    (readout(precoder) + power.sum()).backward()
+    assert (tracked_channel.grad[1] == 0.0).all()
+    others = tracked((channel[kept], rates))
+    precoder, power, _ = ops.min_power(others[0], 0.1, others[1])
+    scale = torch.zeros(3, *precoder.shape[1:], dtype=precoder.dtype)
+    scale[kept] = precoder
+    (readout(scale) + power.sum()).backward()
+    near(tracked_channel.grad[kept], others[0].grad)
+    near(tracked_rates.grad, others[1].grad)
+    inputs = tracked((channel, 0.0 * rates))
+    precoder, common = ops.max_min(inputs[0], 1.0, 0.1, inputs[1])
+    assert common.isinf().all()
+    for slope in torch.autograd.grad(readout(precoder) + common.sum(), inputs):
+        assert (slope == 0.0).all()
+
+
+def test_units_of_balanced_rates_change_no_gradient() -> None:
+    rng = np.random.default_rng(7)
+    channel, weights = gaussian(rng, 3, 3), uniform(rng, 3)
+    slopes = []
+    for unit in (1.0, 1e-9, 1e9):
+        inputs = tracked((unit * channel, weights))
+        precoder, common = ops.max_min(inputs[0], 2.0, 0.1 * unit**2, inputs[1])
+        d_channel, d_weights = torch.autograd.grad(common + readout(precoder), inputs)
+        slopes.append((unit * d_channel, d_weights))
+    for scaled in slopes[1:]:
+        for left, right in zip(scaled, slopes[0], strict=True):
+            near(left, right, 1e-9)
+
+
+def test_ascent_of_the_common_rate() -> None:
+    """What the operator is for: amplitudes trained on the lowest rate."""
+    rng = np.random.default_rng(8)
+    channel, phase = gaussian(rng, 5, 3, 16), gaussian(rng, 16, 3)
+    logits = torch.zeros(5, 16, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([logits], lr=0.1)
+    rates = []
+    for _ in range(40):
+        effective = ops.effective_channel(channel, torch.sigmoid(logits), phase)
+        rate = ops.max_min(effective, 1.0, 0.1)[1]
+        optimizer.zero_grad()
+        (-rate.mean()).backward()
+        optimizer.step()
+        rates.append(rate.detach())
+    assert (rates[-1] > rates[0] + 0.2).all()
+
+
 def test_sweeps_keep_beams_that_reach_no_one() -> None:
     channel = torch.zeros(2, 1, 2, dtype=torch.complex128)
     channel[1, 0, 0] = 1.0
@@ -620,6 +796,12 @@ def test_bad_arguments_of_the_others() -> None:
         ops.scale(amplitudes, phase, digital, 0)
     with pytest.raises(ValueError, match=r"phase: expected \(..., N, L\) with N = 4"):
         ops.scale(amplitudes, phase[1:], digital, power)
+    with pytest.raises(TypeError, match=r"min_rate: expected a torch\.Tensor, got float"):
+        ops.min_power(effective, noise_power, 1.0)
+    with pytest.raises(ValueError, match=r"min_rate: expected .* at least 0"):
+        ops.min_power(effective, noise_power, -torch.ones(2))
+    with pytest.raises(ValueError, match="power: expected a value positive and finite, got 0"):
+        ops.max_min(effective, 0, noise_power)
     link = table["sum_rate"][1][:4]
     with pytest.raises(ValueError, match="power: expected a value positive and finite, got -1"):
         ops.wmmse_gradient(*link, -1.0, noise_power)

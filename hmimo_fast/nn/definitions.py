@@ -28,6 +28,10 @@ Saved: TypeAlias = Sequence[Any]
 Gradients: TypeAlias = tuple[Tensor | None, ...]
 #: Relative to the mean of its diagonal, what is added to a Gram matrix that may be singular.
 _GUARD = 1e-12
+#: Of the balanced rates, as in `hmimo_fast.kernels.definitions`: sweeps, the gap at which they end
+#: and that at which a minimum rate is met, the longest step of log lambda, and the power, of what
+#: users need alone, above which none is said to do.
+_BALANCING, _BALANCED, _MET, _LONGEST_STEP, _MOST_POWER = 60, 1e-12, 1e-6, 1.0, 1e12
 
 
 def over_matrices(value: Tensor) -> Tensor:
@@ -245,6 +249,227 @@ def pseudoinverse(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(over_matrices(finite), inverse, math.nan), counted.sum(-1)
 
 
+def _solved(system: Tensor, right: Tensor) -> Tensor:
+    """Solutions, (..., K, n), without a check, which would wait for the device."""
+    return torch.linalg.solve_ex(system, right)[0]
+
+
+def _solved_one(system: Tensor, right: Tensor) -> Tensor:
+    """The solution for one right-hand side, (..., K)."""
+    return _solved(system, right[..., None])[..., 0]
+
+
+def _over(value: Tensor, by: Tensor) -> Tensor:
+    """A quotient where the divisor is positive, 0 elsewhere."""
+    return torch.where(by > 0.0, value / torch.where(by > 0.0, by, 1.0), 0.0)
+
+
+def _dual(gram: Tensor, share: Tensor, ridge: Tensor) -> tuple[Tensor, ...]:
+    """half T, T_kk, SINR, beta and its system in the dual uplink (docs/mathematics.md)."""
+    half = share.sqrt()
+    signals = gram * half[..., :, None] * half[..., None, :]
+    rounding = 4.0 * torch.finfo(share.dtype).eps * diagonal(signals).real.amax(-1)
+    ridge = over_matrices(torch.maximum(ridge, rounding))
+    inverse = torch.linalg.inv_ex(signals + ridge * identity(signals))[0]
+    own = diagonal(inverse).real
+    answered = ((signals * inverse.mT).real).sum(-1)  # SINR / (1 + SINR)
+    missed = ridge[..., 0] * own
+    answered = torch.where(1.0 - missed > 1e-3, 1.0 - missed, answered)
+    squares = inverse.real.square() + inverse.imag.square()
+    system = squares * (-ridge / own[..., None, :])
+    eye = identity(system).bool()
+    system = torch.where(eye, answered.clamp_min(1e-30)[..., None], system)
+    beta = _solved_one(system, share)
+    return half[..., None] * inverse, own, answered / missed, beta, system
+
+
+def _balanced(
+    effective_channel: Tensor,
+    power: Tensor,
+    noise_power: Tensor,
+    weights: Tensor,
+    min_rate: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """V with rates in the ratio of the weights at the power, or minimum rates at the least power.
+
+    By Newton's method in the dual uplink (docs/mathematics.md, "Balanced rates").  Returns V, the
+    lowest rate over its weight, the power, and whether all minimum rates are met.  The sweeps are
+    those of the kernels and end once all items are done.
+    """
+    g = double(effective_channel)
+    finite = torch.isfinite(inner(g, g))
+    g = torch.where(over_matrices(finite), g, 0.0)
+    size = g.abs().amax((-2, -1))
+    size = torch.where(size > 0.0, size, 1.0)
+    g = g / over_matrices(size)
+    ridge = ((noise_power / power).sqrt() / size).clamp(1e-140, 1e140).square()
+    weights = weights.double()
+    heaviest = weights.amax(-1, keepdim=True)
+    heaviest = torch.where(heaviest > 0.0, heaviest, 1.0)
+    unit = weights / heaviest
+    gram = g @ g.mH
+    shared = min_rate is None
+    wanted = (unit > 0.0).double() if min_rate is None else torch.expm1(LN2 * min_rate)
+    share = _over(wanted * ridge[..., None], diagonal(gram).real)
+    alone = share.sum(-1, keepdim=True)
+    if shared:
+        share = _over(share, alone)
+    most = torch.ones_like(alone) if shared else _MOST_POWER * alone
+    for sweep in range(_BALANCING):
+        directions, own, sinr, beta, system = _dual(gram, share, ridge)
+        reached = rates(sinr)
+        worth, heard = LN2 * beta, (share > 0.0).double()
+        budget = most + (worth * reached - share).sum(-1, keepdim=True)
+        if min_rate is None:
+            pull = unit * heard
+            goals = pull * _over(budget, (pull * worth).sum(-1, keepdim=True))
+            fits = torch.ones_like(budget, dtype=torch.bool)
+        else:
+            goals = min_rate * heard
+            needed = (goals * worth).sum(-1, keepdim=True)
+            fits = needed <= budget
+            goals = torch.where(fits, goals, goals * _over(budget, needed))
+        moved = (goals > 0.0) & (reached > 0.0) & (share > 0.0)
+        answered = diagonal(system)
+        safe = torch.where(moved, reached, 1.0)
+        gap = (torch.where(moved, goals, 1.0) / safe).log()
+        gap = gap + (goals - reached) * (LN2 / answered - 1.0 / safe)
+        gap = torch.where(moved, gap, 0.0)
+        widest = gap.abs().amax(-1, keepdim=True)
+        going = widest > _BALANCED
+        if sweep == _BALANCING - 1 or not going.any():
+            break
+        step = _solved_one(system.mT, answered * gap)
+        total = share.sum(-1, keepdim=True)
+        mean = _over((share * step).sum(-1, keepdim=True), total)
+        stepped = share * _grown(mean) * _grown(step - mean)
+        total = stepped.sum(-1, keepdim=True)
+        full = (total > 0.0) & (shared | ~fits | (total > most))
+        stepped = torch.where(full, stepped * _over(most, total), stepped)
+        share = torch.where(going, stepped, share)
+    precoder = g.mH @ (directions * (beta / own).sqrt()[..., None, :])
+    spent = power * share.sum(-1)
+    precoder = scaled(precoder, inner(precoder, precoder), spent)
+    met = (fits & (widest < _MET)).squeeze(-1) & ((wanted == 0.0) | (share > 0.0)).all(-1)
+    lowest = torch.where(unit > 0.0, torch.where(share > 0.0, reached, 0.0), math.inf)
+    lowest = (lowest / torch.where(unit > 0.0, weights, 1.0)).amin(-1)
+    fine = finite.expand(spent.shape)
+    precoder = torch.where(over_matrices(fine), precoder, math.nan)
+    lowest, spent = (torch.where(fine, value, math.nan) for value in (lowest, spent))
+    return precoder.to(effective_channel.dtype), lowest, spent, met & fine
+
+
+def _grown(step: Tensor) -> Tensor:
+    """exp(step) to second order, the step clipped to the longest."""
+    cut = step.clamp(-_LONGEST_STEP, _LONGEST_STEP)
+    return (2.0 + cut) / (2.0 - cut)
+
+
+def _balanced_adjoint(
+    channel: Tensor,
+    noise_power: Tensor,
+    precoder: Tensor,
+    d_precoder: Tensor | None,
+    price: Callable[[Tensor, Tensor], Tensor],
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Of the V of least power p for its rates: gradients in G, noise, rates and p; the rates.
+
+    V and lambda are stationary in norm(V)^2 - sum_k lambda_k h_k with the constraints
+    h_k = sum_j S_kj abs(A_kj)^2 - sigma^2 = 0, A = G V, S_kk = 1 / SINR_k and S_kj = -1.  The
+    adjoint (W, mu) solves the symmetric system of the derivatives of these conditions (derived
+    here; docs/mathematics.md, "Balanced rates").  With C = I + G^H diag(lambda) G and the M-matrix
+    N = S abs(A)^2, which also gives lambda, W is C^-1 R + V diag(tau).  A_kk > 0 fixes the phases.
+
+    The gradient in p is ``price`` of the gradient in the rates through V alone and of dp/dR_k.
+    Users without a beam, and items whose V is not finite, have no part in this.
+    """
+    fine = over_matrices(torch.isfinite(inner(precoder, precoder)))
+    g, v = torch.where(fine, channel, 0.0), torch.where(fine, precoder, 0.0)
+    received = g @ v
+    own = diagonal(received).real
+    served = own > 0.0
+    disturbance, sinr = links(received, noise_power)
+    ratio = torch.where(served, sinr, 1.0)
+    eye = identity(received).real
+    signs = torch.where(eye.bool(), 1.0 / ratio[..., None], -1.0) * served[..., None]
+    system = signs * (received.real.square() + received.imag.square())
+    system = system + torch.diag_embed((~served).to(system.dtype))
+    d_v = torch.zeros_like(v) if d_precoder is None else d_precoder
+    d_v = torch.where(fine & served[..., None, :], d_v, 0.0)
+    along = (v.conj() * d_v).sum(-2)
+    spent = (v.real.square() + v.imag.square()).sum(-2)
+    dual, mu = _solved(system.mT, torch.stack((spent, -along.real), -1)).unbind(-1)
+    turning = -1j * torch.diag_embed(along.imag / torch.where(served, own, 1.0))
+    right = d_v + g.mH @ (turning + mu[..., None] * signs * received)
+    regular = eye + (g @ g.mH) * dual[..., None, :]
+    answered = _solved(regular, g @ right)
+    tau = _solved_one(system, -(signs * (received.conj() * answered).real).sum(-1))
+    w = right - g.mH @ (dual[..., None] * answered) + v * tau[..., None, :]
+    answered = answered + received * tau[..., None, :]
+    slope = LN2 * (1.0 + ratio) / ratio * disturbance
+    worth, d_rates = slope * dual, -slope * (dual * tau + 0.5 * mu)
+    d_power = price(d_rates, worth)
+    d_rates = d_rates + worth * d_power[..., None]
+    mu = mu - 2.0 * dual * d_power[..., None]
+    d_received = turning + signs * (dual[..., None] * answered + mu[..., None] * received)
+    d_g = d_received @ v.mH + (signs * dual[..., None] * received) @ w.mH
+    return d_g, -0.5 * mu.sum(-1), d_rates, d_power, torch.where(served, rates(sinr), 0.0)
+
+
+def max_min(
+    effective_channel: Tensor, power: Tensor, noise_power: Tensor, weights: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """V whose lowest rate over its weight is highest, (..., L, K), and that."""
+    if weights is None:
+        weights = torch.ones_like(effective_channel[..., 0].real)
+    return _balanced(effective_channel, power, noise_power, weights, None)[:2]
+
+
+def max_min_adjoint(needs: Needs, inputs: Saved, outputs: Saved, gradients: Saved) -> Gradients:
+    """Of the V of least power for the rates alpha t, where p = P gives t.
+
+    A gradient in t moves P by itself over sum_k alpha_k dp/dR_k, and all else that p depends on by
+    minus that times p's derivative.
+    """
+    channel, _, noise_power, weights = inputs
+    precoder, common = outputs
+    d_precoder, d_common = gradients
+    alpha = torch.ones_like(channel[..., 0].real) if weights is None else weights
+
+    def price(d_rates: Tensor, worth: Tensor) -> Tensor:
+        d_level = (alpha * d_rates).sum(-1)
+        if d_common is not None:
+            d_level = d_level + torch.where((common > 0.0) & (common < math.inf), d_common, 0.0)
+        return -_over(d_level, (alpha * worth).sum(-1))
+
+    d_g, d_noise, d_rates, d_power, reached = _balanced_adjoint(
+        channel, noise_power, precoder, d_precoder, price
+    )
+    return d_g, -d_power, d_noise, d_rates * _over(reached, alpha)
+
+
+def min_power(
+    effective_channel: Tensor, noise_power: Tensor, min_rate: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """V of least power that meets minimum rates, (..., L, K), that power, and whether there is."""
+    one = torch.ones_like(noise_power)
+    precoder, _, spent, met = _balanced(effective_channel, one, noise_power, min_rate, min_rate)
+    spent = torch.where(met | spent.isnan(), spent, math.inf)
+    return torch.where(over_matrices(met), precoder, math.nan), spent, met
+
+
+def min_power_adjoint(needs: Needs, inputs: Saved, outputs: Saved, gradients: Saved) -> Gradients:
+    """Of the power that of the Lagrangian (envelope theorem), of V as above."""
+    channel, noise_power, _ = inputs
+    precoder, power, feasible = outputs
+    d_precoder, d_power, _ = gradients
+
+    def price(d_rates: Tensor, worth: Tensor) -> Tensor:
+        return torch.zeros_like(power) if d_power is None else torch.where(feasible, d_power, 0.0)
+
+    return _balanced_adjoint(channel, noise_power, precoder, d_precoder, price)[:3]
+
+
 def project(
     amplitudes: Tensor, phase: Tensor, precoder: Tensor, power: Tensor, radiated: bool
 ) -> Tensor:
@@ -390,5 +615,7 @@ FORMULAS = {
         Formula(zero_forcing, zero_forcing_adjoint),
         Formula(project, project_adjoint),
         Formula(wmmse_gradient),
+        Formula(max_min, max_min_adjoint),
+        Formula(min_power, min_power_adjoint),
     )
 }

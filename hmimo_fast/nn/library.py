@@ -101,6 +101,7 @@ def _fake(op: Operator) -> Callable[..., Any]:
             "q": complex_ if given is not None and given.is_complex() else real,
             "d": torch.float64,
             "i": torch.int64,
+            "b": torch.bool,
         }
         results = [
             arguments[first].new_empty(

@@ -1,12 +1,12 @@
 """Differentiable operators in PyTorch over the kernels, for any leading dimensions.
 
 Symbols and shapes as in `hmimo_fast.kernels`.  On the CPU `effective_channel`, `sum_rate`,
-`zero_forcing` and `project` run the kernels, on as many threads as PyTorch has, and on CUDA
-PyTorch's operations; their adjoints are written by hand (`hmimo_fast.nn.definitions`).
-`wmmse_sweep` and `scale` are made of PyTorch's operations on both.  All work under
-``torch.func.grad``, ``vmap`` and ``torch.compile(fullgraph=True)``.  Second derivatives are
-right, except those of `sum_rate`, which raise NotImplementedError.  Forward-mode differentiation
-works for `wmmse_sweep` and `scale` and raises for the others.
+`zero_forcing`, `project`, `max_min` and `min_power` run the kernels, on as many threads as PyTorch
+has, and on CUDA PyTorch's operations; their adjoints are written by hand
+(`hmimo_fast.nn.definitions`).  `wmmse_sweep` and `scale` are made of PyTorch's operations on both.
+All work under ``torch.func.grad``, ``vmap`` and ``torch.compile(fullgraph=True)``.  Second
+derivatives are right, except those of `sum_rate`, which raise NotImplementedError.  Forward-mode
+differentiation works for `wmmse_sweep` and `scale` and raises for the others.
 
 The first complex tensor decides the precision: complex64 gives single, complex128 double.
 Gradients follow PyTorch's convention, df = Re sum conj(g) dx.  Powers are numbers or real tensors.
@@ -29,6 +29,8 @@ from .library import OPERATIONS, differentiable, shapes
 
 __all__ = [
     "effective_channel",
+    "max_min",
+    "min_power",
     "project",
     "scale",
     "sum_rate",
@@ -323,6 +325,119 @@ def zero_forcing(effective_channel: Tensor, power: Tensor | float) -> Tensor:
     """
     inputs = _tensors(OPERATORS["zero_forcing"], effective_channel, power)
     return differentiable("zero_forcing", *inputs)[0]
+
+
+def max_min(
+    effective_channel: Tensor,
+    power: Tensor | float,
+    noise_power: Tensor | float,
+    weights: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Precoder whose lowest rate over its weight is the highest there is, and that rate.
+
+    As `hmimo_fast.max_min`; minus the rate is a loss for networks that treat all users alike.  The
+    gradients of both are exact: they come from the conditions of the optimum and cost two
+    systems of K equations, however many steps led there.
+
+    Parameters
+    ----------
+    effective_channel : (..., K, L) complex
+        Channel G that the precoder sees; K > L is allowed.
+    power : (...) real
+        Power of the precoder, norm(V)^2, linear, positive.
+    noise_power : (...) real
+        Noise power sigma^2, linear, positive.
+    weights : (..., K) real, optional
+        What each user's rate is divided by, 1 by default.  A user of weight 0 is left out, with
+        no beam, and gets no gradient.
+
+    Returns
+    -------
+    precoder : (..., L, K) complex
+        V, with g_k v_k > 0.
+    common_rate : (...) float64
+        The lowest rate over its weight in bit/s/Hz.  Where a user who has a weight hears nothing
+        it is 0, with gradient 0; where nobody has a weight it is infinite, with gradient 0.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, a power is not positive and finite, or a weight is negative or not
+        finite.
+    TypeError
+        If an argument is no tensor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from hmimo_fast.nn import ops
+    >>> channel = torch.diag(torch.tensor([1.0 + 0j, 2.0])).requires_grad_()
+    >>> precoder, rate = ops.max_min(channel, power=5.0, noise_power=1.0)
+    >>> rate.backward()
+    >>> print(f"{rate:.4f}", channel.grad.real)
+    2.3219 tensor([[1.8466, 0.0000],
+            [0.0000, 0.2308]])
+    """
+    inputs = _tensors(OPERATORS["max_min"], effective_channel, power, noise_power, weights)
+    return _in_double("max_min", inputs)
+
+
+def min_power(
+    effective_channel: Tensor, noise_power: Tensor | float, min_rate: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Precoder of the least power that meets minimum rates, that power, and whether there is one.
+
+    As `hmimo_fast.min_power`, with exact gradients of precoder and power, as for `max_min`.
+
+    Parameters
+    ----------
+    effective_channel : (..., K, L) complex
+        Channel G that the precoder sees; K > L is allowed.
+    noise_power : (...) real
+        Noise power sigma^2, linear, positive.
+    min_rate : (..., K) real
+        Lowest rate of each user in bit/s/Hz.  A user who asks for 0 gets no beam and no gradient.
+
+    Returns
+    -------
+    precoder : (..., L, K) complex
+        V, with g_k v_k > 0; NaN where there is none.
+    power : (...) float64
+        norm(V)^2, linear; infinite where no power meets the minimum rates.
+    feasible : (...) bool
+        Whether one does.  No gradient flows through an item in which none does.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit, the noise power is not positive and finite, or a minimum rate is
+        negative or not finite.
+    TypeError
+        If an argument is no tensor.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from hmimo_fast.nn import ops
+    >>> channel = torch.diag(torch.tensor([1.0 + 0j, 2.0])).requires_grad_()
+    >>> _, power, feasible = ops.min_power(channel, 1.0, min_rate=torch.tensor([1.0, 2.0]))
+    >>> power.backward()
+    >>> print(f"{power:.4f}", feasible.item(), channel.grad.real)
+    1.7500 True tensor([[-2.0000,  0.0000],
+            [ 0.0000, -0.7500]])
+    """
+    inputs = _tensors(OPERATORS["min_power"], effective_channel, noise_power, min_rate)
+    return _in_double("min_power", inputs)
+
+
+def _in_double(name: str, inputs: list[Any]) -> Any:
+    """The operator on the channel in double precision, its precoder in the channel's.
+
+    Backward needs what users hear of each other's beams, which rounded beams do not tell.
+    """
+    channel, *others = inputs
+    precoder, *results = differentiable(name, definitions.double(channel), *others)
+    return precoder.to(channel.dtype), *results
 
 
 def project(
