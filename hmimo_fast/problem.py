@@ -74,6 +74,7 @@ class Problem:
     efficiency: float = 1.0  # of the amplifiers
     split: np.ndarray | None = None  # (1 or B, F, K), parts of a user's rate in the channels
     feed_power: np.ndarray | None = None  # (1 or B, L), limits of the feeds
+    effort: int = 1  # times the iterations that `joint` makes by default
     threads: int | None = None
 
     @classmethod
@@ -184,6 +185,7 @@ class Problem:
             objective=objective,
             idle=idle / flat["power"] if idle else None,
             efficiency=efficiency,
+            effort=1,
             threads=None if threads is None else integer("threads", threads, 1),
         )
 

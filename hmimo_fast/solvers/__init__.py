@@ -7,6 +7,7 @@ The path of a solve: `Problem.of` checks and flattens what was given, `attempt` 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,8 +88,8 @@ def solve(
         found that all users can have.
     starts : int
         Runs from this many starts, the best of which is kept; all but the first are random,
-        uniform on [0, 1], or on [0.5, 1] for ``zf`` and ``joint``; other elements than amplitudes
-        at uniform angles.
+        uniform on [0, 1], or on [0.5, 1] for ``zf`` and ``joint``, which makes twice the iterations
+        from these; other elements than amplitudes at uniform angles.
     start : (..., N) real or complex, optional
         The first start, for example the amplitudes of the previous slot; by default all
         elements on, or random for the published methods.  With all elements off the gradient is
@@ -196,11 +197,12 @@ def solve(
             equal = np.maximum(_lowest(best), _lowest(fair))
         serve_alone(problem, how, first, best, options)
         lowest = 0.0 if how.random_start else _DIMMEST
+        longer = replace(problem, effort=2)
         for done in range(1, starts + 1):
             if done > 1:
                 other = problem.random_start(seed, done - 1, lowest)
-                more = attempt(problem, how, other, options)
-                serve_alone(problem, how, other, more, options)
+                more = attempt(longer, how, other, options)
+                serve_alone(longer, how, other, more, options)
                 best = best.better(more)
             arrays = dict(vars(best))
             if instead is not None and equal is not None:

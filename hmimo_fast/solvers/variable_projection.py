@@ -15,14 +15,14 @@ from .levels import quantized
 #: Iterations of the two stages under `digital` and under `radiated` power: one start is then
 #: within 1.5 % of the best of 20 starts with 200 iterations each.  Complex weights take fewer under
 #: `digital` power.
-_STAGES = {False: (6, 30), True: (5, 38)}
+_STAGES = {False: (9, 27), True: (5, 35)}
 _TURNED_STAGES = {False: (12, 22), True: (5, 38)}
 #: Of amplitudes under limits of the feeds, which zero forcing meets with more ease than the sweeps.
 _LIMITED_STAGES = {False: (30, 24), True: (12, 32)}
-#: Candidates of several users, and of one, which has no sets of users to try.
-_CANDIDATES, _SOLO_CANDIDATES = 8, 4
-#: Before weights are rounded, which costs more than what the others would add.
-_FEW_CANDIDATES = 2
+#: Of a single user, each cheaper, which is slower to converge under `radiated` power.
+_SOLO_STAGES = {False: (9, 27), True: (5, 60)}
+#: Candidates; and before weights are rounded, which costs more than what the others would add.
+_CANDIDATES, _FEW_CANDIDATES = 8, 2
 #: Of objectives that leave nobody out, and so have one candidate.
 _ONE_CANDIDATE = (10, 80)
 #: Of a second try at `max_min` under `digital` power, where ascents end apart and are short.
@@ -51,19 +51,19 @@ def balancing(problem: Problem) -> Problem:
 def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     """ZF variable projection, then general beams by warm WMMSE sweeps (docs/mathematics.md).
 
-    ``zf_iterations`` and ``iterations`` bound the evaluations of the two stages (6 and 30 under
-    `digital` power, 5 and 38 under `radiated`).  The ``candidates`` serve nested sets of about as
-    many users as promise most, from different starts (by default 8, 4 of a single user).  Each
-    makes the first stage and a ninth of the second, the best four a third, and the best
-    ``finalists`` of them the rest.  ``zf_iterations=0`` keeps to the start.  Afterwards every user
-    is served alone whose bound is above the sum rate, but for ``candidates=1`` and under minimum
-    rates.
+    ``zf_iterations`` and ``iterations`` bound the evaluations of the two stages (9 and 27 under
+    `digital` power, 5 and 35 under `radiated`, of a single user 60; twice as many from all starts
+    but the first).  The ``candidates`` serve nested sets of about as many users as promise most,
+    from different starts (by default 8).  Each makes the first stage and a
+    ninth of the second, the best four a third, and the best ``finalists`` of them the rest.
+    ``zf_iterations=0`` keeps to the start.  Afterwards every user is served alone whose bound is
+    above the sum rate, but for ``candidates=1`` and under minimum rates.
     ``sweeps`` is the WMMSE sweeps per evaluation, ``tolerance`` the rate that a step must promise,
     in bit/s/Hz of a user with the largest weight.  Candidates are compared in single precision
     (``mixed=False``: in that of the channel); the rest is in double for complex128, but for what
     is rounded to few states.
     """
-    candidates = _CANDIDATES if problem.users > 1 else _SOLO_CANDIDATES
+    candidates = _CANDIDATES
     if problem.hardware.states is not None and problem.hardware.turned:
         candidates = _FEW_CANDIDATES
     chosen = _stages(problem) | {"candidates": candidates, "mixed": True}
@@ -151,8 +151,11 @@ def zero_forcing_stage(problem: Problem, start: np.ndarray, **options: Any) -> R
 
 
 def _stages(problem: Problem) -> dict[str, int]:
-    stages = _TURNED_STAGES if problem.hardware.turned else _STAGES
-    if problem.feed_power is not None and not problem.hardware.turned:
+    stages = _STAGES if problem.users > 1 else _SOLO_STAGES
+    if problem.feed_power is not None:
         stages = _LIMITED_STAGES
+    if problem.hardware.turned:
+        stages = _TURNED_STAGES
     chosen = stages[problem.radiated] if problem.aim.leaves_out else _ONE_CANDIDATE
-    return dict(zip(("zf_iterations", "iterations"), chosen, strict=True))
+    names = "zf_iterations", "iterations"
+    return {name: problem.effort * most for name, most in zip(names, chosen, strict=True)}
