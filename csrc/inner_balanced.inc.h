@@ -5,6 +5,7 @@
 #define RESETTLING 4   /* sweeps at another noise */
 #define LOUDER 8       /* noises that are tried until beams reach a limit of the feeds just so */
 #define BALANCED (sizeof(real) == 4 ? 1e-5 : 1e-12) /* relative gap of balanced rates */
+#define WIDE 0.5       /* gap from which Newton's method may fail */
 
 #define LEAST_BITS 1e-12  /* of a user in a channel, from which its part can recover */
 #define LEAST_SPLIT 1e-7  /* the same of a part */
@@ -30,10 +31,12 @@ static num start_shares(const problem *p, const cpx *gram, int shared, num *shar
 
 /* Goals max(alpha_k t, f_k) of the rates: t is such that they take all of the power, to first
  * order; without `shared` it is 0.  Floors f_k that alone take more are scaled down together.
- * Returns t, or minus the factor by which the floors exceed the power. */
-static num find_goals(problem *p, dual_uplink *d, const num *share, num power, int shared) {
+ * Where rounding hides what power is worth t is that of the sum of the rates.  Returns t, or minus
+ * the factor by which the floors exceed the power, and whether it was hidden. */
+static num find_goals(problem *p, dual_uplink *d, const num *share, num power, int shared,
+                      mask *hidden) {
     const idx K = p->K;
-    num budget = power;
+    num budget = power, weighed = NUM(0), sum = NUM(0);
     for (idx k = 0; k < K; k++) {
         const num worth = d->beta[k] / (real)NATURAL; /* power for a bit */
         d->rates[k] = log_plus_one(d->ratio[k]) * (real)NATURAL;
@@ -41,8 +44,17 @@ static num find_goals(problem *p, dual_uplink *d, const num *share, num power, i
         d->pull[k] = pick(every(shared) & (share[k] > 0), p->balancing[k] * worth, NUM(0));
         d->least[k] = worth;
         budget += worth * d->rates[k] - share[k];
+        weighed += pick(share[k] > 0, p->balancing[k], NUM(0));
+        sum += pick(p->balancing[k] > 0, d->rates[k], NUM(0));
     }
-    return fill(K, d->least, budget, NUM(0), d->pull, p->above, d->goals);
+    const num level = fill(K, d->least, budget, NUM(0), d->pull, p->above, d->goals);
+    *hidden = every(shared) & (level == 0) & (weighed > 0);
+    const num common = sum / pick(*hidden, weighed, NUM(1));
+    for (idx k = 0; k < K; k++) {
+        const num goal = larger(p->balancing[k] * common, p->floors[k]);
+        d->goals[k] = pick(*hidden, pick(share[k] > 0, goal, NUM(0)), d->goals[k]);
+    }
+    return pick(*hidden, common, level);
 }
 
 /* The step of log lambda that brings all rates to their goals, to first order, in d->next: J step =
@@ -65,6 +77,17 @@ static num find_step(problem *p, dual_uplink *d, const num *share) {
     }
     eliminate(K, d->spoiled, d->next);
     return widest;
+}
+
+/* In d->next, in the lanes of `slow`, log(goal / rate), which under a power that is kept always leads
+ * to the goals, but slowly: lambda_k / rate_k grows with all shares and is concave in them (Nuzman,
+ * IEEE J. Sel. Areas Commun. 25, 2007). */
+static void find_slow_step(problem *p, dual_uplink *d, const num *share, mask slow) {
+    for (idx k = 0; k < p->K; k++) {
+        const mask held = (d->goals[k] > 0) & (d->rates[k] > 0) & (share[k] > 0);
+        const num goal = pick(held, d->goals[k], NUM(1)), rate = pick(held, d->rates[k], NUM(1));
+        d->next[k] = pick(slow, log_ratio(goal, rate), d->next[k]);
+    }
 }
 
 /* exp(step) to second order, the step clipped to the longest. */
@@ -96,17 +119,24 @@ static void take_step(problem *p, dual_uplink *d, mask spent, mask going, num po
 
 /* Sweeps of Newton's method over the shares, in place, with the dual uplink of the last: the rates
  * go to max(alpha_k t, f_k) at a power of one if `shared`, or to f_k at the least power up to
- * `power`.  Returns t, 0 or minus the excess, and the largest gap that is left. */
+ * `power`.  Slow steps follow where a wide gap has grown, as with copies of users at high SNR, until
+ * it is narrow.  Returns t, 0 or minus the excess, and the largest gap that is left. */
 static num balance(problem *p, dual_uplink *d, const cpx *gram, idx sweeps, int shared, num power,
                    num *share, num *gap) {
-    num level = NUM(0);
+    num level = NUM(0), last = NUM(INFINITY);
+    mask slow = every(0);
     for (idx i = 0;; i++) {
+        mask hidden;
         find_dual(p, d, gram, share);
-        level = find_goals(p, d, share, power, shared);
+        level = find_goals(p, d, share, power, shared, &hidden);
         *gap = find_step(p, d, share);
+        slow = hidden | ((*gap > (real)WIDE) & (slow | (*gap > last)));
+        last = *gap;
         const mask going = *gap > (real)BALANCED;
         if (i + 1 >= sweeps || !any(going) || stopped(p->shape))
             return level;
+        if (any(slow))
+            find_slow_step(p, d, share, slow);
         take_step(p, d, every(shared) | (level < 0), going, power, share);
     }
 }

@@ -92,6 +92,23 @@ def test_max_min_gives_rates_in_the_ratio_of_the_weights(
     np.testing.assert_allclose(power_of(precoder), 3.0, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("users", "feeds"), [(3, 2), (4, 4), (4, 6), (5, 3)])
+@pytest.mark.parametrize("noise", [1e-2, 1e-3])
+def test_copies_have_balanced_rates_too(backend: str, users: int, feeds: int, noise: float) -> None:
+    """Newton's method alone ran in circles where a copy's rate hardly grows with the power."""
+    channel, weights = draw(users, feeds, 8)
+    channel[:, 1] = (0.5 + 1j) * channel[:, 0]
+    precoder, common = kernels.max_min(channel, 3.0, noise, weights)
+    shares = rates_of(channel, precoder, noise) / weights
+    # As far as rounding tells: all of the power raises a copy's rate by a thousandth.
+    np.testing.assert_allclose(shares, np.broadcast_to(common[:, None], shares.shape), 1e-4)
+    more = kernels.max_min(channel, 30.0, noise, weights)[1]
+    assert (more > (1.0 - 1e-9) * common).all()
+    power, feasible = kernels.min_power(channel, noise, 0.9 * weights * common[:, None])[1:]
+    assert feasible.all()
+    assert (power < 3.0).all()
+
+
 @pytest.mark.parametrize(("users", "feeds"), SIZES)
 @pytest.mark.parametrize("noise", [10.0, 1e-4])
 def test_the_least_power_for_the_rates_of_max_min_is_its_power(

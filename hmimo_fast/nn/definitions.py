@@ -28,10 +28,11 @@ Saved: TypeAlias = Sequence[Any]
 Gradients: TypeAlias = tuple[Tensor | None, ...]
 #: Relative to the mean of its diagonal, what is added to a Gram matrix that may be singular.
 _GUARD = 1e-12
-#: Of the balanced rates, as in `hmimo_fast.kernels.definitions`: sweeps, the gap at which they end
-#: and that at which a minimum rate is met, the longest step of log lambda, and the power, of what
-#: users need alone, above which none is said to do.
-_BALANCING, _BALANCED, _MET, _LONGEST_STEP, _MOST_POWER = 60, 1e-12, 1e-6, 1.0, 1e12
+#: Of the balanced rates, as in `hmimo_fast.kernels.definitions`: sweeps, the gap at which they end,
+#: that from which Newton's method may fail and that at which a minimum rate is met, the longest
+#: step of log lambda, and the power, of what users need alone, above which none is said to do.
+_BALANCING, _BALANCED, _WIDE, _MET = 60, 1e-12, 0.5, 1e-6
+_LONGEST_STEP, _MOST_POWER = 1.0, 1e12
 
 
 def over_matrices(value: Tensor) -> Tensor:
@@ -315,6 +316,7 @@ def _balanced(
     if shared:
         share = _over(share, alone)
     most = torch.ones_like(alone) if shared else _MOST_POWER * alone
+    last, slow = torch.full_like(alone, math.inf), torch.zeros_like(alone, dtype=torch.bool)
     for sweep in range(_BALANCING):
         directions, own, sinr, beta, system = _dual(gram, share, ridge)
         reached = rates(sinr)
@@ -322,24 +324,31 @@ def _balanced(
         budget = most + (worth * reached - share).sum(-1, keepdim=True)
         if min_rate is None:
             pull = unit * heard
-            goals = pull * _over(budget, (pull * worth).sum(-1, keepdim=True))
+            weighed = pull.sum(-1, keepdim=True)
+            hidden = (budget <= 0.0) & (weighed > 0.0)
+            mean = _over(torch.where(unit > 0.0, reached, 0.0).sum(-1, keepdim=True), weighed)
+            level = _over(budget, (pull * worth).sum(-1, keepdim=True))
+            goals = pull * torch.where(hidden, mean, level)
             fits = torch.ones_like(budget, dtype=torch.bool)
         else:
             goals = min_rate * heard
             needed = (goals * worth).sum(-1, keepdim=True)
             fits = needed <= budget
             goals = torch.where(fits, goals, goals * _over(budget, needed))
+            hidden = torch.zeros_like(fits)
         moved = (goals > 0.0) & (reached > 0.0) & (share > 0.0)
         answered = diagonal(system)
         safe = torch.where(moved, reached, 1.0)
-        gap = (torch.where(moved, goals, 1.0) / safe).log()
-        gap = gap + (goals - reached) * (LN2 / answered - 1.0 / safe)
+        ratio = (torch.where(moved, goals, 1.0) / safe).log()
+        gap = ratio + (goals - reached) * (LN2 / answered - 1.0 / safe)
         gap = torch.where(moved, gap, 0.0)
         widest = gap.abs().amax(-1, keepdim=True)
         going = widest > _BALANCED
         if sweep == _BALANCING - 1 or not going.any():
             break
-        step = _solved_one(system.mT, answered * gap)
+        slow = hidden | ((widest > _WIDE) & (slow | (widest > last)))
+        last = widest
+        step = torch.where(slow, ratio, _solved_one(system.mT, answered * gap))
         total = share.sum(-1, keepdim=True)
         mean = _over((share * step).sum(-1, keepdim=True), total)
         stepped = share * _grown(mean) * _grown(step - mean)

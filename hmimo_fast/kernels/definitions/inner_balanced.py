@@ -17,8 +17,9 @@ from .inner_zf import fill
 from .objective import MAX_MIN, MIN_POWER, balances
 from .problem import LN2
 
-#: Relative gap at which rates count as balanced; longest step of log lambda.
-BALANCED, LONGEST_STEP = 1e-12, 1.0
+#: Relative gap at which rates count as balanced, and that from which Newton's method may fail;
+#: longest step of log lambda.
+BALANCED, WIDE, LONGEST_STEP = 1e-12, 0.5, 1.0
 #: Noises that are tried until beams reach a limit just so; sweeps at each but the first.
 LOUDER, RESETTLING = 8, 4
 #: Bits of a user in a channel, and part, from which it can recover; least price of a bit; sweeps of
@@ -49,14 +50,21 @@ def start_shares(gram, noise_power, weights, target, shared):
 def find_goals(rates, share, beta, weights, floors, power, shared):
     """Goals max(alpha_k t, f_k) of the rates, with t that takes all of the power to first order.
 
-    Without ``shared`` t is 0; floors f_k that alone take more are scaled down together.  Returns
-    the goals, and t or minus the factor by which the floors exceed the power.
+    Without ``shared`` t is 0; floors f_k that alone take more are scaled down together.  Where
+    rounding hides what power is worth t is that of the sum of the rates.  Returns the goals, t or
+    minus the factor by which the floors exceed the power, and whether it was hidden.
     """
     worth = LN2 * beta  # power for a bit
     budget = power + np.sum(worth * rates) - np.sum(share)
     heard = (share > 0.0).astype(np.float64)
     pull = weights * worth * heard if shared else np.zeros_like(worth)
-    return fill(worth, budget, 0.0, pull, floors * heard)
+    goals, level = fill(worth, budget, 0.0, pull, floors * heard)
+    weighed = np.sum(weights * heard)
+    hidden = shared and level == 0.0 and weighed > 0.0
+    if hidden:
+        level = np.sum(rates[weights > 0.0]) / weighed
+        goals = np.maximum(weights * level, floors) * heard
+    return goals, level, hidden
 
 
 def find_step(rates, goals, share, system):
@@ -75,6 +83,19 @@ def find_step(rates, goals, share, system):
             right[k] = own[k] * gap
             widest = max(widest, abs(gap))
     return np.linalg.solve(np.ascontiguousarray(system.T), right), widest
+
+
+def find_slow_step(rates, goals, share):
+    """log(goal / rate), which under a power that is kept always leads to the goals, but slowly.
+
+    lambda_k / rate_k grows with all shares and is concave in them (Nuzman, IEEE J. Sel. Areas
+    Commun. 25, 2007).
+    """
+    step = np.zeros_like(rates)
+    for k in range(len(rates)):
+        if goals[k] > 0.0 and rates[k] > 0.0 and share[k] > 0.0:
+            step[k] = np.log(goals[k] / rates[k])
+    return step
 
 
 def grown(step):
@@ -99,15 +120,20 @@ def balance(gram, share, noise_power, weights, floors, sweeps, shared, power):
     """The dual uplink after sweeps of Newton's method over the shares.
 
     The rates go to max(alpha_k t, f_k) at this power if ``shared``, or to f_k at the least power up
-    to it.  Returns the shares, half T and T_kk as `find_dual`, beta, the rates, their goals, t (0,
-    or minus the excess of the floors), and the largest gap that is left.
+    to it.  Slow steps follow where a wide gap has grown, as with copies of users at high SNR,
+    until it is narrow.  Returns the shares, half T and T_kk as `find_dual`, beta, the rates, their
+    goals, t (0, or minus the excess of the floors), and the largest gap that is left.
     """
-    sweep = 0
+    sweep, last, slow = 0, np.inf, False
     while True:
         directions, diagonal, ratio, beta, system = find_dual(gram, share, noise_power)
         rates = np.log1p(ratio) / LN2
-        goals, level = find_goals(rates, share, beta, weights, floors, power, shared)
+        goals, level, hidden = find_goals(rates, share, beta, weights, floors, power, shared)
         step, gap = find_step(rates, goals, share, system)
+        slow = hidden or (gap > WIDE and (slow or gap > last))
+        if slow:
+            step = find_slow_step(rates, goals, share)
+        last = gap
         sweep += 1
         if sweep >= sweeps or not gap > BALANCED:
             return share, directions, diagonal, beta, rates, goals, level, gap
