@@ -197,8 +197,11 @@ def test_energy_efficiency_beats_every_common_power(constraint: str) -> None:
 
 @pytest.mark.parametrize(
     ("users", "constraint", "options"),
-    [(2, "digital", {}), (2, "radiated", {"elements": "phase"}), (4, "radiated", {"levels": 1})],
-)
+    [
+        (1, "digital", {}), (1, "radiated", {}), (2, "digital", {}),
+        (2, "radiated", {"elements": "phase"}), (4, "radiated", {"levels": 1}),
+    ],
+)  # fmt: skip
 def test_fair_objectives_are_not_below_others(
     users: int, constraint: str, options: dict[str, Any]
 ) -> None:
@@ -210,10 +213,9 @@ def test_fair_objectives_are_not_below_others(
         for name in ("sum_rate", "max_min", "geometric_mean")
     }
     means = {name: value_of("geometric_mean", each).mean() for name, each in found.items()}
-    assert max(means, key=means.get) == "geometric_mean"
+    assert means["geometric_mean"] >= (1.0 - 1e-12) * max(means.values())
     common = hf.solve(channel, SURFACE.phase, min_rate=0.01, **how).common_rate
-    # A sum rate's candidates, of which `max_min` has one, may give two users more by chance.
-    assert found["max_min"].value.mean() >= (1.0 - 1e-3) * common.mean()
+    assert found["max_min"].value.mean() >= (1.0 - 1e-12) * common.mean()
 
 
 @pytest.mark.parametrize("circuit_power", [0.01, None])

@@ -24,8 +24,10 @@ from .levels import quantized
 from .network import mbdnn
 from .sharing import in_channels, is_moved, is_split, shared_out
 from .variable_projection import (
+    BEST_TRY,
     balancing,
     further,
+    is_tried,
     joint,
     to_be_rounded,
     zero_forcing_stage,
@@ -182,6 +184,12 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     best = _reached(problem, free, method, *runs, options=options)
     for run in further(method.run, free, start, best, options) if method.anew and not plain else ():
         best = best.better(_reached(problem, free, method, run, options=options))
+    if method.anew and is_tried(free, options):
+        going = np.flatnonzero(~best.converged & np.isfinite(best.sum_rate))
+        if len(going):
+            part, so_far = free.take(going), best.take(going)
+            further_on = _from_there(part, method, so_far, BEST_TRY | options)
+            best.put(going, so_far.better(further_on))
     if problem.min_rate is None:
         return best
     rows = np.flatnonzero(~best.feasible & np.isfinite(best.sum_rate))

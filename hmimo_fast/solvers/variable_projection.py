@@ -27,6 +27,13 @@ _CANDIDATES, _FEW_CANDIDATES = 8, 2
 _ONE_CANDIDATE = (10, 80)
 #: Of a second try at `max_min` under `digital` power, where ascents end apart and are short.
 _SECOND_TRY = {"zf_iterations": 4, "iterations": 30}
+#: Of amplitudes with a beam for each user: both tries are shorter, and the best of all goes on.
+#: Beams that lag behind the amplitudes cost less than settled ones, and lead further.
+_SHORT_TRY = {"zf_iterations": 10, "iterations": 34, "sweeps": 1}
+_SHORT_SECOND_TRY = {"zf_iterations": 4, "iterations": 22, "sweeps": 1}
+BEST_TRY = {"iterations": 30, "sweeps": 1}
+#: So few users have about the same rates where their sum is highest, which has more candidates.
+_ALIKE = {False: 2, True: 1}
 #: Of a geometric mean from the amplitudes of the highest sum rate.
 _FROM_THERE = {"iterations": 20}
 #: Newton sweeps for balanced beams.
@@ -67,6 +74,8 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     if problem.hardware.states is not None and problem.hardware.turned:
         candidates = _FEW_CANDIDATES
     chosen = _stages(problem) | {"candidates": candidates, "mixed": True}
+    if is_tried(problem, options):
+        chosen |= _SHORT_TRY
     return run_loop("variable_projection", problem, start, **chosen | options)
 
 
@@ -104,9 +113,13 @@ def further(
     if problem.hardware.states is not None and problem.hardware.turned:
         yield run(problem, problem.some_angles(), **options)
     if problem.objective == "max_min" and problem.channel.shape[1] == 1:
-        if not problem.radiated and not options.keys() & _SECOND_TRY:
-            yield run(problem, start, **options | _SECOND_TRY)
-        yield _under_floors(run, problem, start, options)
+        if problem.users <= _ALIKE[problem.radiated]:
+            yield _balanced(run, replace(problem, objective="sum_rate"), problem, start, options)
+        elif not problem.radiated and not options.keys() & _SECOND_TRY:
+            second = _SHORT_SECOND_TRY if is_tried(problem, options) else _SECOND_TRY
+            yield run(problem, start, **second | options)
+        if problem.users > 1:  # minimum rates out of reach, equal for all users, lead elsewhere
+            yield _balanced(run, balancing(problem), problem, start, options)
     if problem.objective == "geometric_mean":
         rate = run(replace(problem, objective="sum_rate"), start, **options)
         yield run(problem, rate.amplitudes, **_FROM_THERE | options | {"zf_iterations": 0})
@@ -114,12 +127,23 @@ def further(
         yield _at_power(run, problem, start, best.power_used.mean(axis=-1), options)
 
 
-def _under_floors(
-    run: Callable[..., Run], problem: Problem, start: np.ndarray, options: dict[str, Any]
+def is_tried(problem: Problem, options: dict[str, Any]) -> bool:
+    """Whether `max_min` makes short tries, the best of which goes on (`BEST_TRY`)."""
+    if problem.objective != "max_min" or problem.radiated or options.keys() & _SECOND_TRY:
+        return False
+    served = problem.channel.shape[1] == 1 and problem.users <= problem.feeds
+    return served and not problem.hardware.turned and problem.hardware.states is None
+
+
+def _balanced(
+    run: Callable[..., Run],
+    other: Problem,
+    problem: Problem,
+    start: np.ndarray,
+    options: dict[str, Any],
 ) -> Run:
-    """`max_min` where minimum rates out of reach lead, which are equal for all users."""
-    equal = balancing(problem)
-    found = quantized(equal, run(equal, start, **options))
+    """`max_min` where another problem leads."""
+    found = quantized(other, run(other, start, **options))
     return found._replace(digital=problem.beams(found.amplitudes, _SWEEPS)[0])
 
 
