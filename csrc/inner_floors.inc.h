@@ -2,6 +2,7 @@
 
 #define LEAST_SHARE 1e-6 /* of a user in the dual uplink, from which it can recover */
 #define SETTLING 20      /* sweeps until the shares converge */
+#define DOMINANT (1 + 512 * EPSILON) /* the diagonal of the system of beta over the rest of its column */
 #define SUMMED 1e-3      /* SINR / (1 + SINR) up to which it is summed, and not 1 - 1 / (1 + SINR) */
 
 /* The dual uplink, in which user k sends the share lambda_k of the power. */
@@ -50,15 +51,20 @@ static void find_dual(problem *p, dual_uplink *d, const cpx *gram, const num *sh
     for (idx k = 0; k < K; k++)
         d->diagonal[k] = d->directions[k * K + k].re;
     for (idx k = 0; k < K; k++) {
-        num part = NUM(0); /* SINR / (1 + SINR) */
+        num part = NUM(0), others = NUM(0); /* SINR / (1 + SINR) */
         for (idx j = 0; j < K; j++) {
             const cpx t = d->directions[k * K + j], x = d->signals[k * K + j];
             d->system[k * K + j] = -ridge * norm2(t) / d->diagonal[j];
             part += x.re * t.re + x.im * t.im;
+            if (j != k)
+                others += norm2(t);
         }
         const num rest = 1 - ridge * d->diagonal[k]; /* the same, where the sum cancels */
         part = pick(rest > (real)SUMMED, rest, part);
-        d->system[k * K + k] = larger(part, NUM(1e-30));
+        /* more than the rest of its column, which rounding hides where noise is all but nothing, so
+         * that beta is positive; regular with a zero channel too */
+        const num least = (real)DOMINANT * ridge * others / d->diagonal[k];
+        d->system[k * K + k] = larger(larger(part, least), NUM(1e-30));
         d->ratio[k] = part / (ridge * d->diagonal[k]);
         d->beta[k] = share[k];
         d->least[k] =

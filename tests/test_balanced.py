@@ -109,6 +109,24 @@ def test_copies_have_balanced_rates_too(backend: str, users: int, feeds: int, no
     assert (power < 3.0).all()
 
 
+@pytest.mark.parametrize(("users", "feeds"), [(2, 1), (3, 2), (4, 4), (5, 3)])
+@pytest.mark.parametrize("noise", [1e-7, 1e-9, 1e-13])
+def test_beams_are_numbers_where_noise_is_all_but_nothing(
+    backend: str, users: int, feeds: int, noise: float
+) -> None:
+    """With more users than feeds, or copies, rounding hides what power is worth."""
+    channel, weights = draw(users, feeds, 9, items=5)
+    if users == feeds:
+        channel[:, 1] = (0.5 + 1j) * channel[:, 0]
+    precoder, common = kernels.max_min(channel, 1.0, noise, weights)
+    np.testing.assert_allclose(power_of(precoder), 1.0, rtol=1e-12)
+    assert (common > 0.0).all()
+    if noise == 1e-7:
+        lowest = np.min(rates_of(channel, precoder, noise) / weights, axis=-1)
+        np.testing.assert_allclose(lowest, common, rtol=1e-4)
+        assert (lowest > 0.999 * kernels.max_min(channel, 1.0, 1e-4, weights)[1]).all()
+
+
 @pytest.mark.parametrize(("users", "feeds"), SIZES)
 @pytest.mark.parametrize("noise", [10.0, 1e-4])
 def test_the_least_power_for_the_rates_of_max_min_is_its_power(

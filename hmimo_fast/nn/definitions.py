@@ -33,6 +33,8 @@ _GUARD = 1e-12
 #: step of log lambda, and the power, of what users need alone, above which none is said to do.
 _BALANCING, _BALANCED, _WIDE, _MET = 60, 1e-12, 0.5, 1e-6
 _LONGEST_STEP, _MOST_POWER = 1.0, 1e12
+#: By how much at least the diagonal of the system of beta is above the rest of its column.
+_DOMINANT = 1.0 + 512.0 * torch.finfo(torch.float64).eps
 
 
 def over_matrices(value: Tensor) -> Tensor:
@@ -276,12 +278,15 @@ def _dual(gram: Tensor, share: Tensor, ridge: Tensor) -> tuple[Tensor, ...]:
     answered = ((signals * inverse.mT).real).sum(-1)  # SINR / (1 + SINR)
     missed = ridge[..., 0] * own
     answered = torch.where(1.0 - missed > 1e-3, 1.0 - missed, answered)
+    sinr = answered / missed
     squares = inverse.real.square() + inverse.imag.square()
     system = squares * (-ridge / own[..., None, :])
     eye = identity(system).bool()
-    system = torch.where(eye, answered.clamp_min(1e-30)[..., None], system)
+    least = torch.where(eye, 0.0, system).sum(-2) * -_DOMINANT
+    answered = torch.maximum(answered, least).clamp_min(1e-30)
+    system = torch.where(eye, answered[..., None], system)
     beta = _solved_one(system, share)
-    return half[..., None] * inverse, own, answered / missed, beta, system
+    return half[..., None] * inverse, own, sinr, beta, system
 
 
 def _balanced(

@@ -16,6 +16,8 @@ from .rates import find_links, rate_of
 LEAST_SHARE, SETTLING = 1e-6, 20
 #: Up to here SINR / (1 + SINR) is summed; above it is computed as 1 - 1 / (1 + SINR).
 SUMMED = 1e-3
+#: By how much at least the diagonal of the system of beta is above the rest of its column.
+DOMINANT = 1.0 + 512.0 * EPSILON
 
 
 def find_dual(gram, share, ridge):
@@ -39,7 +41,10 @@ def find_dual(gram, share, ridge):
         if 1.0 - ridge * diagonal[k] > SUMMED:
             part = 1.0 - ridge * diagonal[k]
         ratio[k] = part / (ridge * diagonal[k])
-        system[k, k] = max(part, 1e-30)  # regular with a zero channel too
+        # more than the rest of its column, which rounding hides where noise is all but nothing, so
+        # that beta is positive; regular with a zero channel too
+        rest = np.sum(system[:k, k]) + np.sum(system[k + 1 :, k])
+        system[k, k] = max(part, -DOMINANT * rest, 1e-30)
     beta = np.linalg.solve(system, share)
     return half.reshape(-1, 1) * inverse, diagonal, ratio, beta, system
 
