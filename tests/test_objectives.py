@@ -218,6 +218,37 @@ def test_fair_objectives_are_not_below_others(
     assert found["max_min"].value.mean() >= (1.0 - 1e-12) * common.mean()
 
 
+@pytest.mark.parametrize(
+    ("name", "seed", "users", "channels", "options"),
+    [
+        ("max_min", 315, 1, 3, {"constraint": "digital", "feed_power": 0.2}),
+        ("max_min", 95, 1, 3, {"levels": 2}),
+        ("max_min", 159, 3, 2, {"constraint": "digital", "feed_power": 0.2}),
+        ("geometric_mean", 333, 3, 3, {"constraint": "digital", "elements": "phase"}),
+        ("geometric_mean", 50, 4, 3, {"levels": 1, "min_rate": 0.05}),
+        ("energy_efficiency", 193, 6, 1, {"noise_power": 15.0, "power": 0.01}),
+    ],
+)
+def test_no_item_is_below_the_highest_sum_rate_as_the_objective_values_it(
+    name: str, seed: int, users: int, channels: int, options: dict[str, Any]
+) -> None:
+    """Over channels, under limits of the feeds, of one user, or where one alone is best."""
+    surface = hf.Surface(shape=(4, 4), feeds=4)
+    channel = hf.channels.sparse_mmwave(surface, users=users, size=20 * channels, seed=seed)
+    channel = channel.reshape(20, channels, users, 16)
+    how = {"noise_power": 0.1, "shared": True} | options
+    ours = hf.solve(channel, surface.phase, objective=name, **how)
+    rate = hf.solve(channel, surface.phase, **how)
+    total, used = rate.rates.sum(axis=1), rate.power_used.sum(axis=1)
+    value = {
+        "max_min": total.min(axis=-1),
+        "geometric_mean": np.prod(total, axis=-1) ** (1 / users),
+        "energy_efficiency": total.sum(axis=-1) / (2.0 * used + 0.24 * 4 + 0.005 * 16),
+    }[name]
+    assert (ours.feasible >= rate.feasible).all()
+    assert (ours.value >= (1.0 - 1e-3) * value)[rate.feasible].all()
+
+
 @pytest.mark.parametrize("circuit_power", [0.01, None])
 @pytest.mark.parametrize("constraint", ["radiated", "digital"])
 @pytest.mark.parametrize("users", [2, 8])

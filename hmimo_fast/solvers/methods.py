@@ -24,6 +24,7 @@ from .levels import quantized
 from .network import mbdnn
 from .sharing import in_channels, is_moved, is_split, shared_out
 from .variable_projection import (
+    BALANCING_SWEEPS,
     BEST_TRY,
     balancing,
     further,
@@ -182,7 +183,7 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
     else:
         runs = [method.run(free, start, **options)]
     best = _reached(problem, free, method, *runs, options=options)
-    for run in further(method.run, free, start, best, options) if method.anew and not plain else ():
+    for run in further(method.run, free, start, options) if method.anew and not plain else ():
         best = best.better(_reached(problem, free, method, run, options=options))
     if method.anew and is_tried(free, options):
         going = np.flatnonzero(~best.converged & np.isfinite(best.sum_rate))
@@ -190,11 +191,66 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
             part, so_far = free.take(going), best.take(going)
             further_on = _from_there(part, method, so_far, BEST_TRY | options)
             best.put(going, so_far.better(further_on))
-    if problem.min_rate is None:
-        return best
+    if problem.min_rate is not None:
+        _mend(problem, method, start, best, options, bound)
+    for power in _powers(problem, best) if method.anew and not plain else ():
+        best = best.better(_highest_sum(problem, power, method, start, options))
+    return best
+
+
+def _powers(problem: Problem, best: Found) -> Iterator[np.ndarray]:
+    """Powers (B,) at which the highest sum rate is tried under another objective.
+
+    Users may be chosen otherwise at the power of the most efficient beams.  At all of the power it
+    may be better where sums over channels or limits of the feeds bend the objective's own ascent.
+    """
+    if problem.objective == "energy_efficiency":
+        used = best.power_used.mean(axis=-1)
+        yield np.where(used > 0.0, used, problem.power)
+    several = problem.channel.shape[1] > 1
+    hard = several or problem.feed_power is not None
+    if hard and problem.objective != "min_power":
+        yield problem.power
+
+
+def _highest_sum(
+    problem: Problem,
+    power: np.ndarray,
+    method: Method,
+    start: np.ndarray,
+    options: dict[str, Any],
+) -> Found:
+    """The highest sum rate at that power (B,) of each channel, as the problem values it."""
+    posed = replace(problem, objective="sum_rate", idle=None, power=power)
+    rate = attempt(posed, method, start, options)
+    if problem.objective == "energy_efficiency":
+        serve_alone(posed, method, start, rate, options)
+    kept = rate.iterations, rate.converged, rate.history
+    run = Run(rate.amplitudes, rate.digital, *kept)
+    if problem.objective != "max_min" or problem.users == 1:
+        found = Found.of(problem, run)
+    elif is_split(problem):
+        found, _ = shared_out(problem, in_channels(problem), run)
+    else:
+        digital, _ = problem.beams(run.amplitudes, BALANCING_SWEEPS)
+        found = Found.of(problem, run._replace(digital=digital))
+    scale = (found.value / rate.sum_rate).astype(rate.history.dtype)
+    found.history = scale[:, None] * rate.history  # ends at the value, in its unit
+    return found
+
+
+def _mend(
+    problem: Problem,
+    method: Method,
+    start: np.ndarray,
+    best: Found,
+    options: dict[str, Any],
+    bound: bool,
+) -> None:
+    """Try again, in place, for the items that miss a minimum rate."""
     rows = np.flatnonzero(~best.feasible & np.isfinite(best.sum_rate))
     if not len(rows):
-        return best
+        return
     part, better, starts = problem.take(rows), best.take(rows), taken(start, rows)
     missed = better
     for run in () if bound else method.under_floors(in_channels(part), starts, missed, options):
@@ -204,7 +260,6 @@ def attempt(problem: Problem, method: Method, start: np.ndarray, options: dict[s
         for other in _rescued(part, method, starts, missed, options):
             better = better.better(other, other.feasible & other.beats(better))
     best.put(rows, better)
-    return best
 
 
 def serve_alone(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..problem import Problem
-from .found import Found, Run, run_loop
+from .found import Run, run_loop
 from .levels import quantized
 
 #: Iterations of the two stages under `digital` and under `radiated` power: one start is then
@@ -37,7 +37,7 @@ _ALIKE = {False: 2, True: 1}
 #: Of a geometric mean from the amplitudes of the highest sum rate.
 _FROM_THERE = {"iterations": 20}
 #: Newton sweeps for balanced beams.
-_SWEEPS = 20
+BALANCING_SWEEPS = 20
 #: A minimum rate out of reach: items that miss it get balanced rates, as high as possible.
 _UNREACHABLE = 100.0
 
@@ -106,10 +106,9 @@ def further(
     run: Callable[..., Run],
     problem: Problem,
     start: np.ndarray,
-    best: Found,
     options: dict[str, Any],
 ) -> Iterator[Run]:
-    """What is tried besides a run from the start, of which the best so far is given."""
+    """What is tried besides a run from the start."""
     if problem.hardware.states is not None and problem.hardware.turned:
         yield run(problem, problem.some_angles(), **options)
     if problem.objective == "max_min" and problem.channel.shape[1] == 1:
@@ -123,8 +122,6 @@ def further(
     if problem.objective == "geometric_mean":
         rate = run(replace(problem, objective="sum_rate"), start, **options)
         yield run(problem, rate.amplitudes, **_FROM_THERE | options | {"zf_iterations": 0})
-    if problem.objective == "energy_efficiency":
-        yield _at_power(run, problem, start, best.power_used.mean(axis=-1), options)
 
 
 def is_tried(problem: Problem, options: dict[str, Any]) -> bool:
@@ -144,22 +141,7 @@ def _balanced(
 ) -> Run:
     """`max_min` where another problem leads."""
     found = quantized(other, run(other, start, **options))
-    return found._replace(digital=problem.beams(found.amplitudes, _SWEEPS)[0])
-
-
-def _at_power(
-    run: Callable[..., Run],
-    problem: Problem,
-    start: np.ndarray,
-    power: np.ndarray,
-    options: dict[str, Any],
-) -> Run:
-    """The highest sum rate at that power (B,) of each channel: users may be chosen otherwise."""
-    power = np.where(power > 0.0, power, problem.power)
-    found = run(replace(problem, objective="sum_rate", idle=None, power=power), start, **options)
-    assert problem.idle is not None
-    consumed = power * problem.channel.shape[1] + problem.idle * problem.power
-    return found._replace(history=found.history * (problem.efficiency / consumed)[:, None])
+    return found._replace(digital=problem.beams(found.amplitudes, BALANCING_SWEEPS)[0])
 
 
 def zf(problem: Problem, start: np.ndarray, iterations: int = 60, **options: Any) -> Run:
