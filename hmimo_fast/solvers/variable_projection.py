@@ -20,7 +20,7 @@ _TURNED_STAGES = {False: (12, 22), True: (5, 38)}
 #: Of amplitudes under limits of the feeds, which zero forcing meets with more ease than the sweeps.
 _LIMITED_STAGES = {False: (30, 24), True: (12, 32)}
 #: Of a single user, each cheaper, which is slower to converge under `radiated` power.
-_SOLO_STAGES = {False: (9, 27), True: (5, 60)}
+_SOLO_STAGES = {False: (9, 27), True: (5, 90)}
 #: Candidates; and before weights are rounded, which costs more than what the others would add.
 _CANDIDATES, _FEW_CANDIDATES = 8, 2
 #: Of objectives that leave nobody out, and so have one candidate.
@@ -59,7 +59,7 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     """ZF variable projection, then general beams by warm WMMSE sweeps (docs/mathematics.md).
 
     ``zf_iterations`` and ``iterations`` bound the evaluations of the two stages (9 and 27 under
-    `digital` power, 5 and 35 under `radiated`, of a single user 60; twice as many from all starts
+    `digital` power, 5 and 35 under `radiated`, of a single user 90; twice as many from all starts
     but the first).  The ``candidates`` serve nested sets of about as many users as promise most,
     from different starts (by default 8).  Each makes the first stage and a
     ninth of the second, the best four a third, and the best ``finalists`` of them the rest.
