@@ -18,8 +18,8 @@ _SCALES, _COMPLEX_SCALES = 2.0 ** np.linspace(-1.0, 3.0, 25), (1.0, 0.5, 0.7, 1.
 #: step of even phases, since those by whole steps are then the same.
 _ROTATIONS, _EVEN_ROTATIONS = 48, 24
 #: Where ascents follow: one rotation or scaling in so many is tried, and so many ascents go on
-#: after the first passes over the states; the same of real amplitudes.
-_COARSER, _FINALISTS, _OF_AMPLITUDES = 4, 2, (2, 3)
+#: after the first passes over the states.
+_COARSER, _COARSER_SCALES, _FINALISTS = 6, 4, 2
 _PASSES, _LAST_PASSES = 1, 12
 #: Items from which on ascents fill the lanes without others beside them.
 _PACK = 16
@@ -36,9 +36,9 @@ def quantized(problem: Problem, run: Run, *others: Run) -> Run:
 
     A grid of scalings and, for complex states, rotations before rounding (the rate does not depend
     on a rotation of q, nor under `radiated` power on its scale) gives states from which coordinate
-    ascents begin: for the sum rate those of `state_ascent`, of which the best go on and are
-    compared by their beams, with rounding alone beside them; and else one from the best of
-    all, with the beams following (derived here).
+    ascents begin: for the sum rate those of `state_ascent`, of which the best go on, with rounding
+    amplitudes alone beside them; and else one from the best of all, with the beams following
+    (derived here).
     """
     states = problem.hardware.states
     if states is None:
@@ -56,15 +56,34 @@ def quantized(problem: Problem, run: Run, *others: Run) -> Run:
 
 
 def _ascended(problem: Problem, states: np.ndarray, found: list[np.ndarray]) -> np.ndarray:
-    """Indices (B, N) of the best states: of ends of ascents, and nearest to the first weights."""
-    every, finalists = (_COARSER, _FINALISTS) if states.dtype.kind == "c" else _OF_AMPLITUDES
-    items = np.arange(problem.size)
-    rates, chosen = _ascents(problem, list(_moved(problem, states, found, every)), _PASSES)
-    best = np.argsort(-rates, axis=0, kind="stable")[:finalists]  # NaN is last
-    _, ends = _ascents(problem, [states[chosen[b, items]] for b in best], _LAST_PASSES)
-    ends = np.concatenate([_ascents(problem, found[:1], 0)[1], ends])
-    rates = np.array([_rate(problem, states, chosen) for chosen in ends])
-    return ends[np.argmax(np.where(np.isnan(rates), -np.inf, rates), axis=0), items]
+    """Indices (B, N) of the best states: of ends of ascents, and nearest to first amplitudes."""
+    turned, items = states.dtype.kind == "c", np.arange(problem.size)
+    starts = list(_moved(problem, states, found, _COARSER if turned else _COARSER_SCALES))
+    rates, chosen = _ascents(problem, starts, _PASSES)
+    best = np.argsort(-rates, axis=0, kind="stable")[:_FINALISTS]  # NaN is last
+    rates, ends = _ascents(problem, [states[chosen[b, items]] for b in best], _LAST_PASSES)
+    best_end = ends[_highest(rates), items]
+    if turned:
+        return best_end
+    # Zero forcing may favour the rounded amplitudes, which the ascents, by WMMSE, do not see.
+    ends = np.stack([_nearest(states, starts[0]), best_end])
+    return ends[_highest(_rates(problem, states, ends)), items]
+
+
+def _highest(rates: np.ndarray) -> np.ndarray:
+    return np.argmax(np.where(np.isnan(rates), -np.inf, rates), axis=0)
+
+
+def _tiled(problem: Problem, times: int) -> Problem:
+    return problem.take(np.tile(np.arange(problem.size), times))
+
+
+def _rates(problem: Problem, states: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Rates (T, B) of states (T, B, N)."""
+    if problem.size >= _PACK:
+        return np.array([_rate(problem, states, chosen) for chosen in ends])
+    together = ends.reshape(-1, problem.elements)
+    return _rate(_tiled(problem, len(ends)), states, together).reshape(ends.shape[:2])
 
 
 def _ascents(
@@ -73,7 +92,7 @@ def _ascents(
     """Rates (T, B) and indices of states (T, B, N) of ascents from weights, (B, N) each."""
     many, shape = problem, (len(starts), problem.size)
     if problem.size < _PACK:
-        many = problem.take(np.tile(np.arange(problem.size), len(starts)))
+        many = _tiled(problem, len(starts))
         starts = [np.concatenate(starts)]
     ends = [many.run("state_ascent", many.placed(start), iterations=passes) for start in starts]
     rates, chosen = (np.concatenate(parts) for parts in zip(*ends, strict=True))

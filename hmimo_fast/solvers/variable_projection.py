@@ -17,6 +17,10 @@ from .levels import quantized
 #: `digital` power.
 _STAGES = {False: (9, 27), True: (5, 35)}
 _TURNED_STAGES = {False: (12, 22), True: (5, 38)}
+#: Before weights are rounded to few states, without limits of the feeds or minimum rates: rounding
+#: undoes what more would add, and on and off gain from amplitudes that are not at their ends yet.
+_ROUNDED_STAGES = {False: (10, 12), True: (8, 20)}
+_TURNED_ROUNDED_STAGES = {False: (8, 10), True: (5, 38)}
 #: Of amplitudes under limits of the feeds, which zero forcing meets with more ease than the sweeps.
 _LIMITED_STAGES = {False: (30, 24), True: (12, 32)}
 #: Of a single user, each cheaper, which is slower to converge under `radiated` power.
@@ -60,8 +64,8 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
 
     ``zf_iterations`` and ``iterations`` bound the evaluations of the two stages (9 and 27 under
     `digital` power, 5 and 35 under `radiated`, of a single user 90; twice as many from all starts
-    but the first).  The ``candidates`` serve nested sets of about as many users as promise most,
-    from different starts (by default 8).  Each makes the first stage and a
+    but the first; fewer before rounding).  The ``candidates`` serve nested sets of about as many
+    users as promise most, from different starts (by default 8).  Each makes the first stage and a
     ninth of the second, the best four a third, and the best ``finalists`` of them the rest.
     ``zf_iterations=0`` keeps to the start.  Afterwards every user is served alone whose bound is
     above the sum rate, but for ``candidates=1`` and under minimum rates.
@@ -157,11 +161,15 @@ def zero_forcing_stage(problem: Problem, start: np.ndarray, **options: Any) -> R
 
 
 def _stages(problem: Problem) -> dict[str, int]:
-    stages = _STAGES if problem.users > 1 else _SOLO_STAGES
-    if problem.feed_power is not None:
-        stages = _LIMITED_STAGES
-    if problem.hardware.turned:
+    limited, turned = problem.feed_power is not None, problem.hardware.turned
+    if problem.hardware.states is not None and not limited and problem.min_rate is None:
+        stages = _TURNED_ROUNDED_STAGES if turned else _ROUNDED_STAGES
+    elif turned:
         stages = _TURNED_STAGES
+    elif limited:
+        stages = _LIMITED_STAGES
+    else:
+        stages = _STAGES if problem.users > 1 else _SOLO_STAGES
     chosen = stages[problem.radiated] if problem.aim.leaves_out else _ONE_CANDIDATE
     names = "zf_iterations", "iterations"
     return {name: problem.effort * most for name, most in zip(names, chosen, strict=True)}
