@@ -18,8 +18,8 @@ from .levels import quantized
 _STAGES = {False: (9, 27), True: (5, 35)}
 _TURNED_STAGES = {False: (12, 22), True: (5, 38)}
 #: Before weights are rounded to few states, without limits of the feeds or minimum rates: rounding
-#: undoes what more would add, and on and off gain from amplitudes that are not at their ends yet.
-_ROUNDED_STAGES = {False: (10, 12), True: (8, 20)}
+#: undoes what more would add under `digital` power.
+_ROUNDED_STAGES = {False: (10, 12), True: (5, 35)}
 _TURNED_ROUNDED_STAGES = {False: (8, 10), True: (5, 38)}
 #: Of amplitudes under limits of the feeds, which zero forcing meets with more ease than the sweeps.
 _LIMITED_STAGES = {False: (30, 24), True: (12, 32)}
