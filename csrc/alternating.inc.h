@@ -234,18 +234,16 @@ OPERATOR(alternating) {
     p->movable = in[MIN_RATE];
     p->marks = marks;
     s.traced = shape->recorded;
-    for (int pass = 0; pass < 2; pass++) {
-        a.used = 0;
+    while (lay_out(&a)) {
         lay_out_problem(p, &a, p->radiated);
         lay_out_algebra(p, &a);
         lay_out_alternation(p, &s, &a);
         s.trace = TAKE(&a, s.traced, num);
-        if (pass == 0 && !(a.memory = claim(a.used)))
-            return HF_NO_MEMORY;
     }
+    if (!a.memory)
+        return HF_NO_MEMORY;
     int told = 0, loaded = 0;
     for (idx next = 0; !told && fill_lanes(p, &next);)
         told = alternate(p, &s, r, in, &next, &loaded, out);
-    release(a.memory);
-    return told ? HF_STOPPED : HF_OK;
+    return concluded(&a, told);
 }

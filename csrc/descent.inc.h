@@ -337,14 +337,13 @@ OPERATOR(coordinate_descent) {
     const int limits = p->limited = limits_feeds(shape, in[SPLIT]);
     p->marks = marks;
     d.traced = shape->recorded;
-    for (int pass = 0; pass < 2; pass++) {
-        a.used = 0;
+    while (lay_out(&a)) {
         lay_out_problem(p, &a, p->radiated);
         lay_out_algebra(p, &a);
         lay_out_descent(p, &d, &a);
-        if (pass == 0 && !(a.memory = claim(a.used)))
-            return HF_NO_MEMORY;
     }
+    if (!a.memory)
+        return HF_NO_MEMORY;
     int told = 0, loaded = 0;
     for (p->limited = 0; p->limited <= limits && !told; p->limited++)
         for (idx next = 0; !told && fill_lanes(p, &next);) {
@@ -367,8 +366,7 @@ OPERATOR(coordinate_descent) {
             if (!told)
                 store_loop(p, d.m, d.best_beams, made, converged, d.trace, d.traced, out);
         }
-    release(a.memory);
-    return told ? HF_STOPPED : HF_OK;
+    return concluded(&a, told);
 }
 
 /* Beams found in single precision at amplitudes that stay: the beams once more as options[1] says,
@@ -388,14 +386,13 @@ OPERATOR(refine) {
     measure(p, shape, lanes, in[PHASE].step != 0);
     p->marks = marks;
     p->radiated = options[0] != 0;
-    for (int pass = 0; pass < 2; pass++) {
-        a.used = 0;
+    while (lay_out(&a)) {
         lay_out_problem(p, &a, p->radiated);
         lay_out_algebra(p, &a);
         lay_out_alternation(p, &s, &a);
-        if (pass == 0 && !(a.memory = claim(a.used)))
-            return HF_NO_MEMORY;
     }
+    if (!a.memory)
+        return HF_NO_MEMORY;
     const idx size = p->L * p->K;
     const hf_operand digital = {out[TO_DIGITAL], 2 * shape->channels * size * bytes_of(shape)};
     double *rates = out[TO_RATE];

@@ -761,15 +761,14 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
     const idx runs = lanes == CANDIDATES ? (c.number + LANES - 1) / LANES : c.number;
     s.traced = shape->recorded;
     c.traced = least(shape->recorded, b.zf_iterations + 1);
-    for (int pass = 0; pass < 2; pass++) {
-        a.used = 0;
+    while (lay_out(&a)) {
         lay_out_problem(p, &a, 1);
         lay_out_algebra(p, &a);
         lay_out_ascent(p, &s, &a);
         lay_out_candidates(p, &c, runs, &a);
-        if (pass == 0 && !(a.memory = claim(a.used)))
-            return HF_NO_MEMORY;
     }
+    if (!a.memory)
+        return HF_NO_MEMORY;
     int told = 0, loaded = 0;
     for (int turn = 0; turn < 2 + 2 * limits && !told; turn++) {
         p->floored = turn % 2;
@@ -801,8 +800,7 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
                 store_solution(p, &s, c.best, p->floored, b.rebalancings, out);
         }
     }
-    release(a.memory);
-    return told || stopped(shape) ? HF_STOPPED : HF_OK;
+    return concluded(&a, told || stopped(shape));
 }
 
 OPERATOR(variable_projection) {
@@ -874,8 +872,7 @@ OPERATOR(wmmse_gradient) {
     measure(p, shape, ITEMS, in[PHASE].step != 0);
     vec *m = NULL, *gradient = NULL, *parts = NULL;
     cpx *psi = NULL, *beams = NULL;
-    for (int pass = 0; pass < 2; pass++) {
-        a.used = 0;
+    while (lay_out(&a)) {
         lay_out_problem(p, &a, options[0] != 0);
         lay_out_algebra(p, &a);
         m = TAKE(&a, p->n, vec);
@@ -883,9 +880,9 @@ OPERATOR(wmmse_gradient) {
         parts = TAKE(&a, (1 + shape->turned) * p->n, vec);
         psi = TAKE(&a, p->K * p->K, cpx);
         beams = TAKE(&a, p->L * p->K, cpx);
-        if (pass == 0 && !(a.memory = claim(a.used)))
-            return HF_NO_MEMORY;
     }
+    if (!a.memory)
+        return HF_NO_MEMORY;
     p->marks = marks;
     p->radiated = options[0] != 0;
     const idx K = p->K, L = p->L, sweeps = (idx)options[1];
@@ -931,6 +928,5 @@ OPERATOR(wmmse_gradient) {
         else
             write_elements(p, parts, out[2]);
     }
-    release(a.memory);
-    return stopped(shape) ? HF_STOPPED : HF_OK;
+    return concluded(&a, stopped(shape));
 }

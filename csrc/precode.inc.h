@@ -94,8 +94,7 @@ typedef struct {
 static int open_precoding(problem *p, precoding *c, const hf_shape *s, arena *a) {
     measure(p, s, ITEMS, 0);
     p->L = 1;
-    for (int pass = 0; pass < 2; pass++) {
-        a->used = 0;
+    while (lay_out(a)) {
         lay_out_problem(p, a, 0);
         lay_out_algebra(p, a);
         c->precoder = TAKE(a, p->n * p->K, cvec);
@@ -103,9 +102,9 @@ static int open_precoding(problem *p, precoding *c, const hf_shape *s, arena *a)
         c->rotation = TAKE(a, p->K * p->K, cpx);
         c->rows = TAKE(a, LANES > 1 ? 0 : p->K * p->N, cpx);
         lay_out_dual(p, &c->dual, a);
-        if (pass == 0 && !(a->memory = claim(a->used)))
-            return HF_NO_MEMORY;
     }
+    if (!a->memory)
+        return HF_NO_MEMORY;
     p->phase_size = NUM(1);
     return HF_OK;
 }
@@ -182,9 +181,7 @@ OPERATOR(zero_forcing) {
         const mask good = is_finite(load_channel(p, in[0]));
         memcpy(c.psi, p->gram, (size_t)(K * K) * sizeof(cpx));
         const mask regular = invert(K, c.psi) > (real)REGULAR;
-        for (idx lane = 0; lane < LANES; lane++) {
-            if (!p->used[lane])
-                continue;
+        USED_LANES(p, lane) {
             if (holds(good, lane) && holds(regular, lane)) {
                 rank[p->item[lane]] = K;
             } else if (!holds(good, lane)) {
@@ -214,8 +211,7 @@ OPERATOR(zero_forcing) {
 #endif
         write_precoder(p, &c, c.psi, read_number(p, in[1], 0), out[0]);
     }
-    release(a.memory);
-    return stopped(shape) ? HF_STOPPED : HF_OK;
+    return concluded(&a, stopped(shape));
 }
 
 OPERATOR(wmmse) {
@@ -238,8 +234,7 @@ OPERATOR(wmmse) {
         general_terms(p, p->gram, p->noise, (idx)options[0], c.psi, NULL, NULL);
         write_precoder(p, &c, c.psi, read_number(p, in[1], 0), out[0]);
     }
-    release(a.memory);
-    return stopped(shape) ? HF_STOPPED : HF_OK;
+    return concluded(&a, stopped(shape));
 }
 
 /* Precoders by the dual uplink: rates in the ratio of the weights at the power given (`shared`), or
@@ -277,9 +272,7 @@ static int balanced_precoder(const hf_shape *shape, hf_operand channel, hf_opera
             spent += share[k];
         }
         leave_uplink(p, d, c.psi);
-        for (idx lane = 0; lane < LANES; lane++) {
-            if (!p->used[lane])
-                continue;
+        USED_LANES(p, lane) {
             const idx item = p->item[lane];
             const int fine = holds(good, lane) && (shared || holds(met, lane));
             const double size_here = (double)get(p->size, lane);
@@ -296,8 +289,7 @@ static int balanced_precoder(const hf_shape *shape, hf_operand channel, hf_opera
         }
         write_precoder(p, &c, c.psi, spent * p->size * p->size, precoder);
     }
-    release(a.memory);
-    return stopped(shape) ? HF_STOPPED : HF_OK;
+    return concluded(&a, stopped(shape));
 }
 
 OPERATOR(max_min) {
@@ -314,14 +306,13 @@ OPERATOR(water_filling) {
     problem at, *p = &at;
     arena a = {NULL, 0};
     measure(p, shape, ITEMS, 0);
-    for (int pass = 0; pass < 2; pass++) {
-        a.used = 0;
+    while (lay_out(&a)) {
         num **vectors[] = {&p->cost, &p->weights, &p->above, &p->filled};
         for (int i = 0; i < 4; i++)
             *vectors[i] = TAKE(&a, p->K, num);
-        if (pass == 0 && !(a.memory = claim(a.used)))
-            return HF_NO_MEMORY;
     }
+    if (!a.memory)
+        return HF_NO_MEMORY;
     p->marks = marks;
     const idx K = p->K;
     for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
@@ -337,17 +328,14 @@ OPERATOR(water_filling) {
             size += p->cost[k];
         }
         const mask fits = fill(K, p->cost, power, noise, p->weights, p->above, p->filled) >= 0;
-        for (idx lane = 0; lane < LANES; lane++) {
-            if (!p->used[lane])
-                continue;
+        USED_LANES(p, lane) {
             const int bad = get(size, lane) != get(size, lane);
             ((uint8_t *)out[1])[p->item[lane]] = (uint8_t)(!bad && holds(fits, lane));
             for (idx k = 0; k < K; k++)
                 ((double *)out[0])[p->item[lane] * K + k] = bad ? NAN : get(p->filled[k], lane);
         }
     }
-    release(a.memory);
-    return stopped(shape) ? HF_STOPPED : HF_OK;
+    return concluded(&a, stopped(shape));
 }
 
 /* V = B^+ W with B = diag(q) Phi: (B^H B)^-1 B^H W, or where B lacks full column rank by one-sided
@@ -359,16 +347,15 @@ OPERATOR(project) {
     const idx K = p->K, L = p->L;
     vec *m = NULL;
     cpx *UNUSED rows = NULL, *UNUSED rotation = NULL;
-    for (int pass = 0; pass < 2; pass++) {
-        a.used = 0;
+    while (lay_out(&a)) {
         lay_out_problem(p, &a, 1);
         lay_out_algebra(p, &a);
         m = TAKE(&a, p->n, vec);
         rows = TAKE(&a, LANES > 1 ? 0 : L * p->N, cpx);
         rotation = TAKE(&a, L * L, cpx);
-        if (pass == 0 && !(a.memory = claim(a.used)))
-            return HF_NO_MEMORY;
     }
+    if (!a.memory)
+        return HF_NO_MEMORY;
     p->marks = marks;
     p->radiated = options[0] != 0;
     int loaded = 0;
@@ -443,6 +430,5 @@ OPERATOR(project) {
         scale(L * K, p->size, p->beams);
         write_matrix(p, p->beams, L * K, out[0], 0);
     }
-    release(a.memory);
-    return stopped(shape) ? HF_STOPPED : HF_OK;
+    return concluded(&a, stopped(shape));
 }

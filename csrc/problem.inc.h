@@ -115,9 +115,30 @@ static void release(char *memory) {
     free(own);
 }
 
+/* Whether to lay out an operator's arrays once more: first for their size alone, then in memory of
+ * that size.  No memory afterwards means that there was none. */
+static int lay_out(arena *a) {
+    if (a->memory || !a->used)
+        return !a->memory;
+    a->memory = claim(a->used);
+    a->used = 0;
+    return a->memory != NULL;
+}
+
+/* Status of an operator that has done its items, or was told to stop. */
+static int concluded(arena *a, int told) {
+    release(a->memory);
+    return told ? HF_STOPPED : HF_OK;
+}
+
 INLINE int stopped(const hf_shape *s) {
     return s->stop && *(const volatile int *)s->stop;
 }
+
+/* Goes through the lanes that hold an item of the caller's. */
+#define USED_LANES(p, lane)                        \
+    for (idx lane = 0; lane < LANES; lane++)       \
+        if ((p)->used[lane])
 
 /* ---- arrays of one item in its own precision */
 
@@ -288,9 +309,8 @@ static void write_elements(const problem *p, const vec *from, void *to) {
 
 /* A number of each lane that is used, to a double of its item. */
 static void write_number(const problem *p, num from, double *to) {
-    for (idx lane = 0; lane < LANES; lane++)
-        if (p->used[lane])
-            to[p->item[lane]] = get(from, lane);
+    USED_LANES(p, lane)
+        to[p->item[lane]] = get(from, lane);
 }
 
 /* Rows of N complex numbers, K of them, to n x K. */
@@ -996,9 +1016,7 @@ INLINE num weigh_objective(const problem *p, num value) {
 /* Writes how a loop ended in every lane, with the rates of its iterates. */
 static void write_ends(const problem *p, num rate, num made, mask converged, const num *trace,
                        idx traced, void *const *out) {
-    for (idx lane = 0; lane < LANES; lane++) {
-        if (!p->used[lane])
-            continue;
+    USED_LANES(p, lane) {
         const idx item = p->item[lane], count = (idx)get(made, lane);
         ((double *)out[TO_RATE])[item] = get(rate, lane);
         if (!out[TO_ITERATIONS])

@@ -101,15 +101,14 @@ static int rate_beams(const hf_shape *s, const hf_operand *in, int radiated, voi
     p->radiated = radiated;
     vec *m = NULL;
     cpx *d_beams = NULL;
-    for (int pass = 0; pass < 2; pass++) {
-        a.used = 0;
+    while (lay_out(&a)) {
         lay_out_problem(p, &a, 0);
         lay_out_algebra(p, &a);
         m = TAKE(&a, p->n, vec);
         d_beams = TAKE(&a, p->L * p->K, cpx);
-        if (pass == 0 && !(a.memory = claim(a.used)))
-            return HF_NO_MEMORY;
     }
+    if (!a.memory)
+        return HF_NO_MEMORY;
     const idx K = p->K, L = p->L;
     int loaded = 0;
     for (idx next = 0; !stopped(s) && fill_lanes(p, &next);) {
@@ -134,17 +133,15 @@ static int rate_beams(const hf_shape *s, const hf_operand *in, int radiated, voi
         multiply(K, L, K, p->effective, p->beams, p->received);
         find_links(p, p->received, NUM(1));
         for (idx k = 0; sinr && k < K; k++)
-            for (idx lane = 0; lane < LANES; lane++)
-                if (p->used[lane])
-                    write_one(s->single, sinr, p->item[lane] * K + k, get(p->ratio[k], lane));
+            USED_LANES(p, lane)
+                write_one(s->single, sinr, p->item[lane] * K + k, get(p->ratio[k], lane));
         if (!rate)
             continue;
         for (idx k = 0; k < K; k++)
             p->weights[k] = read_number(p, in[5], k);
         const num reached = rate_of(K, p->ratio, p->weights);
-        for (idx lane = 0; lane < LANES; lane++)
-            if (p->used[lane])
-                write_one(s->single, rate, p->item[lane], get(reached, lane));
+        USED_LANES(p, lane)
+            write_one(s->single, rate, p->item[lane], get(reached, lane));
         if (!d_amplitudes)
             continue;
         rate_adjoint(p, p->received, p->adjoint);
@@ -160,8 +157,7 @@ static int rate_beams(const hf_shape *s, const hf_operand *in, int radiated, voi
         }
         write_matrix(p, d_beams, L * K, d_digital, 0);
     }
-    release(a.memory);
-    return stopped(s) ? HF_STOPPED : HF_OK;
+    return concluded(&a, stopped(s));
 }
 
 OPERATOR(effective_channel) {

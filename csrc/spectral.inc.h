@@ -89,17 +89,16 @@ OPERATOR(spectral_ascent) {
     vec *change = NULL, *last = NULL;
     cpx *beams = NULL;
     measure(p, shape, ITEMS, in[PHASE].step != 0);
-    for (int pass = 0; pass < 2; pass++) {
-        a.used = 0;
+    while (lay_out(&a)) {
         lay_out_problem(p, &a, 1);
         lay_out_algebra(p, &a);
         lay_out_ascent(p, &s, &a);
         change = TAKE(&a, p->n, vec);
         last = TAKE(&a, p->n, vec);
         beams = TAKE(&a, p->L * p->K, cpx);
-        if (pass == 0 && !(a.memory = claim(a.used)))
-            return HF_NO_MEMORY;
     }
+    if (!a.memory)
+        return HF_NO_MEMORY;
     p->marks = marks;
     p->radiated = options[0] != 0;
     const idx size = p->L * p->K, sweeps = (idx)options[1], steps = (idx)options[2];
@@ -147,6 +146,5 @@ OPERATOR(spectral_ascent) {
         write_elements(p, s.direction, out[STEP]);
         write_number(p, length, out[LENGTH]);
     }
-    release(a.memory);
-    return stopped(shape) ? HF_STOPPED : HF_OK;
+    return concluded(&a, stopped(shape));
 }

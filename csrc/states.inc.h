@@ -351,14 +351,13 @@ OPERATOR(state_ascent) {
     p->radiated = options[0] != 0;
     p->movable = in[MIN_RATE];
     p->marks = marks;
-    for (int pass = 0; pass < 2; pass++) {
-        a.used = 0;
+    while (lay_out(&a)) {
         lay_out_problem(p, &a, p->radiated);
         lay_out_algebra(p, &a);
         lay_out_search(p, &s, &a);
-        if (pass == 0 && !(a.memory = claim(a.used)))
-            return HF_NO_MEMORY;
     }
+    if (!a.memory)
+        return HF_NO_MEMORY;
     int loaded = 0;
     for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
         mask good = load_problem(p, in, &loaded, s.m);
@@ -384,6 +383,5 @@ OPERATOR(state_ascent) {
                 ((int64_t *)out[CHOSEN])[item * p->N + n] = fine ? (int64_t)get(s.chosen[n], lane) : 0;
         }
     }
-    release(a.memory);
-    return stopped(shape) ? HF_STOPPED : HF_OK;
+    return concluded(&a, stopped(shape));
 }
