@@ -213,9 +213,11 @@ def test_fair_objectives_are_not_below_others(
         for name in ("sum_rate", "max_min", "geometric_mean")
     }
     means = {name: value_of("geometric_mean", each).mean() for name, each in found.items()}
-    assert means["geometric_mean"] >= (1.0 - 1e-12) * max(means.values())
+    # One user's are one problem, tried from starts that differ.
+    least = 1.0 - (1e-5 if users == 1 else 1e-12)
+    assert means["geometric_mean"] >= least * max(means.values())
     common = hf.solve(channel, SURFACE.phase, min_rate=0.01, **how).common_rate
-    assert found["max_min"].value.mean() >= (1.0 - 1e-12) * common.mean()
+    assert found["max_min"].value.mean() >= least * common.mean()
 
 
 @pytest.mark.parametrize(
