@@ -547,3 +547,17 @@ def test_feeds_that_are_copies_have_the_power() -> None:
     found = hf.solve(channel, phase, 1.0, 1e-12, "wmmse_hbf")
     fields = found.amplitudes[..., None] * (phase @ found.digital)
     np.testing.assert_allclose(np.sum(np.abs(fields) ** 2, axis=(-2, -1)), 1.0, rtol=2e-10)
+
+
+def test_power_where_all_but_a_few_elements_fade() -> None:
+    """Paper B's steps leave amplitudes of 1e-8 and less, through which large beams cancel."""
+    rng = np.random.default_rng(3)
+    for _ in range(32):
+        side, feeds = int(rng.choice([2, 3])), int(rng.integers(2, 5))
+        surface = hf.Surface((side, side), feeds)
+        channel = rng.standard_normal((17, 2, side**2, 2)).view(complex)[..., 0]
+        power, noise = 10 ** rng.uniform(-2, 2), 10 ** rng.uniform(-8, 0)
+        found = hf.solve(channel, surface.phase, power, noise, "alternating")
+        sent = (found.amplitudes[..., None] * surface.phase) @ found.digital
+        spent = np.sum(np.abs(sent) ** 2, axis=(-2, -1))
+        np.testing.assert_allclose(spent, power, rtol=1e-9)

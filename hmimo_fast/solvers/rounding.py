@@ -17,8 +17,9 @@ _STEPS = np.outer([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128], [1.0, -1.
 _PAIRED = 24
 #: Beamformers per block.
 _ROWS = 512
-#: Relative singular values of diag(m) Phi that count as zero.
-_NOTHING = 1e-9
+#: Relative singular values of diag(m) Phi that count as zero: through smaller ones the rounding
+#: errors of beams are more than their power may be off.
+_NOTHING = 1e-6
 
 
 def rounded(
@@ -37,7 +38,7 @@ def rounded(
     if problem.aim.saves:  # the power is an upper bound
         asked = np.minimum(asked, spent)
     off = np.abs(spent - asked) > _TOLERATED[digital.dtype.char] * asked
-    if not single and (off.any() or problem.feeds > problem.elements):
+    if not single:  # where parts cancel, every order of their sum has an error of its own
         off = _cancelling(problem, amplitudes, digital)
     if not off.any():
         return None
@@ -53,10 +54,13 @@ def rounded(
 
 
 def _cancelling(problem: Problem, amplitudes: np.ndarray, digital: np.ndarray) -> np.ndarray:
-    """Where parts of beams in double cancel so far (B, F) that every order of their sum errs."""
-    sizes = (np.abs(amplitudes[:, None]) ** 2 * norm2(problem.phase, -1)).sum(axis=-1)
-    bound = np.sqrt(sizes * norm2(digital, (-2, -1)) / problem.power[:, None])
-    return np.asarray(np.finfo(float).eps * bound > _CANCELLED)
+    """Where parts of beams in double cancel so far (B, F) that the power may be wrong."""
+    bound = np.finfo(float).eps ** 2 / problem.power[:, None] * norm2(digital, (-2, -1))
+    off = bound * np.vdot(problem.phase, problem.phase).real > _CANCELLED**2  # all elements on
+    if off.any():
+        sizes = (np.abs(amplitudes[:, None]) ** 2 * norm2(problem.phase, -1)).sum(axis=-1)
+        off = bound * sizes > _CANCELLED**2
+    return np.asarray(off)
 
 
 def norm2(array: np.ndarray, axis: int | tuple[int, int]) -> np.ndarray:
@@ -67,9 +71,9 @@ def norm2(array: np.ndarray, axis: int | tuple[int, int]) -> np.ndarray:
 
 def _with_power(surface: np.ndarray, digital: np.ndarray, power: np.ndarray) -> np.ndarray:
     """V (R, L, K) scaled, in single also moved, until ||diag(m) Phi V||^2 is the power."""
-    fields, kind = surface @ digital, digital.dtype
-    digital = np.linalg.pinv(surface, _NOTHING) @ fields
-    spent = norm2(fields, (-2, -1))
+    kind = digital.dtype
+    digital = np.linalg.pinv(surface, _NOTHING) @ (surface @ digital)
+    spent = norm2(surface @ digital, (-2, -1))
     some = spent > 0.0
     scale = np.sqrt(np.divide(power, spent, out=np.ones_like(power), where=some))
     digital = np.ascontiguousarray(digital * scale[:, None, None], kind)
