@@ -554,7 +554,7 @@ def test_power_where_all_but_a_few_elements_fade() -> None:
     rng = np.random.default_rng(3)
     for _ in range(32):
         side, feeds = int(rng.choice([2, 3])), int(rng.integers(2, 5))
-        surface = hf.Surface((side, side), feeds)
+        surface = hf.Surface((side, side), feeds=feeds)
         channel = rng.standard_normal((17, 2, side**2, 2)).view(complex)[..., 0]
         power, noise = 10 ** rng.uniform(-2, 2), 10 ** rng.uniform(-8, 0)
         found = hf.solve(channel, surface.phase, power, noise, "alternating")
