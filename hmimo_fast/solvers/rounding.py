@@ -6,10 +6,9 @@ import numpy as np
 
 from ..problem import Problem
 
-#: Relative error of the power that is tolerated in either precision; what is aimed at in single.
-_TOLERATED, _AIMED = {"F": 5e-7, "D": 1e-12}, 1e-7
-#: Its bound, in double, beyond which beams are taken for rounding errors.
-_CANCELLED = 1e-10
+#: Relative error of the power that is tolerated in single precision, and what is aimed at; in
+#: double, the bound of it beyond which beams are taken for rounding errors.
+_TOLERATED, _AIMED, _CANCELLED = 5e-7, 1e-7, 1e-10
 #: Most moves of one number, and their lengths in units in the last place.
 _MOST = 30
 _STEPS = np.outer([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128], [1.0, -1.0]).ravel()
@@ -33,12 +32,12 @@ def rounded(
     the right power, so that numbers in it are moved to their neighbours until it is right (derived
     here).  None where all beams may stay.
     """
-    single = digital.dtype == np.complex64
     asked = problem.power[:, None]
     if problem.aim.saves:  # the power is an upper bound
         asked = np.minimum(asked, spent)
-    off = np.abs(spent - asked) > _TOLERATED[digital.dtype.char] * asked
-    if not single:  # where parts cancel, every order of their sum has an error of its own
+    if digital.dtype == np.complex64:
+        off = np.abs(spent - asked) > _TOLERATED * asked
+    else:  # where parts cancel, every order of their sum has an error of its own
         off = _cancelling(problem, amplitudes, digital)
     if not off.any():
         return None
