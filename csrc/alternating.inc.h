@@ -201,7 +201,7 @@ static int alternate(problem *p, alternation *s, alternating_rule r, const hf_op
                      int *loaded, void *const *out) {
     mask fresh = every(1);
     for (;;) {
-        leave_out(p, load_problem(p, in, loaded, s->trial), out);
+        leave_out(p, HF_ALTERNATING, load_problem(p, in, loaded, s->trial), out);
         pick_elements(p->n, fresh, s->trial, s->m);
         begin(p, s, r, fresh);
         for (;;) {
@@ -223,15 +223,16 @@ static int alternate(problem *p, alternation *s, alternating_rule r, const hf_op
 }
 
 OPERATOR(alternating) {
+    const hf_alternating_options *o = OPTIONS(alternating);
     problem at, *p = &at;
     alternation s = {0};
     arena a = {NULL, 0};
-    const alternating_rule r = {options[1] != 0, NUM(options[2]), NUM(options[4]), (idx)options[3],
-                                (idx)options[5]};
+    const alternating_rule r = {o->backtracking != 0, NUM(o->step), NUM(o->tolerance),
+                                (idx)o->inner, (idx)o->iterations};
     measure(p, shape, lanes, in[PHASE].step != 0);
-    p->radiated = options[0] != 0;
-    p->element = shape->turned && options[6] > 0 ? (int)options[6] : p->element;
-    p->movable = in[MIN_RATE];
+    p->radiated = o->radiated != 0;
+    p->element = shape->turned && o->element > 0 ? (int)o->element : p->element;
+    p->movable = INPUTS(alternating)->movable;
     p->marks = marks;
     s.traced = shape->recorded;
     while (lay_out(&a)) {

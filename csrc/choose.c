@@ -13,15 +13,13 @@
 #define PASSING (256 << 10) /* bytes of channels in a pack that is read once, */
 #define STAYING (512 << 10) /* and of one that stays in the cache for a loop */
 
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
 #define TEXT_(a) #a
 #define TEXT(a) TEXT_(a)
 
-extern const hf_kind JOIN(hf_lone_, HF_ISA), JOIN(hf_doubles_, HF_ISA), JOIN(hf_floats_, HF_ISA);
-#define LONE JOIN(hf_lone_, HF_ISA)
-#define DOUBLES JOIN(hf_doubles_, HF_ISA)
-#define FLOATS JOIN(hf_floats_, HF_ISA)
+#define LONE JOIN(hf_lone, HF_ISA)
+#define DOUBLES JOIN(hf_doubles, HF_ISA)
+#define FLOATS JOIN(hf_floats, HF_ISA)
+extern const hf_kind LONE, DOUBLES, FLOATS;
 #ifdef __AVX512F__ /* half as wide: half the time where the processor splits registers in two */
 extern const hf_kind hf_floats_v3;
 #define NARROW hf_floats_v3
@@ -68,9 +66,10 @@ static int too_large(int operator_, const hf_shape *s) {
 static int refinement(int operator_, const double *options) {
     switch (operator_) {
     case HF_ALTERNATING: return EQUAL_SINR;
-    case HF_COORDINATE_DESCENT: return options[1] != 0 ? WATER_FILLING : KEEP;
-    case HF_BEST_BEAMS: return options[1] != 0 ? KEEP : WATER_FILLING;
-    default: return options[2] > 0 ? SWEEP : WATER_FILLING;
+    case HF_COORDINATE_DESCENT:
+        return OPTIONS(coordinate_descent)->zero_forced ? WATER_FILLING : KEEP;
+    case HF_BEST_BEAMS: return OPTIONS(best_beams)->general ? KEEP : WATER_FILLING;
+    default: return OPTIONS(variable_projection)->iterations ? SWEEP : WATER_FILLING;
     }
 }
 
@@ -78,19 +77,20 @@ static int refinement(int operator_, const double *options) {
  * are then found in double. */
 static int has_limits(int operator_, const hf_shape *s, const hf_operand *in) {
     switch (operator_) {
-    case HF_VARIABLE_PROJECTION: return limits_feeds(s, in[FEED_POWER]);
-    case HF_BEST_BEAMS: return limits_feeds(s, in[MOVABLE]);
-    case HF_COORDINATE_DESCENT: return limits_feeds(s, in[SPLIT]);
+    case HF_VARIABLE_PROJECTION: return limits_feeds(s, INPUTS(variable_projection)->feed_power);
+    case HF_BEST_BEAMS: return limits_feeds(s, INPUTS(best_beams)->feed_power);
+    case HF_COORDINATE_DESCENT: return limits_feeds(s, INPUTS(coordinate_descent)->feed_power);
     default: return 0;
     }
 }
 
 /* Whether a problem has several candidates and one finalist. */
 static int has_candidates(int operator_, const double *options) {
-    if (operator_ != HF_VARIABLE_PROJECTION)
-        return 0;
-    const int leaves_out = options[OBJECTIVE] == SUM_RATE || options[OBJECTIVE] == ENERGY_EFFICIENCY;
-    return leaves_out && options[1] > 0 && options[2] >= PRELUDE && options[3] > 1 && options[4] == 1;
+    const hf_variable_projection_options *o = OPTIONS(variable_projection);
+    return operator_ == HF_VARIABLE_PROJECTION &&
+           (o->objective == SUM_RATE || o->objective == ENERGY_EFFICIENCY) &&
+           o->zf_iterations > 0 && o->iterations >= PRELUDE && o->candidates > 1 &&
+           o->finalists == 1;
 }
 
 /* The candidates first, in single precision if that may be; problems too few for the lanes fill
@@ -122,21 +122,23 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
                void *const *out) {
     if (too_large(operator_, s))
         return HF_TOO_LARGE;
-    const int plain = operator_ != HF_VARIABLE_PROJECTION || options[OBJECTIVE] == SUM_RATE;
+    const int projects = operator_ == HF_VARIABLE_PROJECTION;
+    const int plain = !projects || OPTIONS(variable_projection)->objective == SUM_RATE;
     const int loop = is_loop(operator_), limited = has_limits(operator_, s, in);
-    const int mixed_states = operator_ == HF_STATE_ASCENT && options[3] != 0;
+    const int mixed_states = operator_ == HF_STATE_ASCENT && OPTIONS(state_ascent)->mixed;
     int floats = (s->single || mixed_states) && plain && !limited && !in_double(operator_);
     const hf_kind *pack = floats ? &FLOATS : &DOUBLES;
     const double bytes = (double)s->users * s->elements * (loop ? s->channels : 1) *
                          pack->lanes * (floats ? 8 : 16);
-    int lanes = ITEMS, packed = (s->whole >= FEWEST || mixed_states) && bytes <= (loop ? STAYING : PASSING);
+    int lanes = ITEMS;
+    int packed = (s->whole >= FEWEST || mixed_states) && bytes <= (loop ? STAYING : PASSING);
     if (loop && plain && !packed && s->channels >= FEWEST && bytes / s->channels <= STAYING) {
         lanes = CHANNELS;
         packed = 1;
     }
     floats &= packed;
     const int candidates = has_candidates(operator_, options);
-    const int mixed = candidates && options[MIXED] != 0;
+    const int mixed = candidates && OPTIONS(variable_projection)->mixed;
     const int screened = candidates && !floats && bytes <= STAYING && (mixed || !packed);
     if (!packed && !screened)
         return LONE.kernels[operator_](s, in, options, out, ITEMS, NULL);
@@ -164,46 +166,32 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
         for (ptrdiff_t b = 0; b < s->batch; b++)
             marks[b] &= others[b];
     }
-    for (ptrdiff_t b = 0; status == HF_OK && b < s->batch; b++)
-        if (marks[b]) {
-            status = LONE.kernels[operator_](s, in, options, out, ITEMS, marks);
-            break;
-        }
+    if (status == HF_OK && memchr(marks, 1, (size_t)s->batch))
+        status = LONE.kernels[operator_](s, in, options, out, ITEMS, marks);
     free(marks);
     return status;
 }
 
-#define ENTRY(name, NAME)                                                                     \
+#define ENTRY(name, NAME, ...)                                                                \
     static int name(const hf_shape *s, const hf_operand *in, const double *o, void *const *out) { \
-        return run(NAME, s, in, o, out);                                                      \
+        return run(HF_##NAME, s, in, o, out);                                                 \
     }
-ENTRY(effective_channel, HF_EFFECTIVE_CHANNEL)
-ENTRY(sinr, HF_SINR)
-ENTRY(sum_rate, HF_SUM_RATE)
-ENTRY(sum_rate_gradient, HF_SUM_RATE_GRADIENT)
-ENTRY(zero_forcing, HF_ZERO_FORCING)
-ENTRY(wmmse, HF_WMMSE)
-ENTRY(water_filling, HF_WATER_FILLING)
-ENTRY(project, HF_PROJECT)
-ENTRY(best_beams, HF_BEST_BEAMS)
-ENTRY(alternating, HF_ALTERNATING)
-ENTRY(variable_projection, HF_VARIABLE_PROJECTION)
-ENTRY(coordinate_descent, HF_COORDINATE_DESCENT)
-ENTRY(wmmse_gradient, HF_WMMSE_GRADIENT)
-ENTRY(max_min, HF_MAX_MIN)
-ENTRY(min_power, HF_MIN_POWER)
-ENTRY(spectral_ascent, HF_SPECTRAL_ASCENT)
-ENTRY(state_ascent, HF_STATE_ASCENT)
-ENTRY(link_budget, HF_LINK_BUDGET)
+HF_EACH_OPERATOR(ENTRY)
 
+/* Whether any value lies outside [0, 1]; NaN counts as inside. */
 static int outside_unit(int single, ptrdiff_t count, const void *values) {
-    return (single ? FLOATS : LONE).outside_unit(single, count, values);
+    int outside = 0;
+    if (single)
+        for (const float *x = values; count; count--, x++)
+            outside |= (*x < 0) | (*x > 1);
+    else
+        for (const double *x = values; count; count--, x++)
+            outside |= (*x < 0) | (*x > 1);
+    return outside;
 }
 
-const hf_table JOIN(hf_table_, HF_ISA) = {
+const hf_table JOIN(hf_table, HF_ISA) = {
     TEXT(HF_ISA),
     outside_unit,
-    {effective_channel, sinr, sum_rate, sum_rate_gradient, zero_forcing, wmmse, water_filling,
-     project, best_beams, alternating, variable_projection, coordinate_descent, wmmse_gradient,
-     max_min, min_power, spectral_ascent, state_ascent, link_budget},
+    {HF_EACH_OPERATOR(FUNCTION)},
 };

@@ -53,10 +53,11 @@ static void part_elements(const problem *p, idx block, const cvec *from, cpx *to
 #endif
 }
 
-static void load_columns(problem *p, descent *d) {
+/* H_kn, F x N x K, where a pack does not have them so anyway. */
+static void load_columns(problem *p, cpx *columns) {
     for (idx f = 0; LANES == 1 && f < p->F; f++)
         for (idx i = 0; i < p->n; i++)
-            part_elements(p, i, channel_of(p, f) + i * p->K, d->columns + f * p->N * p->K);
+            part_elements(p, i, channel_of(p, f) + i * p->K, columns + f * p->N * p->K);
 }
 
 /* The weights that the passes hold, one number an element, and back. */
@@ -326,15 +327,17 @@ static int run_descent(problem *p, descent *d, int zero_forced, idx iterations, 
 }
 
 OPERATOR(coordinate_descent) {
+    const hf_coordinate_descent_inputs *given = INPUTS(coordinate_descent);
+    const hf_coordinate_descent_options *o = OPTIONS(coordinate_descent);
     problem at, *p = &at;
     descent d = {0};
     arena a = {NULL, 0};
     measure(p, shape, lanes, in[PHASE].step != 0);
-    p->radiated = options[0] != 0;
-    d.element = shape->turned ? (int)options[4] : AMPLITUDE;
-    p->movable = in[MIN_RATE];
-    p->feed_power = in[SPLIT];
-    const int limits = p->limited = limits_feeds(shape, in[SPLIT]);
+    p->radiated = o->radiated != 0;
+    d.element = shape->turned ? (int)o->element : AMPLITUDE;
+    p->movable = given->movable;
+    p->feed_power = given->feed_power;
+    const int limits = p->limited = limits_feeds(shape, given->feed_power);
     p->marks = marks;
     d.traced = shape->recorded;
     while (lay_out(&a)) {
@@ -349,16 +352,16 @@ OPERATOR(coordinate_descent) {
         for (idx next = 0; !told && fill_lanes(p, &next);) {
             num rate, made;
             mask converged;
-            leave_out(p, load_problem(p, in, &loaded, d.m), out);
-            load_columns(p, &d);
+            leave_out(p, HF_COORDINATE_DESCENT, load_problem(p, in, &loaded, d.m), out);
+            load_columns(p, d.columns);
             if (d.element) {
                 hold_circle(p, d.element);
                 part_weights(p, d.q);
             }
             memset(d.best, 0, (size_t)p->N * sizeof(num));
             memset(d.best_q, 0, d.element ? (size_t)p->N * sizeof(cpx) : 0);
-            told = run_descent(p, &d, options[1] != 0, (idx)options[3], NUM(options[2]), &rate,
-                               &made, &converged);
+            told = run_descent(p, &d, o->zero_forced != 0, (idx)o->iterations,
+                               NUM(o->tolerance), &rate, &made, &converged);
             leave_lanes(p, d.singular);
             memcpy(d.m, d.best, (size_t)p->N * sizeof(num));
             if (d.element)
@@ -444,6 +447,5 @@ OPERATOR(refine) {
         for (idx f = 0; f < p->F; f++)
             write_matrix(p, s.beams + f * size, size, out[TO_DIGITAL], f);
     }
-    release(a.memory);
-    return HF_OK;
+    return concluded(&a, stopped(shape));
 }

@@ -755,7 +755,7 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
     p->split = in[SPLIT];
     p->feed_power = in[FEED_POWER];
     const int limits = p->limited = limits_feeds(shape, in[FEED_POWER]);
-    p->objective = (int)options[OBJECTIVE];
+    p->objective = (int)OPTIONS(variable_projection)->objective;
     p->marks = marks;
     c.number = b.candidates;
     const idx runs = lanes == CANDIDATES ? (c.number + LANES - 1) / LANES : c.number;
@@ -779,7 +779,7 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
             if (part == SCREENING)
                 leave_lanes(p, not(good & is_near(p)));
             else
-                leave_out(p, good, out);
+                leave_out(p, HF_VARIABLE_PROJECTION, good, out);
             if (part == SCREENING && !any(lanes_in_use(p)))
                 continue;
             const int several = b.zf_iterations && !p->dual;
@@ -896,14 +896,7 @@ OPERATOR(wmmse_gradient) {
         for (idx i = 0; i < L * K; i++)
             size += beams[i].re - beams[i].re + beams[i].im - beams[i].im;
         good &= is_finite(size);
-        for (idx lane = 0; lane < LANES; lane++) {
-            if (!p->used[lane] || holds(good, lane))
-                continue;
-            p->used[lane] = 0;
-            ((double *)out[0])[p->item[lane]] = NAN;
-            write_nan(shape, p->item[lane], 2 * L * K, out[1]);
-            write_nan(shape, p->item[lane], (shape->turned ? 2 : 1) * p->N, out[2]);
-        }
+        leave_out(p, HF_WMMSE_GRADIENT, good, out);
         /* Of the caller's size, in the units of the scaled phase. */
         scale(L * K, 1 / p->size, beams);
         if (sweeps > 0)

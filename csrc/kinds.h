@@ -6,19 +6,25 @@
 
 #include "hmimo_fast.h"
 
+#define JOIN_(a, b) a##_##b
+#define JOIN(a, b) JOIN_(a, b)
+/* The name of an operator, in a list of functions. */
+#define FUNCTION(name, ...) name,
+/* Inputs and options of an operator by name. */
+#define INPUTS(name) ((const hf_##name##_inputs *)in)
+#define OPTIONS(name) ((const hf_##name##_options *)options)
+
 /* What the lanes of a pack are: problems, or the channels or candidates of one. */
 enum { ITEMS, CHANNELS, CANDIDATES };
 
-/* Inputs of variable_projection, in the order of the table.  The other loops have none of the last
- * ones and MOVABLE in the place of MIN_RATE; FEED_POWER, of those that have it, follows. */
+/* Inputs of variable_projection, in the order of the table; the other loops have the first six. */
 enum {
     CHANNEL, AMPLITUDES, PHASE, POWER, NOISE_POWER, WEIGHTS, MIN_RATE, SPLIT, MOVABLE, OVERHEAD,
     FEED_POWER,
     SCREENED
 };
 
-/* The last options of variable_projection, and what it maximises. */
-enum { OBJECTIVE = 8, MIXED };
+/* What variable_projection maximises. */
 enum { SUM_RATE, GEOMETRIC_MEAN, MAX_MIN, MIN_POWER, ENERGY_EFFICIENCY };
 #define PRELUDE 3 /* inverse share of the general stage that every candidate makes */
 
@@ -55,7 +61,6 @@ typedef int (*hf_kernel)(const hf_shape *shape, const hf_operand *in, const doub
 
 typedef struct {
     int lanes; /* W, or 1 */
-    int (*outside_unit)(int single, ptrdiff_t count, const void *values);
     hf_kernel kernels[HF_KERNELS];
 } hf_kind;
 

@@ -91,8 +91,9 @@ typedef struct {
     dual_uplink dual;
 } precoding;
 
-static int open_precoding(problem *p, precoding *c, const hf_shape *s, arena *a) {
+static int open_precoding(problem *p, precoding *c, const hf_shape *s, uint8_t *marks, arena *a) {
     measure(p, s, ITEMS, 0);
+    p->marks = marks;
     p->L = 1;
     while (lay_out(a)) {
         lay_out_problem(p, a, 0);
@@ -171,30 +172,21 @@ OPERATOR(zero_forcing) {
     problem at, *p = &at;
     precoding c;
     arena a = {NULL, 0};
-    const int status = open_precoding(p, &c, shape, &a);
+    const int status = open_precoding(p, &c, shape, marks, &a);
     if (status)
         return status;
-    p->marks = marks;
     const idx K = p->K;
     int64_t *rank = out[1];
     for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
-        const mask good = is_finite(load_channel(p, in[0]));
+        const num size = load_channel(p, INPUTS(zero_forcing)->effective_channel);
+        leave_out(p, HF_ZERO_FORCING, is_finite(size), out);
         memcpy(c.psi, p->gram, (size_t)(K * K) * sizeof(cpx));
         const mask regular = invert(K, c.psi) > (real)REGULAR;
-        USED_LANES(p, lane) {
-            if (holds(good, lane) && holds(regular, lane)) {
-                rank[p->item[lane]] = K;
-            } else if (!holds(good, lane)) {
-                rank[p->item[lane]] = 0;
-                write_nan(shape, p->item[lane], 2 * K * p->N, out[0]);
-                p->used[lane] = 0;
-            } else if (LANES > 1) {
-                marks[p->item[lane]] = 1;
-                p->used[lane] = 0;
-            }
-        }
+        leave_lanes(p, not(regular));
+        USED_LANES(p, lane)
+            rank[p->item[lane]] = K;
 #ifdef HF_LONE
-        if (good && !regular) { /* G^+ = Q^H J: as a channel Q with Psi = J */
+        if (p->used[0] && !regular) { /* G^+ = Q^H J: as a channel Q with Psi = J */
             for (idx k = 0; k < K; k++)
                 for (idx n = 0; n < p->N; n++) {
                     const cvec h = p->channel[n / W * K + k];
@@ -209,7 +201,7 @@ OPERATOR(zero_forcing) {
                 }
         }
 #endif
-        write_precoder(p, &c, c.psi, read_number(p, in[1], 0), out[0]);
+        write_precoder(p, &c, c.psi, read_number(p, INPUTS(zero_forcing)->power, 0), out[0]);
     }
     return concluded(&a, stopped(shape));
 }
@@ -218,39 +210,33 @@ OPERATOR(wmmse) {
     problem at, *p = &at;
     precoding c;
     arena a = {NULL, 0};
-    const int status = open_precoding(p, &c, shape, &a);
+    const int status = open_precoding(p, &c, shape, marks, &a);
     if (status)
         return status;
-    p->marks = marks;
     for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
-        const num size = load_channel(p, in[0]);
-        load_limits(p, in + 1, pick(is_finite(size), size, NUM(1)));
-        for (idx lane = 0; lane < LANES; lane++)
-            if (p->used[lane] && !holds(is_finite(size), lane)) {
-                write_nan(shape, p->item[lane], 2 * p->K * p->N, out[0]);
-                p->used[lane] = 0;
-            }
+        const num size = load_channel(p, INPUTS(wmmse)->effective_channel);
+        load_limits(p, &INPUTS(wmmse)->power, pick(is_finite(size), size, NUM(1)));
+        leave_out(p, HF_WMMSE, is_finite(size), out);
         match(p, p->gram, c.psi);
-        general_terms(p, p->gram, p->noise, (idx)options[0], c.psi, NULL, NULL);
-        write_precoder(p, &c, c.psi, read_number(p, in[1], 0), out[0]);
+        general_terms(p, p->gram, p->noise, (idx)OPTIONS(wmmse)->iterations, c.psi, NULL, NULL);
+        write_precoder(p, &c, c.psi, read_number(p, INPUTS(wmmse)->power, 0), out[0]);
     }
     return concluded(&a, stopped(shape));
 }
 
 /* Precoders by the dual uplink: rates in the ratio of the weights at the power given (`shared`), or
- * minimum rates at the least power. */
-static int balanced_precoder(const hf_shape *shape, hf_operand channel, hf_operand power,
-                             hf_operand noise, hf_operand weights, hf_operand min_rate, int shared,
-                             void *precoder, double *reached, uint8_t *feasible, uint8_t *marks) {
+ * minimum rates at the least power.  limits: power, noise and weights. */
+static int balanced_precoder(int operator_, const hf_shape *shape, hf_operand channel,
+                             const hf_operand *limits, hf_operand min_rate, void *const *out,
+                             uint8_t *marks) {
     problem at, *p = &at;
     precoding c;
     arena a = {NULL, 0};
-    const double one = 1;
-    const int status = open_precoding(p, &c, shape, &a);
+    const int shared = operator_ == HF_MAX_MIN;
+    const int status = open_precoding(p, &c, shape, marks, &a);
     if (status)
         return status;
     dual_uplink *d = &c.dual;
-    p->marks = marks;
     p->min_rate = min_rate;
     p->floored = -1;
     const idx K = p->K;
@@ -258,7 +244,6 @@ static int balanced_precoder(const hf_shape *shape, hf_operand channel, hf_opera
     for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
         const num size = load_channel(p, channel);
         const mask good = is_finite(size);
-        const hf_operand limits[] = {shared ? power : (hf_operand){&one, 0}, noise, weights};
         load_limits(p, limits, pick(good, size, NUM(1)));
         const num alone = start_shares(p, p->gram, shared, share);
         const num most_power = shared ? NUM(1) : alone * (real)MOST_POWER;
@@ -272,37 +257,36 @@ static int balanced_precoder(const hf_shape *shape, hf_operand channel, hf_opera
             spent += share[k];
         }
         leave_uplink(p, d, c.psi);
-        USED_LANES(p, lane) {
-            const idx item = p->item[lane];
-            const int fine = holds(good, lane) && (shared || holds(met, lane));
-            const double size_here = (double)get(p->size, lane);
-            const double bits = (double)get(lowest, lane) / (double)get(p->weight_size, lane);
-            const double power_here = (double)get(spent, lane) * size_here * size_here;
-            reached[item] = shared ? (fine ? bits : NAN)
-                                   : (fine ? power_here : holds(good, lane) ? INFINITY : NAN);
-            if (feasible)
-                feasible[item] = (uint8_t)fine;
-            if (!fine) {
-                write_nan(shape, item, 2 * K * p->N, precoder);
-                p->used[lane] = 0;
-            }
+        leave_out(p, operator_, good, out);
+        const num power = spent * p->size * p->size;
+        if (shared) {
+            write_number(p, lowest / p->weight_size, out[1]);
+        } else {
+            write_number(p, pick(met, power, NUM(INFINITY)), out[1]);
+            USED_LANES(p, lane)
+                ((uint8_t *)out[2])[p->item[lane]] = (uint8_t)holds(met, lane);
+            leave_out(p, operator_, met, (void *[]){out[0], NULL, NULL});
         }
-        write_precoder(p, &c, c.psi, spent * p->size * p->size, precoder);
+        write_precoder(p, &c, c.psi, power, out[0]);
     }
     return concluded(&a, stopped(shape));
 }
 
 OPERATOR(max_min) {
-    return balanced_precoder(shape, in[0], in[1], in[2], in[3], (hf_operand){NULL, 0}, 1, out[0],
-                             out[1], NULL, marks);
+    return balanced_precoder(HF_MAX_MIN, shape, INPUTS(max_min)->effective_channel,
+                             &INPUTS(max_min)->power, (hf_operand){NULL, 0}, out, marks);
 }
 
 OPERATOR(min_power) {
-    return balanced_precoder(shape, in[0], in[1], in[1], in[2], in[2], 0, out[0], out[1], out[2],
-                             marks);
+    const double one = 1;
+    const hf_min_power_inputs *given = INPUTS(min_power);
+    const hf_operand limits[] = {{&one, 0}, given->noise_power, given->min_rate};
+    return balanced_precoder(HF_MIN_POWER, shape, given->effective_channel, limits,
+                             given->min_rate, out, marks);
 }
 
 OPERATOR(water_filling) {
+    const hf_water_filling_inputs *given = INPUTS(water_filling);
     problem at, *p = &at;
     arena a = {NULL, 0};
     measure(p, shape, ITEMS, 0);
@@ -316,23 +300,23 @@ OPERATOR(water_filling) {
     p->marks = marks;
     const idx K = p->K;
     for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
-        const num power = read_number(p, in[1], 0), noise = read_number(p, in[2], 0);
+        const num power = read_number(p, given->power, 0), noise = read_number(p, given->noise_power, 0);
         num size = NUM(0);
         for (idx k = 0; k < K; k++) {
-            p->cost[k] = read_number(p, in[0], k);
-            p->weights[k] = read_number(p, in[3], k);
-            const num floor = read_number(p, in[4], k);
+            p->cost[k] = read_number(p, given->cost, k);
+            p->weights[k] = read_number(p, given->weights, k);
+            const num floor = read_number(p, given->min_rate, k);
             for (idx lane = 0; lane < LANES; lane++)
                 set(&p->filled[k], lane,
                     (real)(expm1((double)get(floor, lane) / NATURAL) * get(noise, lane)));
             size += p->cost[k];
         }
         const mask fits = fill(K, p->cost, power, noise, p->weights, p->above, p->filled) >= 0;
+        leave_out(p, HF_WATER_FILLING, size == size, out);
         USED_LANES(p, lane) {
-            const int bad = get(size, lane) != get(size, lane);
-            ((uint8_t *)out[1])[p->item[lane]] = (uint8_t)(!bad && holds(fits, lane));
+            ((uint8_t *)out[1])[p->item[lane]] = (uint8_t)holds(fits, lane);
             for (idx k = 0; k < K; k++)
-                ((double *)out[0])[p->item[lane] * K + k] = bad ? NAN : get(p->filled[k], lane);
+                ((double *)out[0])[p->item[lane] * K + k] = get(p->filled[k], lane);
         }
     }
     return concluded(&a, stopped(shape));
@@ -341,9 +325,10 @@ OPERATOR(water_filling) {
 /* V = B^+ W with B = diag(q) Phi: (B^H B)^-1 B^H W, or where B lacks full column rank by one-sided
  * Jacobi on the rows of B^H = J^H Q, so B^+ = J^H (Q / |Q|^2). */
 OPERATOR(project) {
+    const hf_project_inputs *given = INPUTS(project);
     problem at, *p = &at;
     arena a = {NULL, 0};
-    measure(p, shape, ITEMS, in[1].step != 0);
+    measure(p, shape, ITEMS, given->phase.step != 0);
     const idx K = p->K, L = p->L;
     vec *m = NULL;
     cpx *UNUSED rows = NULL, *UNUSED rotation = NULL;
@@ -357,15 +342,15 @@ OPERATOR(project) {
     if (!a.memory)
         return HF_NO_MEMORY;
     p->marks = marks;
-    p->radiated = options[0] != 0;
+    p->radiated = OPTIONS(project)->radiated != 0;
     int loaded = 0;
     for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
-        if (!loaded++ || in[1].step) {
-            load_phase(p, in[1]);
+        if (!loaded++ || given->phase.step) {
+            load_phase(p, given->phase);
             finish_phase(p);
         }
-        const num sum = load_amplitudes(p, in[0], m);
-        read_columns(p, in[2], 0, K, p->channel);
+        const num sum = load_amplitudes(p, given->amplitudes, m);
+        read_columns(p, given->precoder, 0, K, p->channel);
         const num size = largest_part(p->n * K, 2, p->channel), inverse = inverse_size(size);
         const vec by = spread(inverse);
         for (idx i = 0; i < p->n * K; i++) /* the rows of W^H */
@@ -379,17 +364,8 @@ OPERATOR(project) {
         const mask regular = cholesky(L, p->feeds) > (real)REGULAR;
         solve_lower(L, K, p->feeds, p->beams);
         solve_upper(L, K, p->feeds, p->beams);
-        for (idx lane = 0; lane < LANES; lane++) {
-            if (!p->used[lane] || (holds(good, lane) && holds(regular, lane)))
-                continue;
-            if (!holds(good, lane))
-                write_nan(shape, p->item[lane], 2 * L * K, out[0]);
-            else if (LANES > 1)
-                marks[p->item[lane]] = 1;
-            else
-                continue;
-            p->used[lane] = 0;
-        }
+        leave_out(p, HF_PROJECT, good, out);
+        leave_lanes(p, not(regular));
 #ifdef HF_LONE
         if (p->used[0] && !regular) {
             const cparts *phi = p->phase;
@@ -418,7 +394,7 @@ OPERATOR(project) {
             multiply_left_dagger(L, L, K, rotation, p->whitened, p->beams);
         }
 #endif
-        num power = read_number(p, in[3], 0);
+        const num power = read_number(p, given->power, 0);
         for (idx lane = 0; lane < LANES; lane++)
             set(&p->size, lane,
                 (real)(sqrt((double)get(power, lane)) /

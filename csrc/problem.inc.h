@@ -966,28 +966,45 @@ static mask load_problem(problem *p, const hf_operand *in, int *loaded, vec *m) 
     return is_finite(size) & is_finite(p->phase_size) & is_finite(sum);
 }
 
-static void write_nan(const hf_shape *s, idx item, idx count, void *to) {
-    for (idx i = item * count; i < (item + 1) * count; i++)
-        write_one(s->single, to, i, NAN);
+/* Kind and sizes of every output of an operator, as in the table. */
+#define OUTPUTS_OF(name, NAME, ...) {__VA_ARGS__, NULL},
+static const char *const OUTPUTS[][10] = {HF_EACH_OPERATOR(OUTPUTS_OF)};
+
+/* Bytes of an item in such an output. */
+static idx bytes_of_output(const hf_shape *s, const char *output) {
+    const idx in_call = bytes_of(s);
+    idx bytes = 8;
+    switch (*output) {
+    case 'c': bytes = 2 * in_call; break;
+    case 'r': bytes = in_call; break;
+    case 'q': bytes = s->turned ? 2 * in_call : in_call; break;
+    case 'b': bytes = 1;
+    }
+    while (*++output)
+        switch (*output) {
+        case 'K': bytes *= s->users; break;
+        case 'L': bytes *= s->feeds; break;
+        case 'F': bytes *= s->channels; break;
+        case 'I': bytes *= s->recorded; break;
+        default: bytes *= s->elements;
+        }
+    return bytes;
 }
 
-/* Writes NaN for the lanes that are not finite, and leaves them out. */
-static void leave_out(problem *p, mask finite_lanes, void *const *out) {
-    const hf_shape *s = p->shape;
-    for (idx lane = 0; lane < LANES; lane++) {
-        if (!p->used[lane] || holds(finite_lanes, lane))
+/* Writes what bad items give, NaN, 0 and false, in the lanes that are not good, and leaves them
+ * out. */
+static void leave_out(problem *p, int operator_, mask good, void *const *out) {
+    USED_LANES(p, lane) {
+        if (holds(good, lane))
             continue;
-        const idx item = p->item[lane];
         p->used[lane] = 0;
-        write_nan(s, item, 2 * s->channels * p->L * p->K, out[TO_DIGITAL]);
-        ((double *)out[TO_RATE])[item] = NAN;
-        if (!out[TO_AMPLITUDES])
-            continue;
-        write_nan(s, item, (s->turned ? 2 : 1) * p->N, out[TO_AMPLITUDES]);
-        ((int64_t *)out[TO_ITERATIONS])[item] = 0;
-        ((uint8_t *)out[TO_CONVERGED])[item] = 0;
-        if (out[TO_HISTORY] && s->recorded)
-            ((double *)out[TO_HISTORY])[item * s->recorded] = NAN;
+        for (int i = 0; OUTPUTS[operator_][i]; i++) {
+            const char *output = OUTPUTS[operator_][i];
+            const idx bytes = bytes_of_output(p->shape, output);
+            const int number = *output == 'i' || *output == 'b'; /* all bits make a NaN of others */
+            if (out[i])
+                memset((char *)out[i] + p->item[lane] * bytes, number ? 0 : 0xff, (size_t)bytes);
+        }
     }
 }
 

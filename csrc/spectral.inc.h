@@ -83,6 +83,8 @@ static void write_gradient(const problem *p, const vec *from, vec *spare, void *
  * the next step, which is not taken. */
 OPERATOR(spectral_ascent) {
     enum { RATE, DIGITAL, END, CHANGE, SLOPE, GRADIENT, BEND, STEP, LENGTH };
+    const hf_spectral_ascent_inputs *given = INPUTS(spectral_ascent);
+    const hf_spectral_ascent_options *o = OPTIONS(spectral_ascent);
     problem at, *p = &at;
     ascent s = {0};
     arena a = {NULL, 0};
@@ -100,32 +102,25 @@ OPERATOR(spectral_ascent) {
     if (!a.memory)
         return HF_NO_MEMORY;
     p->marks = marks;
-    p->radiated = options[0] != 0;
-    const idx size = p->L * p->K, sweeps = (idx)options[1], steps = (idx)options[2];
-    const hf_operand loop[] = {in[0], in[1], in[2], in[4], in[5], in[6]}; /* without the beams */
+    p->radiated = o->radiated != 0;
+    const idx size = p->L * p->K, sweeps = (idx)o->sweeps;
+    /* As the loops have them: without the beams. */
+    const hf_operand loop[] = {given->channel, given->start,       given->phase,
+                               given->power,   given->noise_power, given->weights};
     int loaded = 0;
     for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
         mask good = load_problem(p, loop, &loaded, s.m);
-        read_matrix(p, in[3], 0, size, beams);
-        read_elements(p, in[7], change);
-        read_elements(p, in[8], last);
+        read_matrix(p, given->digital, 0, size, beams);
+        read_elements(p, given->change, change);
+        read_elements(p, given->slope, last);
         good &= is_finite(inner_product(size, beams, beams)) & is_finite(dot(p->n, change, last));
-        for (idx lane = 0; lane < LANES; lane++) {
-            if (!p->used[lane] || holds(good, lane))
-                continue;
-            const idx item = p->item[lane];
-            p->used[lane] = 0;
-            ((double *)out[RATE])[item] = ((double *)out[LENGTH])[item] = NAN;
-            write_nan(shape, item, 2 * size, out[DIGITAL]);
-            for (int i = END; i <= STEP; i++)
-                write_nan(shape, item, p->N, out[i]);
-        }
+        leave_out(p, HF_SPECTRAL_ASCENT, good, out);
         for (idx i = 0; i < p->n; i++)
             last[i] *= spread(1 / p->weight_size);
         scale(size, 1 / p->size, beams);
         follow(p, &s, sweeps, beams);
         num length = find_spectral_step(p, &s, change, last);
-        for (idx i = 0; i < steps && !stopped(shape); i++) {
+        for (idx i = 0; i < (idx)o->steps && !stopped(shape); i++) {
             take_spectral_step(p, &s, change, last);
             follow(p, &s, sweeps, beams);
             length = find_spectral_step(p, &s, change, last);

@@ -48,9 +48,7 @@ static void lay_out_search(problem *p, state_search *s, arena *a) {
 
 /* H_kn and the weights as one number an element. */
 static void load_search(problem *p, state_search *s) {
-    for (idx f = 0; LANES == 1 && f < p->F; f++)
-        for (idx i = 0; i < p->n; i++)
-            part_elements(p, i, channel_of(p, f) + i * p->K, s->columns + f * p->N * p->K);
+    load_columns(p, s->columns);
     if (p->element)
         part_weights(p, s->q);
     for (idx n = 0; !p->element && n < p->N; n++)
@@ -343,13 +341,14 @@ static mask pass_states(problem *p, state_search *s, num tolerance, mask open, n
 }
 
 OPERATOR(state_ascent) {
-    enum { STATES = SPLIT, RATE = 0, CHOSEN };
+    const hf_state_ascent_inputs *given = INPUTS(state_ascent);
+    const hf_state_ascent_options *o = OPTIONS(state_ascent);
     problem at, *p = &at;
     state_search s = {0};
     arena a = {NULL, 0};
     measure(p, shape, ITEMS, in[PHASE].step != 0);
-    p->radiated = options[0] != 0;
-    p->movable = in[MIN_RATE];
+    p->radiated = o->radiated != 0;
+    p->movable = given->movable;
     p->marks = marks;
     while (lay_out(&a)) {
         lay_out_problem(p, &a, p->radiated);
@@ -360,28 +359,23 @@ OPERATOR(state_ascent) {
         return HF_NO_MEMORY;
     int loaded = 0;
     for (idx next = 0; !stopped(shape) && fill_lanes(p, &next);) {
-        mask good = load_problem(p, in, &loaded, s.m);
+        const mask good = load_problem(p, in, &loaded, s.m);
         num sum = NUM(0);
         for (idx i = 0; i < shape->states; i++) {
-            s.states[i] = read_state(p, in[STATES], i);
+            s.states[i] = read_state(p, given->states, i);
             sum += s.states[i].re + s.states[i].im;
         }
-        good &= is_finite(sum);
+        leave_out(p, HF_STATE_ASCENT, good & is_finite(sum), out);
         load_search(p, &s);
         num rate = start_search(p, &s);
-        mask open = lanes_in_use(p) & good;
-        for (idx i = 0; i < (idx)options[2] && any(open); i++)
-            open = pass_states(p, &s, NUM(options[1]), open, &rate);
-        leave_lanes(p, good & not(is_finite(rate)));
-        for (idx lane = 0; lane < LANES; lane++) {
-            const idx item = p->item[lane];
-            const int fine = holds(good, lane);
-            if (!p->used[lane])
-                continue;
-            ((double *)out[RATE])[item] = fine ? get(rate * p->weight_size, lane) : NAN;
+        mask open = lanes_in_use(p);
+        for (idx i = 0; i < (idx)o->iterations && any(open); i++)
+            open = pass_states(p, &s, NUM(o->tolerance), open, &rate);
+        leave_lanes(p, not(is_finite(rate)));
+        write_number(p, rate * p->weight_size, out[0]);
+        USED_LANES(p, lane)
             for (idx n = 0; n < p->N; n++)
-                ((int64_t *)out[CHOSEN])[item * p->N + n] = fine ? (int64_t)get(s.chosen[n], lane) : 0;
-        }
+                ((int64_t *)out[1])[p->item[lane] * p->N + n] = (int64_t)get(s.chosen[n], lane);
     }
     return concluded(&a, stopped(shape));
 }

@@ -1,4 +1,4 @@
-"""Write the typed functions of the C interface, in C and in Cython, from the table of operators.
+"""Write what C and Cython have of the table of operators: names, and typed functions.
 
 ``python csrc/typed.py`` after a change of the table; a test holds the files to it.
 """
@@ -10,11 +10,30 @@ from pathlib import Path
 from hmimo_fast.kernels.operators import ARGUMENTS, OPERATORS, Operator
 
 PACKAGE = Path(__file__).parent.parent / "hmimo_fast"
+NAMES = PACKAGE / "include/hmimo_fast_operators.h"
 HEADER, DECLARATIONS = PACKAGE / "include/hmimo_fast_typed.h", PACKAGE / "kernels/typed.pxd"
 WIDTH = 99
 
 OPTIONS = {bool: "int", int: "int64_t", float: "double"}
 OUTPUTS = {"c": "void", "r": "void", "q": "void", "d": "double", "i": "int64_t", "b": "uint8_t"}
+
+OF_TABLE = """\
+/* The operators in the order of the table, and their inputs and options by name: an operator's
+ * `inputs` and `options` may be taken for these.  Written by csrc/typed.py. */
+#ifndef HMIMO_FAST_OPERATORS_H
+#define HMIMO_FAST_OPERATORS_H
+
+{operators}
+/* DO(name, NAME, outputs) of each operator; outputs by kind and sizes, as in the table. */
+{each}
+typedef struct {{
+    const void *data;
+    ptrdiff_t step;
+}} hf_operand;
+
+{structures}
+#endif
+"""
 
 IN_C = """\
 /* A function with named arguments for each operator of hmimo_fast.h: the table of kernels, the
@@ -69,6 +88,23 @@ def filled(first: str, parts: list[str], last: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def structures(op: Operator) -> str:
+    """Its inputs and options in C."""
+    text = filled("typedef struct { hf_operand ", [*op.inputs], f"; }} hf_{op.name}_inputs;")
+    if op.options:
+        text += filled("typedef struct { double ", [*op.options], f"; }} hf_{op.name}_options;")
+    return text
+
+
+def each() -> str:
+    """The macro that goes through the operators."""
+    lines = ["#define HF_EACH_OPERATOR(DO)"]
+    for op in OPERATORS.values():
+        outputs = [f'"{ARGUMENTS[name].kind}{core}"' for name, core in op.outputs.items()]
+        lines += [f"    DO({', '.join([op.name, op.name.upper(), *outputs])})"]
+    return " \\\n".join(lines) + "\n"
+
+
 def in_c(op: Operator) -> str:
     """The definition of a function in C."""
     head = ["const hf_table *kernels", "const hf_shape *shape", *parameters(op)]
@@ -105,6 +141,13 @@ def texts() -> dict[Path, str]:
     """What the files should hold."""
     functions = "\n".join(map(in_c, OPERATORS.values()))
     return {
+        NAMES: OF_TABLE.format(
+            operators=filled(
+                "enum { ", [f"HF_{x.upper()}" for x in (*OPERATORS, "operators")], " };"
+            ),
+            each=each(),
+            structures="".join(map(structures, OPERATORS.values())),
+        ),
         HEADER: IN_C.format(functions=functions),
         DECLARATIONS: IN_CYTHON + "".join(map(in_cython, OPERATORS.values())),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 import runpy
 from pathlib import Path
 
@@ -35,13 +34,7 @@ def test_every_name_of_the_table_is_known_and_used() -> None:
         )
 
 
-def test_the_header_has_the_order_of_the_table() -> None:
-    body = re.search(r"enum \{([^}]*)HF_OPERATORS", HEADER.read_text()).group(1)
-    names = [name.strip().removeprefix("HF_").lower() for name in body.split(",")]
-    assert names[:-1] == list(OPERATORS)
-
-
-def test_the_typed_functions_are_those_of_the_table() -> None:
+def test_the_names_and_the_typed_functions_are_those_of_the_table() -> None:
     """As csrc/typed.py writes them."""
     for path, text in runpy.run_path(str(ROOT / "csrc/typed.py"))["texts"]().items():
         assert path.read_text() == text, f"run python csrc/typed.py to write {path.name}"

@@ -128,6 +128,7 @@ def test_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     wanted = {
         "py.typed",
         "include/hmimo_fast.h",
+        "include/hmimo_fast_operators.h",
         "include/hmimo_fast_typed.h",
         "data/munich_30ghz.npz",
     }

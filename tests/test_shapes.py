@@ -161,7 +161,7 @@ def test_one_item_the_shortest_way_is_left_to_the_edge_where_anything_is_off(mon
         pytest.skip("built without a compiler")
     good = [np.full(s, 0.5, t) for s, t in (((2, 3), complex), ((3,), float), ((3, 2), complex),
                                              ((2, 2), complex))]  # fmt: skip
-    native = backends._native
+    native = backends.native
     assert native.link_item(True, *good, 0.1, None) is not None
     for at, array in enumerate(good):
         for how, spoil in SPOILT.items():

@@ -15,12 +15,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum { HF_OK = 0, HF_NO_MEMORY = 1, HF_TOO_LARGE = 2, HF_STOPPED = 3 };
+#include "hmimo_fast_operators.h"
 
-typedef struct {
-    const void *data;
-    ptrdiff_t step;
-} hf_operand;
+enum { HF_OK = 0, HF_NO_MEMORY = 1, HF_TOO_LARGE = 2, HF_STOPPED = 3 };
 
 typedef struct {
     int single;         /* precision of channels, phases, beams, amplitudes */
@@ -40,29 +37,6 @@ typedef struct {
 
 typedef int (*hf_operator)(const hf_shape *shape, const hf_operand *inputs, const double *options,
                            void *const *outputs);
-
-/* The order of the table. */
-enum {
-    HF_EFFECTIVE_CHANNEL,
-    HF_SINR,
-    HF_SUM_RATE,
-    HF_SUM_RATE_GRADIENT,
-    HF_ZERO_FORCING,
-    HF_WMMSE,
-    HF_WATER_FILLING,
-    HF_PROJECT,
-    HF_BEST_BEAMS,
-    HF_ALTERNATING,
-    HF_VARIABLE_PROJECTION,
-    HF_COORDINATE_DESCENT,
-    HF_WMMSE_GRADIENT,
-    HF_MAX_MIN,
-    HF_MIN_POWER,
-    HF_SPECTRAL_ASCENT,
-    HF_STATE_ASCENT,
-    HF_LINK_BUDGET,
-    HF_OPERATORS
-};
 
 /* One set of kernels for each instruction-set level; hf_kernels() gives the one in use. */
 typedef struct {

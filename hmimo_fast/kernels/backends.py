@@ -26,9 +26,9 @@ import numpy as np
 from .operators import ARGUMENTS, OPERATORS, Operator, dtypes_of
 
 try:
-    from . import native as _native
+    from . import native as native
 except ImportError as _error:
-    _native, _failure = None, str(_error)
+    native, _failure = None, str(_error)
 
 BatchFunction = Callable[..., Any]
 
@@ -138,15 +138,6 @@ def batch_function(
     return _interpreted(module, op)
 
 
-def outside_unit(backend_name: str, single: bool) -> Callable[[np.ndarray], bool]:
-    """The function of a backend that tells whether any real value lies outside [0, 1]."""
-    if backend_name == "native":
-        return _module(backend_name).outside_unit
-    if backend_name == "numba":
-        return _module(backend_name).batch_function("outside_unit", single, False)
-    return lambda values: bool(np.any((values < 0.0) | (values > 1.0)))
-
-
 def link_item(gradient: bool, *operands: Any) -> Any:
     """The sum rate of one item, or with its gradients, by the shortest way there is, or None.
 
@@ -154,7 +145,7 @@ def link_item(gradient: bool, *operands: Any) -> Any:
     """
     if get_backend() != "native":
         return None
-    return _native.link_item(gradient, *operands)
+    return native.link_item(gradient, *operands)
 
 
 def _interpreted(definitions: ModuleType, op: Operator) -> BatchFunction:
@@ -180,7 +171,7 @@ def _interpreted(definitions: ModuleType, op: Operator) -> BatchFunction:
 
 def missing_kernels() -> str | None:
     """Why there are no C kernels: how their build or their import failed; None where they are."""
-    if _native is not None:
+    if native is not None:
         return None
     try:  # written by setup.py
         return Path(__file__).with_name("native_missing.txt").read_text().strip()

@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy import empty, ndarray
 
-from ..arguments import as_array, common_batch, integer
-from .backends import BatchFunction, batch_function, get_backend, outside_unit
+from ..arguments import Values, as_array, bad_value, common_batch, integer
+from .backends import BatchFunction, batch_function, get_backend, native
 from .operators import (
     ARGUMENTS,
     IN_DISC,
+    IN_UNIT,
     MOST_RECORDED,
     OPERATORS,
     Operator,
@@ -251,13 +252,10 @@ def _bad_value(name: str, position: int, value: Any) -> ValueError:
     """The error for the first value of an argument that is not allowed."""
     argument = _INPUTS[name][position]
     array = as_array(argument, value)
-    values = IN_DISC if array.dtype.kind == "c" else ARGUMENTS[argument].values
+    values = _values(argument, array.dtype.kind == "c")
     assert values is not None
     array = array.astype(np.float64 if array.dtype.kind != "c" else np.complex128)
-    where = tuple(np.argwhere(~values.allow(array))[0].tolist())
-    return ValueError(
-        f"{argument}: expected values {values.expected}, got {array[where]} at index {where}"
-    )
+    return bad_value(argument, array, values.allow(array), f"values {values.expected}")
 
 
 def _given(name: str, plan: _Plan, out: Any) -> Sequence[ndarray | None]:
@@ -367,7 +365,7 @@ def _plan(backend: str, name: str, recorded: int, *signature: Any) -> _Plan:
                     target,
                     batch + own if broadcast else None,
                     None if flat == shape else () if flat == (1, *shape) else flat,
-                    _check(argument, outside_disc if turned else outside_unit(backend, single)),
+                    _check(backend, argument, turned),
                 )
             )
     outputs = [
@@ -411,14 +409,16 @@ def _core_sizes(op: Operator, shapes: dict[str, tuple[int, ...]]) -> dict[str, i
     return sizes
 
 
-def _check(argument: str, outside: Callable[..., Any]) -> Callable[..., Any] | None:
+def _check(backend: str, argument: str, turned: bool) -> Callable[..., Any] | None:
     """What tells whether a flattened array holds a value not allowed; None if all are."""
-    values = ARGUMENTS[argument].values
+    values = _values(argument, turned)
     if values is None:
         return None
-    return outside if argument == "amplitudes" else lambda array: not values.allow(array).all()
+    if backend == "native" and values is IN_UNIT:
+        return native.outside_unit
+    return lambda array: not values.allow(array).all()
 
 
-def outside_disc(amplitudes: ndarray) -> bool:
-    """Whether any complex amplitude lies outside the unit disc."""
-    return not IN_DISC.allow(amplitudes).all()
+def _values(argument: str, turned: bool) -> Values | None:
+    """Which values an argument may have, of real or complex amplitudes."""
+    return IN_DISC if turned and argument == "amplitudes" else ARGUMENTS[argument].values

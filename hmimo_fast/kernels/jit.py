@@ -30,7 +30,7 @@ import ctypes
 import hashlib
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -97,14 +97,13 @@ def _njit(function: Any) -> Any:
 
 _FILES = sorted(Path(definitions.__file__).parent.glob("*.py"))
 
-#: Definitions whose result has a type that follows from that of the amplitudes.
-_BY_TYPE = (definitions.element.matched, definitions.element.is_complex)
-
 for _file in _FILES:
     _module = import_module(f"{definitions.__name__}.{_file.stem}")
     for _function in vars(_module).copy().values():
         own = inspect.isfunction(_function) and _function.__module__ == _module.__name__
-        if own and _function not in _BY_TYPE:
+        if (
+            own and _function is not definitions.element.matched
+        ):  # its type follows from its arguments
             register_jitable(**_SEMANTICS)(_function)
 
 #: Numba's cache knows a function by its name and its own file.  What the definitions call stands in
@@ -120,13 +119,12 @@ def _cached(function: FunctionType) -> Any:
     return _njit(named)
 
 
-@_njit
-def outside_unit(values: np.ndarray) -> bool:
-    """Whether any value lies outside [0, 1]; NaN does not."""
-    for value in values.flat:
-        if value < 0.0 or value > 1.0:
-            return True
-    return False
+def _assembled(name: str, parameters: Iterable[str], body: list[str], **namespace: Any) -> Any:
+    """A function of these parameters, with lines of Python as its body."""
+    lines = [f"def {name}({', '.join(parameters)}):", *(f"    {line}" for line in body)]
+    namespace |= {"__name__": __name__, "np": np}
+    exec(compile("\n".join(lines), __file__, "exec"), namespace)
+    return namespace[name]
 
 
 def _batch(op: Operator) -> Any:
@@ -134,16 +132,13 @@ def _batch(op: Operator) -> Any:
     inputs = [f"input_{name}" for name in op.inputs]
     outputs = [f"output_{name}" for name in op.outputs]
     items = [f"{name}[i % len({name})]" for name in inputs]
-    source = (
-        f"def {op.name}_batch({', '.join([*inputs, *op.options, *outputs])}):\n"
-        f"    for i in range(len({outputs[0]})):\n"
-        f"        {', '.join(f'{name}[i]' for name in outputs)} = "
-        f"item({', '.join([*items, *op.options])})\n"
-    )
-    item = getattr(definitions, op.name)
-    namespace = {"__name__": item.__module__, "item": item}
-    exec(compile(source, inspect.getfile(item), "exec"), namespace)
-    return _cached(namespace[f"{op.name}_batch"])
+    results = ", ".join(f"{name}[i]" for name in outputs)
+    body = [
+        f"for i in range(len({outputs[0]})):",
+        f"    {results} = item({', '.join([*items, *op.options])})",
+    ]
+    parameters, item = [*inputs, *op.options, *outputs], getattr(definitions, op.name)
+    return _cached(_assembled(f"{op.name}_batch", parameters, body, item=item))
 
 
 _BATCHES = {op.name: _batch(op) for op in OPERATORS.values()}
@@ -151,7 +146,7 @@ _BATCHES = {op.name: _batch(op) for op in OPERATORS.values()}
 
 @cache
 def batch_function(operator: str, single: bool, turned: bool) -> Callable[..., Any]:
-    """The compiled loop of an operator (or `outside_unit`), without dispatch.
+    """The compiled loop of an operator, without dispatch.
 
     In one precision, with real or complex amplitudes (``turned``).
 
@@ -162,8 +157,6 @@ def batch_function(operator: str, single: bool, turned: bool) -> Callable[..., A
     def array(name: str, core: str, readonly: bool) -> types.Array:
         return types.Array(dtypes[ARGUMENTS[name].kind], 1 + len(core), "C", readonly=readonly)
 
-    if operator == "outside_unit":
-        return outside_unit.compile((array("amplitudes", "N", True),))
     op = OPERATORS[operator]
     return _BATCHES[operator].compile(
         (
@@ -300,17 +293,6 @@ def _compile_ready(array: types.Array, dtype: types.DType) -> Callable[..., Any]
     return lambda array, dtype: np.ascontiguousarray(array).astype(dtype)
 
 
-def _is_turned(amplitudes: np.ndarray) -> int:
-    """Whether amplitudes are complex: for compiled code."""
-    raise NotImplementedError
-
-
-@overload(_is_turned, strict=False)
-def _compile_is_turned(amplitudes: types.Array) -> Callable[..., Any]:
-    turned = int(isinstance(amplitudes.dtype, types.Complex))
-    return lambda amplitudes: turned
-
-
 def _ready_amplitudes(amplitudes: np.ndarray, carrier: np.ndarray) -> np.ndarray:
     """Amplitudes, real or complex, in the precision of the carrier: for compiled code."""
     raise NotImplementedError
@@ -328,12 +310,6 @@ def _compile_matched(weights: types.Array, amplitudes: types.Array) -> Callable[
     if isinstance(amplitudes.dtype, types.Complex):
         return lambda weights, amplitudes: weights
     return lambda weights, amplitudes: weights.real
-
-
-@overload(definitions.element.is_complex, strict=False)
-def _compile_is_complex(amplitudes: types.Array) -> Callable[..., Any]:
-    found = isinstance(amplitudes.dtype, types.Complex)
-    return lambda amplitudes: found
 
 
 def _unless(holds: str, name: str, expected: str) -> list[str]:
@@ -369,21 +345,13 @@ def _checks(op: Operator) -> tuple[list[str], set[str]]:
     return body, known
 
 
-def _assembled(name: str, op: Operator, body: list[str], **namespace: Any) -> Any:
-    """A function of one item, compiled: ``name(*inputs, *options)``."""
-    head = f"def {name}({', '.join([*op.inputs, *op.options])}):\n"
-    namespace |= {"__name__": __name__, "np": np}
-    exec(compile(head + "".join(f"    {line}\n" for line in body), __file__, "exec"), namespace)
-    return namespace[name]
-
-
 def _defined(op: Operator) -> Any:
     """One item by the definition, its shapes checked: ``<operator>(*inputs, *options)``."""
     item = getattr(definitions, op.name)
     body, _ = _checks(op)
     inputs = [name if core else f"float({name})" for name, core in op.inputs.items()]
     body += [f"return item({', '.join([*inputs, *op.options])})"]
-    function = _assembled(op.name, op, body, item=item)
+    function = _assembled(op.name, [*op.inputs, *op.options], body, item=item)
     function.__doc__ = item.__doc__
     return _cached(function)
 
@@ -400,7 +368,6 @@ def _native(place: int, op: Operator) -> Any:
             body += [f"in_{name} = ready_amplitudes({name}, {carrier})"]
         elif core:
             body += [f"in_{name} = ready({name}, {dtypes[ARGUMENTS[name].kind]})"]
-    body += ["turned = is_turned(in_amplitudes)" if "amplitudes" in op.inputs else "turned = 0"]
     body += [f"I = min({' + '.join([*op.budgets, '1'])}, {MOST_RECORDED})"]
     for name, core in op.outputs.items():
         shape = f"({', '.join(core)},)" if core else "1"
@@ -413,7 +380,8 @@ def _native(place: int, op: Operator) -> Any:
         f"({''.join(f'{part}, ' for part in parts)})"
         for parts in (sizes, inputs, op.options, outputs)
     )
-    body += [f"status = kernel(single, turned, {tuples})"]
+    turned = "np.iscomplexobj(in_amplitudes)" if "amplitudes" in op.inputs else "False"
+    body += [f"status = kernel(single, {turned}, {tuples})"]
     body += ["if status == 2:", "    raise ValueError('expected sizes that fit in memory')"]
     body += ["if status:", "    raise RuntimeError('the C kernel was not built, or has no memory')"]
     if "history" in op.outputs:
@@ -424,11 +392,11 @@ def _native(place: int, op: Operator) -> Any:
     helpers = {
         "kernel": _kernel(place, op),
         "is_single": _is_single,
-        "is_turned": _is_turned,
         "ready": _ready,
         "ready_amplitudes": _ready_amplitudes,
     }
-    return _njit(_assembled(f"native_{op.name}", op, body, **helpers))
+    parameters = [*op.inputs, *op.options]
+    return _njit(_assembled(f"native_{op.name}", parameters, body, **helpers))
 
 
 for _place, _op in enumerate(OPERATORS.values()):

@@ -39,7 +39,7 @@ _COST = Values(lambda x: (x >= 0.0) | (x != x), "at least 0")
 _FLAG = Values(lambda x: (x == 0.0) | (x == 1.0), "0 or 1")
 #: Of complex amplitudes, up to the rounding of single precision.
 IN_DISC = Values(lambda x: ~(np.abs(x) > 1.0 + 1e-6), "in the unit disc")
-_IN_UNIT = Values(lambda x: ((x >= 0.0) & (x <= 1.0)) | (x != x), "in [0, 1]")
+IN_UNIT = Values(lambda x: ((x >= 0.0) & (x <= 1.0)) | (x != x), "in [0, 1]")
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ ARGUMENTS = {
     "digital": Argument("c"),
     "precoder": Argument("c"),
     "d_digital": Argument("c"),
-    "amplitudes": Argument("q", _IN_UNIT),
+    "amplitudes": Argument("q", IN_UNIT),
     "d_amplitudes": Argument("q"),
     "states": Argument("q"),
-    "start": Argument("r", _IN_UNIT),
+    "start": Argument("r", IN_UNIT),
     "end": Argument("r"),
     "change": Argument("r", default=0.0),
     "slope": Argument("r", default=0.0),

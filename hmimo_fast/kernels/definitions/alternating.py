@@ -6,7 +6,7 @@ import numpy as np
 
 from .algebra import SINGULAR, pseudo_invert, scale_to_power
 from .ascent import confine, record, whiten
-from .element import AMPLITUDE, GIVEN, Elements, is_complex, matched, state_of, weigh
+from .element import AMPLITUDE, GIVEN, Elements, matched, state_of, weigh
 from .joint import fixed_terms
 from .problem import is_finite, room, unit_weights, unsolved
 from .rates import power_of
@@ -89,7 +89,7 @@ def alternating(
         return unsolved(channel, phase, amplitudes, history)
     unit, heaviest = unit_weights(weights)
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
-    kind = GIVEN if element == AMPLITUDE and is_complex(amplitudes) else element
+    kind = GIVEN if element == AMPLITUDE and np.iscomplexobj(amplitudes) else element
     elements = Elements(kind, amplitudes.astype(np.complex128), movable.astype(np.float64))
     current = state_of(kind, amplitudes)
     digital = force(wide, waves, weigh(elements, current)[0], power, radiated)

@@ -58,10 +58,6 @@ def least_weight(kind, size, pull, stay):
     return np.where(length > 0.0, CENTRES[kind] + RADII[kind] * unit, stay)
 
 
-def is_complex(amplitudes):
-    return np.iscomplexobj(amplitudes)
-
-
 def matched(weights, amplitudes):
     """Complex weights, or their real part where the amplitudes are real."""
-    return weights if is_complex(amplitudes) else weights.real
+    return weights if np.iscomplexobj(amplitudes) else weights.real

@@ -26,7 +26,7 @@ from .ascent import (
     splits,
     whiten,
 )
-from .element import AMPLITUDE, GIVEN, Elements, is_complex, matched, state_of, weigh
+from .element import AMPLITUDE, GIVEN, Elements, matched, state_of, weigh
 from .feeds import ANEW, REBALANCINGS, at_part, find_spent, start_multipliers, whiten_under
 from .inner_balanced import initialize_dual, leave_dual
 from .inner_general import initialize_general, power_by, wmmse_sweep, wmmse_update
@@ -338,7 +338,7 @@ def variable_projection(
     if not is_finite(channel, phase, amplitudes):
         return unsolved(channel, phase, amplitudes, history)
     wide, waves = channel.astype(np.complex128), phase.astype(np.complex128)
-    kind = GIVEN if element == AMPLITUDE and is_complex(amplitudes) else element
+    kind = GIVEN if element == AMPLITUDE and np.iscomplexobj(amplitudes) else element
     elements = Elements(kind, amplitudes.astype(np.complex128), movable.astype(np.float64))
     start = state_of(kind, amplitudes)
     unit, heaviest = unit_weights(weights)
