@@ -342,7 +342,7 @@ typedef struct {
  * Under `digital` power it is four times the true noise where zero forcing gives each user several
  * bit/s/Hz, and falls to the true noise at low SNR, where leaving users out is right. */
 static num prelude_noise(const problem *p, num forced, num served) {
-    if (p->radiated)
+    if (p->radiated || is_alone(p))
         return p->noise;
     const num each = forced / (served * (real)p->shape->channels), square = each * each;
     const num share = pick(is_finite(square), square / (1 + square), NUM(0));
@@ -366,12 +366,13 @@ static int share_general(problem *p, ascent *s, endpoint from, endpoint to, num 
     const num made = *from.made, unrecorded = NUM(s->traced); /* rates at another noise */
     go_to(p, s, from);
     s->noise = prelude_noise(p, forced, served);
-    if (ascend(p, s, GENERAL, every(1), iterations, tolerance, unrecorded))
+    s->made = made;
+    if (climb(p, s, GENERAL, every(1), iterations, tolerance, unrecorded))
         return 1;
     s->noise = p->noise;
     store_best(p, s, to);
     *to.made = s->made + made;
-    if (!p->radiated)
+    if (!p->radiated && !is_alone(p))
         *to.rate = evaluate(p, s, GENERAL, PARTS_ANEW, to.m, to.beams, s->gradient);
     return 0;
 }
@@ -385,7 +386,7 @@ static int run_candidate(problem *p, ascent *s, candidates *c, num candidate, id
     for (idx k = 0; k < K; k++)
         served += p->served[k];
     start_candidate(p, c, candidate, s->m);
-    if (b.zf_iterations) {
+    if (b.zf_iterations && !is_alone(p)) {
         for (idx f = 0; f < p->F; f++) {
             find_channel_gram(p, f, c->gram);
             find_metric(p, c->gram, c->metrics + f * K * K);
@@ -410,7 +411,7 @@ static int run_candidate(problem *p, ascent *s, candidates *c, num candidate, id
     s->best_rate = NUM(-INFINITY);
     s->made = NUM(0);
     s->converged = every(0);
-    if (any(few) && ascend(p, s, ZERO_FORCING, few, b.zf_iterations, b.tolerance, NUM(0)))
+    if (any(few) && climb(p, s, ZERO_FORCING, few, b.zf_iterations, b.tolerance, NUM(0)))
         return 1;
     s->best_rate = pick(few, s->best_rate, NUM(-INFINITY));
     const mask forced_none = not(s->best_rate > (real)-INFINITY);
@@ -558,7 +559,8 @@ static int finish_candidate(problem *p, ascent *s, candidates *c, budget b) {
         return 0;
     go_to(p, s, ended);
     s->noise = p->noise;
-    if (ascend(p, s, GENERAL, general, b.iterations - b.prelude, b.tolerance, *ended.made))
+    s->made = *ended.made;
+    if (climb(p, s, GENERAL, general, b.iterations - b.prelude, b.tolerance, *ended.made))
         return 1;
     s->made += *ended.made;
     pick_elements(p->n, general, s->best, ended.m);

@@ -16,6 +16,7 @@
 #include "inner_balanced.inc.h"
 #include "ascent.inc.h"
 #include "start.inc.h"
+#include "alone.inc.h"
 #include "joint.inc.h"
 #include "spectral.inc.h"
 #include "precode.inc.h"

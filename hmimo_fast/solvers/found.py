@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from ..kernels import edge
+from ..kernels.definitions.element import CENTRES
 from ..objective import weighted_sum
 from ..problem import Problem
 from .rounding import norm2, rounded
@@ -173,16 +174,21 @@ def none_alone(problem: Problem, sum_rate: np.ndarray) -> bool:
 def highest_alone(problem: Problem) -> np.ndarray:
     """Upper bound (B, K) of each user's weighted rate if no other is served.
 
-    It holds for all weights of elements in the unit disc: a surface radiates the power P, or under
-    `digital` power no more than P times the largest eigenvalue of Phi^H Phi, bounded by row sums.
+    A surface radiates the power P, whatever its weights q, so P ||h||^2 bounds what a user receives.
+    Under `digital` power that is P ||h diag(q) Phi||^2: weights in a disc of centre c and radius
+    rho have ||h diag(q) Phi|| <= |c| ||h Phi|| + rho s ||h||, with s the largest singular value of
+    Phi (derived here).  Stuck elements may be anywhere in the unit disc.
     """
     p = problem
     parts = p.channel.view(p.channel.real.dtype)
-    gain = np.einsum("...n,...n->...", parts, parts, dtype=float)
+    size = np.sqrt(np.einsum("...n,...n->...", parts, parts, dtype=float))
     if not p.radiated:
-        gram = p.phase.conj().swapaxes(-1, -2) @ p.phase
-        gain = gain * np.abs(gram).sum(axis=-1).max(axis=-1)[:, None]
-    snr = (p.power / p.noise_power)[:, None, None] * gain
+        centre = abs(CENTRES[p.hardware.kind]) if p.hardware.turned else 0.5
+        centre = centre if p.stuck is None else 0.0
+        reach = np.linalg.svd(p.phase, compute_uv=False)[..., 0]
+        received = np.sqrt(norm2(p.channel @ p.phase, -1))
+        size = centre * received + (1.0 - centre) * reach[:, None] * size
+    snr = (p.power / p.noise_power)[:, None, None] * size**2
     rates = np.log1p(snr).sum(axis=-2) / log(2.0)
     return p.heaviest[:, None] * p.weights * rates
 

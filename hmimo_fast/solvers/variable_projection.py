@@ -25,8 +25,11 @@ _TURNED_ROUNDED_STAGES = {False: (8, 10), True: (5, 38)}
 _LIMITED_STAGES = {False: (30, 24), True: (12, 32)}
 #: Of a single user, each cheaper, which is slower to converge under `radiated` power.
 _SOLO_STAGES = {False: (9, 27), True: (5, 90)}
-#: Candidates; and before weights are rounded, which costs more than what the others would add.
-_CANDIDATES, _FEW_CANDIDATES = 8, 2
+#: The same where it has one channel and amplitudes, whose steps are exact (csrc/alone.inc.h).
+_ALONE_STAGES = {False: (5, 3), True: (8, 36)}
+#: Candidates; of such a user; and before weights are rounded, which costs more than what the others
+#: would add.
+_CANDIDATES, _ALONE_CANDIDATES, _FEW_CANDIDATES = 8, 12, 2
 #: Of objectives that leave nobody out, and so have one candidate.
 _ONE_CANDIDATE = (10, 80)
 #: Of a second try at `max_min` under `digital` power, where ascents end apart and are short.
@@ -63,9 +66,9 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     """ZF variable projection, then general beams by warm WMMSE sweeps (docs/mathematics.md).
 
     ``zf_iterations`` and ``iterations`` bound the evaluations of the two stages (9 and 27 under
-    `digital` power, 5 and 35 under `radiated`, of a single user 90; twice as many from all starts
-    but the first; fewer before rounding).  The ``candidates`` serve nested sets of about as many
-    users as promise most, from different starts (by default 8).  Each makes the first stage and a
+    `digital` power, 5 and 35 under `radiated`, of a single user 5 and 3, 8 and 36; twice as many
+    from all starts but the first; fewer before rounding).  The ``candidates`` serve nested sets of
+    about as many users as promise most, from different starts (by default 8, of a single user 12).  Each makes the first stage and a
     ninth of the second, the best four a third, and the best ``finalists`` of them the rest.
     ``zf_iterations=0`` keeps to the start.  Afterwards every user is served alone whose bound is
     above the sum rate, but for ``candidates=1`` and under minimum rates.
@@ -75,8 +78,10 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     is rounded to few states.
     """
     candidates = _CANDIDATES
-    if problem.hardware.states is not None and problem.hardware.turned:
-        candidates = _FEW_CANDIDATES
+    if problem.hardware.states is not None:
+        candidates = _FEW_CANDIDATES if problem.hardware.turned else _CANDIDATES
+    elif is_alone(problem):
+        candidates = _ALONE_CANDIDATES * problem.effort
     chosen = _stages(problem) | {"candidates": candidates, "mixed": True}
     if is_tried(problem, options):
         chosen |= _SHORT_TRY
@@ -160,6 +165,14 @@ def zero_forcing_stage(problem: Problem, start: np.ndarray, **options: Any) -> R
     return joint(problem, start, **options | dict(zip(budgets, (budget, 0), strict=True)))
 
 
+def is_alone(problem: Problem) -> bool:
+    """Whether a single user has steps of its own (csrc/alone.inc.h)."""
+    if problem.users > 1 or problem.channel.shape[1] > 1 or problem.objective != "sum_rate":
+        return False
+    bound = problem.feed_power is not None or problem.min_rate is not None
+    return not (bound or problem.hardware.turned)
+
+
 def _stages(problem: Problem) -> dict[str, int]:
     limited, turned = problem.feed_power is not None, problem.hardware.turned
     if problem.hardware.states is not None and not limited and problem.min_rate is None:
@@ -168,8 +181,10 @@ def _stages(problem: Problem) -> dict[str, int]:
         stages = _TURNED_STAGES
     elif limited:
         stages = _LIMITED_STAGES
+    elif problem.users > 1:
+        stages = _STAGES
     else:
-        stages = _STAGES if problem.users > 1 else _SOLO_STAGES
+        stages = _ALONE_STAGES if is_alone(problem) else _SOLO_STAGES
     chosen = stages[problem.radiated] if problem.aim.leaves_out else _ONE_CANDIDATE
     names = "zf_iterations", "iterations"
     return {name: problem.effort * most for name, most in zip(names, chosen, strict=True)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .algebra import double, norm2, scale_to_power
+from .alone import ascend_alone, is_alone
 from .ascent import (
     FOLLOWING,
     MULTIPLIERS,
@@ -101,10 +102,23 @@ def scale_beams(channel, phase, weights, beams, limits, parts):
     return digital, total
 
 
-def general_stage(
-    channel, phase, state, psi, limits, noise_power, served, budget, tolerance, history
+def climb(
+    stage, channel, phase, state, psi, limits, noise_power, served, budget, tolerance, history, made
 ):
-    """`ascend` with general V, from the better of two starts of its beams."""
+    """The ascent of several users or, after so many iterations ``made`` before, of one alone."""
+    if is_alone(channel, limits):
+        return ascend_alone(
+            channel, phase, state, psi, limits, noise_power, budget, tolerance, history, made
+        )
+    return ascend(
+        stage, channel, phase, state, psi, limits, noise_power, served, budget, tolerance, history
+    )
+
+
+def general_stage(
+    channel, phase, state, psi, limits, noise_power, served, budget, tolerance, history, made
+):
+    """`climb` with general V, from the better of two starts of its beams."""
     gram = grams(channel, phase, weigh(limits.elements, state)[0], psi, limits)
     start, users = psi.copy(), channel.shape[1]
     for f in range(len(channel)):
@@ -119,9 +133,9 @@ def general_stage(
             start[f, :users, :users] = initialize_general(
                 gram[f], own, limits, noise, served, phase.shape[2]
             )
-    return ascend(
+    return climb(
         1, channel, phase, state, start, limits, noise_power, served, budget, tolerance,
-        history,
+        history, made,
     )  # fmt: skip
 
 
@@ -228,20 +242,23 @@ def rates_together(limits, value, psi):
     return psi[0, WORTH, 0].real * (np.sum(psi[:, PART, 0].real) + limits.overhead)
 
 
-def share_general(channel, phase, m, psi, limits, forced, served, iterations, tolerance):
+def share_general(channel, phase, m, psi, limits, forced, served, iterations, tolerance, made):
     """Some of the general stage at the noise of its share.
 
     Returns m, Psi, the rate at the noise of the problem, evaluations, and whether it stopped.
     """
+    alone = is_alone(channel, limits)
     louder = prelude_noise(limits, forced, served, len(channel))
-    m, psi, rate, made, converged = general_stage(
-        channel, phase, m, psi, limits, louder, served, iterations, tolerance, room(0)
+    if alone:
+        louder = limits.noise_power
+    m, psi, rate, more, converged = general_stage(
+        channel, phase, m, psi, limits, louder, served, iterations, tolerance, room(0), made
     )
-    if not limits.radiated:
+    if not limits.radiated and not alone:
         rate, _, psi, _ = evaluate(
             1, channel, phase, m, psi, limits, limits.noise_power, served, True
         )
-    return m, psi, rate, made, converged
+    return m, psi, rate, more, converged
 
 
 def run_candidate(channel, phase, start, limits, served, zf_iterations, trial, tolerance):
@@ -259,23 +276,24 @@ def run_candidate(channel, phase, start, limits, served, zf_iterations, trial, t
     psi[:, POWERS] = 1.0
     psi[:, PART, 0], psi[:, MULTIPLIERS, : feeds + 1] = 1.0, start_multipliers(feeds)
     psi[:, SPLIT, :users], psi[:, VALUE, 0] = limits.split, 1.0
-    if zf_iterations > 0:
+    if zf_iterations > 0 and not is_alone(channel, limits):
         metrics = find_metrics(channel, served)
         whole = limits.radiated or limits.dual or limits.elements.kind != AMPLITUDE
         m = fit(channel, phase, start, metrics, limits.elements, FITTINGS if whole else 1)
     rate, made, converged = -np.inf, 0, False
     if np.sum(served) <= phase.shape[2]:
-        m, forced, rate, made, converged = ascend(
+        m, forced, rate, made, converged = climb(
             0, channel, phase, m, psi, limits, limits.noise_power, served, zf_iterations, tolerance,
-            history,
+            history, 0,
         )  # fmt: skip
         if rate > -np.inf:
             psi = forced
     if trial == 0:
         return m, psi, rate, m, psi, rate, made, converged, history
     later, swept, reached, more, converged = share_general(
-        channel, phase, m, psi, limits, rates_together(limits, rate, psi), served, trial, tolerance
-    )
+        channel, phase, m, psi, limits, rates_together(limits, rate, psi), served, trial, tolerance,
+        made,
+    )  # fmt: skip
     return m, psi, rate, later, swept, reached, made + more, converged, history
 
 
@@ -372,7 +390,7 @@ def variable_projection(
             together = rates_together(limits, forced_rate, forced_psi)
             m, psi, rate, more, stopped = share_general(
                 wide, waves, m, psi, limits, together, served(chosen[c], limits),
-                prelude - trial, tolerance,
+                prelude - trial, tolerance, steps,
             )  # fmt: skip
             rates[c] = rate
             ends[c] = (
@@ -388,7 +406,7 @@ def variable_projection(
         if iterations > 0 or forced_rate == -np.inf or (dual and limited):
             m, psi, rate, more, stopped = general_stage(
                 wide, waves, m, psi, limits, noise_power, served(chosen[c], limits),
-                iterations - prelude, tolerance, history[steps:],
+                iterations - prelude, tolerance, history[steps:], steps,
             )  # fmt: skip
             steps += more
             for _ in range(PARTS if splits(limits, len(channel), phase.shape[2]) else 0):
