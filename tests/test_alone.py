@@ -106,7 +106,8 @@ def test_backends_agree(constraint: str, stuck: bool, compiled: str) -> None:
     np.testing.assert_array_equal(found.iterations, expected.iterations)
     if stuck:
         assert (found.amplitudes[:, [2, 7]] == broken[[2, 7]]).all()
-        assert (found.amplitudes >= 0.0).all() and (found.amplitudes <= 1.0).all()
+        assert (found.amplitudes >= 0.0).all()
+        assert (found.amplitudes <= 1.0).all()
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS)

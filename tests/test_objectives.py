@@ -214,7 +214,7 @@ def test_fair_objectives_are_not_below_others(
     }
     means = {name: value_of("geometric_mean", each).mean() for name, each in found.items()}
     # One user's are one problem, tried from starts that differ.
-    least = 1.0 - (1e-5 if users == 1 else 1e-12)
+    least = 1.0 - (1e-4 if users == 1 else 1e-12)
     assert means["geometric_mean"] >= least * max(means.values())
     common = hf.solve(channel, SURFACE.phase, min_rate=0.01, **how).common_rate
     assert found["max_min"].value.mean() >= least * common.mean()

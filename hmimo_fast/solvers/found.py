@@ -174,7 +174,7 @@ def none_alone(problem: Problem, sum_rate: np.ndarray) -> bool:
 def highest_alone(problem: Problem) -> np.ndarray:
     """Upper bound (B, K) of each user's weighted rate if no other is served.
 
-    A surface radiates the power P, whatever its weights q, so P ||h||^2 bounds what a user receives.
+    Whatever its weights q, a surface radiates the power P, so a user receives at most P ||h||^2.
     Under `digital` power that is P ||h diag(q) Phi||^2: weights in a disc of centre c and radius
     rho have ||h diag(q) Phi|| <= |c| ||h Phi|| + rho s ||h||, with s the largest singular value of
     Phi (derived here).  Stuck elements may be anywhere in the unit disc.

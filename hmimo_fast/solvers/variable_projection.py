@@ -68,8 +68,9 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     ``zf_iterations`` and ``iterations`` bound the evaluations of the two stages (9 and 27 under
     `digital` power, 5 and 35 under `radiated`, of a single user 5 and 3, 8 and 36; twice as many
     from all starts but the first; fewer before rounding).  The ``candidates`` serve nested sets of
-    about as many users as promise most, from different starts (by default 8, of a single user 12).  Each makes the first stage and a
-    ninth of the second, the best four a third, and the best ``finalists`` of them the rest.
+    about as many users as promise most, from different starts (by default 8, of a single user 12).
+    Each makes the first stage and a ninth of the second, the best four a third, and the best
+    ``finalists`` of them the rest.
     ``zf_iterations=0`` keeps to the start.  Afterwards every user is served alone whose bound is
     above the sum rate, but for ``candidates=1`` and under minimum rates.
     ``sweeps`` is the WMMSE sweeps per evaluation, ``tolerance`` the rate that a step must promise,
