@@ -561,3 +561,38 @@ def test_power_where_all_but_a_few_elements_fade() -> None:
         sent = (found.amplitudes[..., None] * surface.phase) @ found.digital
         spent = np.sum(np.abs(sent) ** 2, axis=(-2, -1))
         np.testing.assert_allclose(spent, power, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"min_rate": 0.5},
+        {"objective": "max_min"},
+        {"objective": "max_min", "min_rate": 0.1},
+        {"objective": "min_power", "min_rate": 0.1},
+    ],
+    ids=str,
+)
+@constraints
+def test_a_channel_without_numbers_spoils_no_other_of_several(
+    constraint: str, options: dict[str, Any]
+) -> None:
+    channel = hf.channels.rayleigh(SURFACE, users=3, size=8, seed=3).reshape(4, 2, 3, -1)
+    channel[2, 0, 0, 0] = np.nan
+    found = hf.solve(channel, PHASE, constraint=constraint, shared=True, **options)
+    np.testing.assert_array_equal(np.isnan(found.sum_rate), [False, False, True, False])
+    np.testing.assert_array_equal(found.feasible, [True, True, False, True])
+    rest = [0, 1, 3]
+    alone = hf.solve(channel[rest], PHASE, constraint=constraint, shared=True, **options)
+    np.testing.assert_allclose(found.value[rest], alone.value, rtol=0.03)
+
+
+def test_minimum_rates_of_several_channels_where_noise_is_all_but_nothing() -> None:
+    """The noise does not get lost in the difference of large powers, which has no solution."""
+    rng = np.random.default_rng(0)
+    channel = rng.standard_normal((20, 3, 6, 9, 2)).view(complex)[..., 0]
+    channel *= 10.0 ** rng.uniform(-3.0, 3.0, (6, 1))
+    phase = np.exp(2j * np.pi * (rng.uniform(size=(9, 1)) + 0.01 * rng.uniform(size=(9, 3))))
+    found = hf.solve(channel, phase, 6.0, 1e-11, min_rate=0.3, shared=True)
+    assert (found.rates.sum(axis=1).min(axis=-1) >= 0.3 - 1e-9)[found.feasible].all()
+    assert np.isfinite(found.sum_rate).all()

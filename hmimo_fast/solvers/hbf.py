@@ -10,8 +10,9 @@ import numpy as np
 from ..problem import Problem
 from .found import Run, run_loop
 
-#: Squared sine of the angle between the channels of two users, under which they are multiples.
-_PARALLEL = 64.0 * np.finfo(float).eps
+#: Squared sine of the angle between the channels of two users, under which they are multiples: by
+#: the precision of the channels, as far as rounding turns them.
+_PARALLEL = {"f": 1e-13, "d": 64.0 * np.finfo(float).eps}
 
 
 def wmmse_hbf(problem: Problem, start: np.ndarray, **options: Any) -> Run:
@@ -40,7 +41,7 @@ def _without_multiples(problem: Problem) -> Problem:
     length = np.linalg.norm(channel, axis=-1, keepdims=True)
     unit = channel / np.where(length > 0.0, length, 1.0)
     cosines = np.abs(unit @ unit.conj().swapaxes(-1, -2))
-    parallel = (cosines**2 >= 1.0 - _PARALLEL).all(axis=-3)
+    parallel = (cosines**2 >= 1.0 - _PARALLEL[p.channel.real.dtype.char]).all(axis=-3)
     snr = np.sqrt(p.power / p.noise_power)[:, None, None] * length[..., 0]
     alone = p.weights * np.log(np.hypot(1.0, snr)).sum(axis=-2)
     order = np.argsort(-alone, axis=-1, kind="stable")

@@ -33,6 +33,8 @@ _LEVEL = 1e-9
 _MARGIN, _MISSED = 1e-6, 1e9
 #: Singular values of diag(m) Phi, over the largest, that count as zero.
 _NOTHING = 1e-9
+#: What disturbance is more than interference, at least: noise under its rounding errors is lost.
+_REGULAR = 1e-13
 #: Rate and SINR that count as zero.
 _LEAST_RATE, _LEAST_SINR = 1e-12, 1e-12
 
@@ -190,7 +192,8 @@ def _balanced(problem: Problem, posed: Problem, run: Run) -> tuple[Found, Proble
             going &= ~still
             if not going.any():
                 break
-            weights = _with_floors(problem, now)
+            parts = np.where(_each(going, parts), parts, now.parts)  # finite in every item
+            weights = np.where(_each(going, weights), _with_floors(problem, now), now.weights)
             now = now.put(_Balance.of(*given, parts, weights), going)
             best = best.put(now, now.lowest > best.lowest)
         now = best
@@ -210,6 +213,7 @@ def _with_floors(problem: Problem, now: _Balance) -> np.ndarray:
 def _whitened(problem: Problem, amplitudes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """G C (B, F, K, L) and C, where V = C V' has the power of V'; C = I where V is wanted."""
     surface = amplitudes[:, None, :, None].astype(complex) * problem.phase
+    surface[~problem.finite] = 0.0  # of items without a solution
     effective = problem.channel.astype(complex) @ surface
     if not problem.radiated or problem.feed_power is not None:
         return effective, np.eye(problem.feeds, dtype=complex)
@@ -280,10 +284,10 @@ def _prices(received: np.ndarray, sent: np.ndarray, noise_power: np.ndarray) -> 
     ``received`` is |A|^2, ``sent`` p.
     """
     own = np.diagonal(received, axis1=-2, axis2=-1)
-    disturbance = noise_power[..., None] + received.sum(axis=-1) - own
+    disturbance = noise_power[..., None] + (received.sum(axis=-1) - own)
     ratio = np.maximum(own / disturbance, _LEAST_SINR)
     users = np.arange(sent.shape[-1])
     system = -received
-    system[..., users, users] = disturbance
+    system[..., users, users] = (1.0 + _REGULAR) * disturbance
     y = np.linalg.solve(system.swapaxes(-1, -2), sent[..., None])[..., 0]
     return np.maximum(LN2 * y * disturbance * (1.0 + ratio) / ratio, np.finfo(float).tiny)
