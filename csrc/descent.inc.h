@@ -117,6 +117,13 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
     }
     multiply(K, K, K, p->gram, psi, received);
     d->spent[f] = inner_product(K * K, psi, received);
+    const mask lost = not(d->spent[f] > 0); /* by rounding: more users than G has dimensions */
+    if (!zero_forced && any(lost)) {
+        force_first(p, p->gram, p->noise, p->spare);
+        pick_nums(2 * K * K, lost, (const num *)p->spare, (num *)psi);
+        multiply(K, K, K, p->gram, psi, received);
+        d->spent[f] = inner_product(K * K, psi, received);
+    }
     multiply(L, K, K, p->carrier, psi, beams);
     if (p->limited) {
         find_spent(p, beams, p->spent);

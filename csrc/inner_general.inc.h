@@ -109,21 +109,32 @@ static num try_start(problem *p, const cpx *gram, num noise, num best, cpx *othe
     return pick(better, rate, best);
 }
 
+/* Zero forcing of as many of the users served as it can serve: the first in semi-orthogonal order. */
+static num force_first(problem *p, const cpx *gram, num noise, cpx *psi) {
+    const idx K = p->K;
+    num price, *all = p->served, *first = p->disturbance;
+    mask fits;
+    for (idx k = 0; k < K; k++)
+        p->half[k] = p->weights[k] * all[k];
+    memcpy(p->inverse, gram, (size_t)(K * K) * sizeof(cpx));
+    order_users(K, p->half, p->inverse, p->cost, p->aim, first);
+    for (idx k = 0; k < K; k++)
+        first[k] = pick(first[k] < (real)least(K, p->L), all[k], NUM(0));
+    p->served = first;
+    const num rate = zf_terms(p, gram, noise, psi, p->adjoint, &price, &fits);
+    p->served = all;
+    return rate;
+}
+
 /* Where the general stage begins: the best after two sweeps of Psi as given, matched beams and zero
  * forcing, in place.  A sweep cannot revive a beam without power, keeps a weak user for long, and
  * nulls interference slowly: which start is right depends on the SNR. */
 static void initialize_general(problem *p, const cpx *gram, num noise, cpx *psi) {
     cpx *other = p->spare;
-    num best = general_terms(p, gram, noise, 2, psi, NULL, NULL), served = NUM(0), price;
+    num best = general_terms(p, gram, noise, 2, psi, NULL, NULL);
     match(p, gram, other);
     best = try_start(p, gram, noise, best, other, psi);
-    for (idx k = 0; k < p->K; k++)
-        served += p->served[k];
-    if (!any(served <= (real)p->L))
-        return;
-    mask fits;
-    const num forced = zf_terms(p, gram, noise, other, p->adjoint, &price, &fits);
-    const mask some = (served <= (real)p->L) & (forced > (real)-INFINITY);
+    const mask some = force_first(p, gram, noise, other) > (real)-INFINITY;
     for (idx i = 0; i < p->K * p->K; i++)
         other[i] = (cpx){pick(some, other[i].re, NUM(0)), pick(some, other[i].im, NUM(0))};
     try_start(p, gram, noise, best, other, psi);

@@ -5,6 +5,7 @@
  * power.  All have a power of one. */
 
 #define OUT_OF_REACH 1e30
+#define COPY (64 * EPSILON) /* squared residual, over the gain, of a copy of other users */
 
 /* q_k = max(f_k, alpha_k mu / cost_k - sigma^2) with sum q_k cost_k = P, in place of the floors
  * f_k in `filled`; floors that do not fit are scaled down together.  A user whose share would be
@@ -93,4 +94,46 @@ static num zf_terms(problem *p, const cpx *gram, num noise, cpx *psi, cpx *adjoi
     const num rate = rate_of(K, p->ratio, p->weights);
     const num excess = -log_plus_one(pick(level >= 0, NUM(0), -level - 1)) * (real)NATURAL;
     return pick(regular, pick(*fits, rate, excess), NUM(-INFINITY));
+}
+
+/* The place of every user in semi-orthogonal order, the largest weighted gain after projecting
+ * out those before it: pivoted Cholesky of `gram`, which is spoiled.  Copies of users come last,
+ * at places from K on.  gain: what is left of
+ * each user's there.  row: workspace. */
+static void order_users(idx K, const num *weights, cpx *gram, num *gain, cpx *row, num *place) {
+    for (idx k = 0; k < K; k++) {
+        gain[k] = gram[k * K + k].re;
+        place[k] = NUM(-1);
+    }
+    for (idx round = 0; round < K; round++) {
+        num best = NUM(-1), first = NUM(-1);
+        for (idx k = 0; k < K; k++) {
+            const num left = larger(gram[k * K + k].re, NUM(0)) * weights[k];
+            const mask better = (place[k] < 0) & (left > best);
+            best = pick(better, left, best);
+            first = pick(better, NUM(k), first);
+        }
+        num pivot = NUM(0);
+        for (idx k = 0; k < K; k++)
+            row[k] = (cpx){NUM(0), NUM(0)};
+        for (idx i = 0; i < K; i++) {
+            const mask here = first == (real)i;
+            const mask copy = not(gram[i * K + i].re > (real)COPY * gain[i]);
+            place[i] = pick(here, pick(copy, NUM(K + round), NUM(round)), place[i]);
+            gain[i] = pick(here, pick(copy, NUM(0), gram[i * K + i].re), gain[i]);
+            pivot = pick(here, gain[i], pivot);
+            for (idx k = 0; k < K; k++)
+                row[k] = (cpx){pick(here, gram[i * K + k].re, row[k].re),
+                               pick(here, gram[i * K + k].im, row[k].im)};
+        }
+        const num inverse = pick(pivot > 0, 1 / pivot, NUM(0));
+        for (idx r = 0; r < K; r++) {
+            const cpx part = scaled(inverse, conjugate(row[r]));
+            for (idx c = 0; c < K; c++) {
+                const cpx away = times(part, row[c]);
+                gram[r * K + c].re -= away.re;
+                gram[r * K + c].im -= away.im;
+            }
+        }
+    }
 }

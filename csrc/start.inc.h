@@ -6,7 +6,6 @@
 #define MATCHINGS 2    /* rounds of alternating weights and matched beam of a user alone */
 /* Regularisation of the Gram matrix, relative to a user's gain, for dependent channels. */
 #define ALIKE (sizeof(real) == 4 ? 8 * EPSILON : 1e-8)
-#define COPY (64 * EPSILON) /* squared residual, over the gain, of a copy of other users */
 
 /* H H^H of channel f (K x K). */
 static void find_channel_gram(const problem *p, idx f, cpx *gram) {
@@ -60,48 +59,6 @@ static void find_solo_gains(problem *p, cvec *heard, const vec *ones, num *gain)
     }
     for (idx k = 0; k < K; k++)
         gain[k] = over_channels(p, gain[k]);
-}
-
-/* The place of every user in semi-orthogonal order, the largest weighted gain after projecting
- * out those before it: pivoted Cholesky of `gram`, which is spoiled.  Copies of users come last,
- * at places from K on.  gain: what is left of
- * each user's there.  row: workspace. */
-static void order_users(idx K, const num *weights, cpx *gram, num *gain, cpx *row, num *place) {
-    for (idx k = 0; k < K; k++) {
-        gain[k] = gram[k * K + k].re;
-        place[k] = NUM(-1);
-    }
-    for (idx round = 0; round < K; round++) {
-        num best = NUM(-1), first = NUM(-1);
-        for (idx k = 0; k < K; k++) {
-            const num left = larger(gram[k * K + k].re, NUM(0)) * weights[k];
-            const mask better = (place[k] < 0) & (left > best);
-            best = pick(better, left, best);
-            first = pick(better, NUM(k), first);
-        }
-        num pivot = NUM(0);
-        for (idx k = 0; k < K; k++)
-            row[k] = (cpx){NUM(0), NUM(0)};
-        for (idx i = 0; i < K; i++) {
-            const mask here = first == (real)i;
-            const mask copy = not(gram[i * K + i].re > (real)COPY * gain[i]);
-            place[i] = pick(here, pick(copy, NUM(K + round), NUM(round)), place[i]);
-            gain[i] = pick(here, pick(copy, NUM(0), gram[i * K + i].re), gain[i]);
-            pivot = pick(here, gain[i], pivot);
-            for (idx k = 0; k < K; k++)
-                row[k] = (cpx){pick(here, gram[i * K + k].re, row[k].re),
-                               pick(here, gram[i * K + k].im, row[k].im)};
-        }
-        const num inverse = pick(pivot > 0, 1 / pivot, NUM(0));
-        for (idx r = 0; r < K; r++) {
-            const cpx part = scaled(inverse, conjugate(row[r]));
-            for (idx c = 0; c < K; c++) {
-                const cpx away = times(part, row[c]);
-                gram[r * K + c].re -= away.re;
-                gram[r * K + c].im -= away.im;
-            }
-        }
-    }
 }
 
 /* (H H^H)^-1 of the users served, zero for the others. */

@@ -3,6 +3,7 @@
 
 #define FIRST_SWEEPS 8 /* of the beams at the first states */
 #define ALONE __attribute__((noinline))
+#define LEAST 1e-3     /* part of the determinant of S, or less, at which rounding hides a promise */
 #define TOGETHER 8     /* elements of which the one that promises most moves */
 
 /* Of each channel: G, S, its factor, Y', X, Psi, A, what `find_system` finds, and the links. */
@@ -197,7 +198,7 @@ INLINE void promise_users(problem *p, state_search *s, const idx K, idx f, idx n
             gain -= more * w22;
             over += more * room_left;
         }
-        s->promise[i] += counts * gain / over;
+        s->promise[i] += pick(over > (real)LEAST, counts * gain / over, NUM(0));
     }
 }
 
@@ -371,7 +372,7 @@ OPERATOR(state_ascent) {
         mask open = lanes_in_use(p);
         for (idx i = 0; i < (idx)o->iterations && any(open); i++)
             open = pass_states(p, &s, NUM(o->tolerance), open, &rate);
-        leave_lanes(p, not(is_finite(rate)));
+        leave_lanes(p, not((rate > 0) & is_finite(rate)));
         write_number(p, rate * p->weight_size, out[0]);
         USED_LANES(p, lane)
             for (idx n = 0; n < p->N; n++)

@@ -596,3 +596,40 @@ def test_minimum_rates_of_several_channels_where_noise_is_all_but_nothing() -> N
     found = hf.solve(channel, phase, 6.0, 1e-11, min_rate=0.3, shared=True)
     assert (found.rates.sum(axis=1).min(axis=-1) >= 0.3 - 1e-9)[found.feasible].all()
     assert np.isfinite(found.sum_rate).all()
+
+
+@constraints
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+def test_more_users_than_the_surface_has_dimensions_are_served_at_any_noise(
+    constraint: str, dtype: type
+) -> None:
+    """The waves of three feeds are two on these four elements: WMMSE alone loses all beams."""
+    surface = hf.Surface((2, 2), feeds=3)
+    assert np.linalg.matrix_rank(surface.phase) == 2
+    rng = np.random.default_rng(0)
+    channel = rng.standard_normal((100, 3, 4, 2)).view(complex)[..., 0].astype(dtype)
+    options: dict[str, Any] = {"method": "wmmse_hbf", "constraint": constraint}
+    found = hf.solve(channel, surface.phase, 1.0, 1e-11, **options)
+    for k in range(3):
+        alone = hf.solve(channel[:, k : k + 1], surface.phase, 1.0, 1e-11, **options)
+        assert (found.sum_rate > 0.8 * alone.sum_rate).all()
+
+
+@constraints
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128])
+@pytest.mark.parametrize("sizes", [(2, 2, 5), (3, 6, 2), (4, 2, 6)], ids=str)
+def test_few_states_serve_somebody_at_any_noise(
+    sizes: tuple[int, int, int], constraint: str, dtype: type
+) -> None:
+    """More users than feeds, or feeds than elements, of which none may be switched off."""
+    elements, feeds, users = sizes
+    rng = np.random.default_rng(5)
+    phase = np.exp(2j * np.pi * rng.uniform(size=(elements, feeds)))
+    channel = rng.standard_normal((60, users, elements, 2)).view(complex)[..., 0].astype(dtype)
+    noise_power = 10.0 ** rng.uniform(-12.0, 0.0, 60)
+    found = hf.solve(channel, phase, 1.0, noise_power, constraint=constraint, levels=1)
+    every = np.array(list(np.ndindex((2,) * elements))[1:], dtype=float)[:, None]
+    lit = hf.solve(channel, phase, 1.0, noise_power, constraint=constraint, broken=every)
+    share = found.sum_rate / lit.sum_rate.max(axis=0)
+    assert share.min() > 0.4
+    assert share.mean() > 0.97

@@ -8,7 +8,7 @@ from .algebra import SINGULAR, pseudo_invert
 from .ascent import gather_feeds, record, whiten_within
 from .element import AMPLITUDE, Elements, least_weight, matched, state_of, weigh
 from .feeds import REBALANCE, at_part, find_excess, find_spent, rebalance, start_multipliers
-from .inner_general import match, power_by, wmmse_update
+from .inner_general import force_first, match, power_by, wmmse_update
 from .inner_zf import zf_terms
 from .joint import scale_beams
 from .objective import SUM_RATE
@@ -131,6 +131,9 @@ def coordinate_descent(
             else:
                 psi[f] = wmmse_update(gram, psi[f], received[f], spent[f], ratio, unit)
             received[f], spent[f] = power_by(gram, psi[f])
+            if not (zero_forced or spent[f] > 0.0):  # more users than G has dimensions
+                psi[f] = force_first(gram, limits, noise_power, everybody, feeds)
+                received[f], spent[f] = power_by(gram, psi[f])
             beams[f] = carrier @ psi[f]
             fields[f] = wave @ beams[f]
             if limited:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .inner_zf import zf_terms
+from .inner_zf import places_of, zf_terms
 from .problem import LN2
 from .rates import find_links, rate_adjoint
 
@@ -81,6 +81,15 @@ def general_terms(gram, psi, power, noise_power, weights, sweeps):
     )
 
 
+def force_first(gram, limits, noise_power, served, feeds):
+    """Psi of zero forcing of as many of the users served as it can serve.
+
+    The first in semi-orthogonal order.
+    """
+    first = places_of(gram, limits.weights * served)[0] < min(len(gram), feeds)
+    return zf_terms(gram, limits, noise_power, served * first)[3]
+
+
 def initialize_general(gram, psi, limits, noise_power, served, feeds):
     """The start of the general stage: the best of Psi as given, matched beams and zero forcing.
 
@@ -88,10 +97,8 @@ def initialize_general(gram, psi, limits, noise_power, served, feeds):
     slowly: which start is right depends on the SNR, and two sweeps tell (found here).
     """
     best_rate, best = -1.0, psi
-    candidates = [psi, match(gram, served)]
-    if np.sum(served) <= feeds:
-        candidates.append(zf_terms(gram, limits, noise_power, served)[3])
-    for candidate in candidates:
+    forced = force_first(gram, limits, noise_power, served, feeds)
+    for candidate in (psi, match(gram, served), forced):
         rate, _, _, refined = general_terms(
             gram, candidate, limits.power, noise_power, limits.weights, 2
         )

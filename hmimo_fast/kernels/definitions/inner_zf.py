@@ -11,6 +11,8 @@ from .rates import rate_of
 
 #: Factor on an SINR that puts it out of reach.
 OUT_OF_REACH = 1e30
+#: Squared residual, over its gain, of a user who is a copy of others.
+COPY = 64.0 * np.finfo(np.float64).eps
 
 
 def fill(cost, power, noise_power, weights, floor):
@@ -69,3 +71,25 @@ def zf_terms(gram, limits, noise_power, served):
     if level != 0.0:
         gamma = (2.0 / LN2 / (level if fits else power)) * (inverse * received) @ inverse
     return rate, gamma, gamma, inverse * np.sqrt(received), fits
+
+
+def places_of(gram, weights):
+    """The place of every user in semi-orthogonal order, and what is left of its gain there.
+
+    Copies of others have places from K on, and nothing left.
+
+    The largest weighted gain after projecting out those before: pivoted Cholesky of X.
+    """
+    gram, gain = gram.copy(), np.diag(gram).real.copy()
+    place = np.full(len(gain), -1)
+    for turn in range(len(gain)):
+        left = np.where(place < 0, np.maximum(np.diag(gram).real, 0.0) * weights, -1.0)
+        first = np.argmax(left)
+        pivot = gram[first, first].real
+        if not pivot > COPY * gain[first]:
+            place[first], gain[first] = len(gain) + turn, 0.0
+            continue
+        place[first], gain[first] = turn, pivot
+        row = gram[first].copy()
+        gram -= row.conj().reshape(-1, 1) * row / pivot
+    return place, gain

@@ -6,7 +6,7 @@ import numpy as np
 
 from .ascent import whiten
 from .element import AMPLITUDE, GIVEN, Elements, least_weight, state_of, weigh
-from .inner_zf import restrict_gram
+from .inner_zf import places_of, restrict_gram
 from .passes import find_channel_gram, pull_back
 
 #: Rounds of the least-squares fit from which every candidate begins; one is enough for amplitudes
@@ -18,10 +18,6 @@ FITTINGS = 3
 MATCHINGS = 2
 #: Regularisation of the Gram matrix, relative to a user's gain, for dependent channels.
 ALIKE = 1e-8
-
-
-#: Squared residual, over its gain, of a user who is a copy of others.
-COPY = 64.0 * np.finfo(np.float64).eps
 
 
 def find_metrics(channel, served):
@@ -57,12 +53,9 @@ def find_solo_gains(channel, phase, start, kind):
 
 
 def order_users(channel, phase, weights, radiated, kind):
-    """The place of every user in semi-orthogonal order, and what is left of its gain there.
+    """`places_of` H H^H, summed over the channels.
 
-    Copies of others have places from K on, and nothing left.
-
-    The largest weighted gain after projecting out those before: pivoted Cholesky of H H^H, summed
-    over the channels.  Under `digital` power, where the gain over the air says little of what the
+    Under `digital` power, where the gain over the air says little of what the
     surface can give, the users are scaled to what each would receive alone.
     """
     gram = np.zeros((channel.shape[1], channel.shape[1]), np.complex128)
@@ -74,19 +67,7 @@ def order_users(channel, phase, weights, radiated, kind):
         start = ones + 0j if kind == AMPLITUDE else weigh(Elements(kind, ones + 0j, ones), ones)[0]
         solo = np.sqrt(find_solo_gains(channel, phase, start, kind) / np.where(own > 0.0, own, 1.0))
         gram = gram * (solo.reshape(-1, 1) * solo)
-    gain = np.diag(gram).real.copy()
-    place = np.full(len(gain), -1)
-    for turn in range(len(gain)):
-        left = np.where(place < 0, np.maximum(np.diag(gram).real, 0.0) * weights, -1.0)
-        first = np.argmax(left)
-        pivot = gram[first, first].real
-        if not pivot > COPY * gain[first]:
-            place[first], gain[first] = len(gain) + turn, 0.0
-            continue
-        place[first], gain[first] = turn, pivot
-        row = gram[first].copy()
-        gram -= row.conj().reshape(-1, 1) * row / pivot
-    return place, gain
+    return places_of(gram, weights)
 
 
 def fit(channel, phase, state, metrics, elements, rounds):

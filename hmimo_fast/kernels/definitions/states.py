@@ -14,6 +14,8 @@ from .rates import find_links, rate_of
 
 #: Sweeps of the beams at the first states; elements of which the one that promises most moves.
 FIRST_SWEEPS, TOGETHER = 8, 8
+#: Part of the determinant of S, or less, at which rounding hides what a state promises.
+LEAST = 1e-3
 
 
 def factor_feeds(channel, weights, phase, radiated):
@@ -74,7 +76,7 @@ def promise(row, wave, factor, whitened, inverse, half, gain, states, weight, ra
     more = np.abs(states) ** 2 - np.abs(weight) ** 2 if radiated else 0.0 * moved
     won = moved * bend + 2.0 * (by * w21).real - more * w22
     over = 1.0 + moved * (size * p11 - det) + 2.0 * (by * p21).real + more * (size - p22)
-    return won / over
+    return np.where(over > LEAST, won / over, 0.0)
 
 
 def state_ascent(
