@@ -197,9 +197,9 @@ def solve(
             equal = np.maximum(_lowest(best), _lowest(fair))
         serve_alone(problem, how, first, best, options)
         lowest = 0.0 if how.random_start else _DIMMEST
-        longer = replace(problem, effort=2)
         for done in range(1, starts + 1):
             if done > 1:
+                longer = replace(problem, effort=2)
                 other = problem.random_start(seed, done - 1, lowest)
                 more = attempt(longer, how, other, options)
                 serve_alone(longer, how, other, more, options)

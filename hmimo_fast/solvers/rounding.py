@@ -54,12 +54,12 @@ def rounded(
 
 def _cancelling(problem: Problem, amplitudes: np.ndarray, digital: np.ndarray) -> np.ndarray:
     """Where parts of beams in double cancel so far (B, F) that the power may be wrong."""
-    bound = np.finfo(float).eps ** 2 / problem.power[:, None] * norm2(digital, (-2, -1))
-    off = bound * np.vdot(problem.phase, problem.phase).real > _CANCELLED**2  # all elements on
-    if off.any():
-        sizes = (np.abs(amplitudes[:, None]) ** 2 * norm2(problem.phase, -1)).sum(axis=-1)
-        off = bound * sizes > _CANCELLED**2
-    return np.asarray(off)
+    bound = np.finfo(float).eps ** 2 / problem.power[:, None]
+    every = np.vdot(digital, digital).real * np.vdot(problem.phase, problem.phase).real
+    if (bound * every <= _CANCELLED**2).all():  # so of all beams together, with all elements on
+        return np.zeros(digital.shape[:2], bool)
+    sizes = (np.abs(amplitudes[:, None]) ** 2 * norm2(problem.phase, -1)).sum(axis=-1)
+    return np.asarray(bound * norm2(digital, (-2, -1)) * sizes > _CANCELLED**2)
 
 
 def norm2(array: np.ndarray, axis: int | tuple[int, int]) -> np.ndarray:
