@@ -35,6 +35,38 @@ INLINE cpx times(cpx a, cpx b) {
     return (cpx){a.re * b.re - a.im * b.im, a.re * b.im + a.im * b.re};
 }
 INLINE num norm2(cpx a) { return a.re * a.re + a.im * a.im; }
+INLINE cpx minus(cpx a, cpx b) { return (cpx){a.re - b.re, a.im - b.im}; }
+INLINE void add(cpx *to, cpx a) {
+    to->re += a.re;
+    to->im += a.im;
+}
+
+/* ---- what holds lane by lane */
+
+INLINE cpx pick_cpx(mask which, cpx yes, cpx no) {
+    return (cpx){pick(which, yes.re, no.re), pick(which, yes.im, no.im)};
+}
+INLINE cvec choose_cvec(lanes which, cvec yes, cvec no) {
+    return (cvec){choose(which, yes.re, no.re), choose(which, yes.im, no.im)};
+}
+
+static void pick_elements(idx n, mask which, const vec *from, vec *to) {
+    const lanes here = spread_mask(which);
+    for (idx i = 0; i < n; i++)
+        to[i] = choose(here, from[i], to[i]);
+}
+
+static void pick_nums(idx count, mask which, const num *from, num *to) {
+    for (idx i = 0; i < count; i++)
+        to[i] = pick(which, from[i], to[i]);
+}
+
+static void clear_where(mask which, idx count, cpx *a) {
+    for (idx i = 0; any(which) && i < count; i++)
+        a[i] = pick_cpx(which, (cpx){NUM(0), NUM(0)}, a[i]);
+}
+
+/* ---- matrices */
 
 /* A matrix, or its conjugate transpose, as a factor of a product. */
 typedef struct {

@@ -94,30 +94,34 @@ typedef struct {
     idx inner, iterations;
 } alternating_rule;
 
-/* Starts the loop in the lanes of `which`: zero forcing at their amplitudes. */
-static void begin(problem *p, alternation *s, alternating_rule r, mask which) {
-    const idx n = p->n, beam_nums = 2 * p->F * p->L * p->K;
-    s->singular &= not(which);
+/* Zero forcing at the amplitudes of the lanes of `which`, and what it reaches, which may be the best
+ * so far and is where the loop is `fresh`. */
+static void serve_again(problem *p, alternation *s, mask which, mask fresh) {
     force(p, s, which);
     const num reached = evaluate_fixed(p, s, s->m, 1, s->trial_gradient);
-    pick_elements(n, which, s->trial_gradient, s->gradient);
-    pick_elements(n, which, s->m, s->best);
-    pick_nums(beam_nums, which, (const num *)s->beams, (num *)s->best_beams);
+    pick_elements(p->n, which, s->trial_gradient, s->gradient);
     s->rate = pick(which, reached, s->rate);
-    s->served = pick(which, reached, s->served);
-    s->best_rate = pick(which, reached, s->best_rate);
-    s->length = pick(which, r.step, s->length);
     s->steps = pick(which, NUM(0), s->steps);
-    s->made = pick(which, NUM(0), s->made);
+    record(s->trace, s->traced, which, s->made, reached);
+    const mask better = which & (fresh | (reached > s->best_rate));
+    s->best_rate = pick(better, reached, s->best_rate);
+    pick_elements(p->n, better, s->m, s->best);
+    pick_nums(2 * p->F * p->L * p->K, better, (const num *)s->beams, (num *)s->best_beams);
+}
+
+/* Starts the loop in the lanes of `which`. */
+static void begin(problem *p, alternation *s, alternating_rule r, mask which) {
+    s->singular &= not(which);
     s->converged &= not(which);
-    for (idx lane = 0; lane < LANES && s->traced; lane++)
-        if (holds(which, lane))
-            set(&s->trace[0], lane, get(reached, lane));
+    s->length = pick(which, r.step, s->length);
+    s->made = pick(which, NUM(0), s->made);
+    serve_again(p, s, which, which);
+    s->served = pick(which, s->rate, s->served);
 }
 
 /* One gradient step in the lanes of `open`, and zero forcing in those where it is due. */
 static void advance(problem *p, alternation *s, alternating_rule r, mask open) {
-    const idx n = p->n, beam_nums = 2 * p->F * p->L * p->K;
+    const idx n = p->n;
     const vec step = spread(r.step);
     const num previous = s->rate;
     if (r.backtracking) {
@@ -129,6 +133,7 @@ static void advance(problem *p, alternation *s, alternating_rule r, mask open) {
     }
     s->made += pick(open, NUM(1), NUM(0));
     s->steps += 1;
+    record(s->trace, s->traced, open, s->made, NUM(NAN));
     /* Whether zero forcing is due: after so many steps, or where the rate has settled. */
     mask due = open & ((s->steps == (real)r.inner) | (s->made >= (real)r.iterations));
     if (!all(due | not(open))) {
@@ -141,27 +146,9 @@ static void advance(problem *p, alternation *s, alternating_rule r, mask open) {
         const mask settled = (change < r.tolerance) & (change > -r.tolerance);
         due |= open & every(r.inner == 0) & (settled | (s->steps >= (real)MOST_STEPS));
     }
-    for (idx lane = 0; lane < LANES; lane++) {
-        const idx i = (idx)get(s->made, lane);
-        if (holds(open, lane) && i < s->traced)
-            set(&s->trace[i], lane, (real)NAN);
-    }
     if (!any(due))
         return;
-    force(p, s, due);
-    const num reached = evaluate_fixed(p, s, s->m, 1, s->trial_gradient);
-    pick_elements(n, due, s->trial_gradient, s->gradient);
-    s->rate = pick(due, reached, s->rate);
-    s->steps = pick(due, NUM(0), s->steps);
-    for (idx lane = 0; lane < LANES; lane++) {
-        const idx i = (idx)get(s->made, lane);
-        if (holds(due, lane) && i < s->traced)
-            set(&s->trace[i], lane, get(s->rate, lane));
-    }
-    const mask better = due & (s->rate > s->best_rate);
-    s->best_rate = pick(better, s->rate, s->best_rate);
-    pick_elements(n, better, s->m, s->best);
-    pick_nums(beam_nums, better, (const num *)s->beams, (num *)s->best_beams);
+    serve_again(p, s, due, every(0));
     const num change = s->rate - s->served;
     s->converged |= due & (change < r.tolerance) & (change > -r.tolerance);
     s->served = pick(due, s->rate, s->served);

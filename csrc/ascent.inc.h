@@ -67,19 +67,6 @@ static void lay_out_ascent(problem *p, ascent *s, arena *a) {
     lay_out_dual(p, &s->dual, a);
 }
 
-/* ---- what holds lane by lane */
-
-static void pick_elements(idx n, mask which, const vec *from, vec *to) {
-    const lanes here = spread_mask(which);
-    for (idx i = 0; i < n; i++)
-        to[i] = choose(here, from[i], to[i]);
-}
-
-static void pick_nums(idx count, mask which, const num *from, num *to) {
-    for (idx i = 0; i < count; i++)
-        to[i] = pick(which, from[i], to[i]);
-}
-
 static void pick_inner(const problem *p, mask which, inner from, inner to) {
     pick_nums(2 * p->F * p->K * p->K, which, (const num *)from.psi, (num *)to.psi);
     if (p->dual) {
@@ -127,11 +114,11 @@ INLINE void add_channels(const problem *p, vec *x) {
 }
 
 /* Writes rates of the lanes of `which` at their own places in the trace. */
-static void record(ascent *s, mask which, num at, num rate) {
+static void record(num *trace, idx traced, mask which, num at, num rate) {
     for (idx lane = 0; lane < LANES; lane++) {
         const idx i = (idx)get(at, lane);
-        if (holds(which, lane) && i < s->traced)
-            set(&s->trace[i], lane, get(rate, lane));
+        if (holds(which, lane) && i < traced)
+            set(&trace[i], lane, get(rate, lane));
     }
 }
 
@@ -557,7 +544,7 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
     s->best_rate = rate;
     s->made = NUM(0);
     s->converged = every(0);
-    record(s, open, from, rate);
+    record(s->trace, s->traced, open, from, rate);
     open &= is_finite(rate);
     recent[0] = rate;
     for (int i = 1; i < RECENT; i++)
@@ -612,7 +599,7 @@ static int ascend(problem *p, ascent *s, int stage, mask open, idx iterations, n
         const num asked = worst + (real)1e-4 * length * slope - 4 * EPSILON * worst;
         fresh = open & (reached >= asked);
         s->made += pick(open, NUM(1), NUM(0));
-        record(s, open, from + s->made, pick(fresh, reached, recent[0]));
+        record(s->trace, s->traced, open, from + s->made, pick(fresh, reached, recent[0]));
         length = pick(fresh, length, shorter(length, slope, recent[0], reached));
         const mask stuck = open & not(fresh) & (length < (real)SHORTEST);
         s->converged |= stuck;

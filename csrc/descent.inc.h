@@ -42,50 +42,37 @@ static void lay_out_descent(problem *p, descent *d, arena *a) {
     d->trace = TAKE(a, d->traced, num);
 }
 
-/* `vecs` of element blocks, K apart, as one number per element. */
-static void part_elements(const problem *p, idx block, const cvec *from, cpx *to) {
-#ifdef HF_LONE
-    for (idx j = 0; j < W && block * W + j < p->N; j++)
+/* An array over some of the elements, K numbers each, as one number per element. */
+static void part_elements(const problem *p, idx count, const cvec *from, cpx *to) {
+    for (idx n = 0; n < count; n++)
         for (idx k = 0; k < p->K; k++)
-            to[(block * W + j) * p->K + k] = (cpx){from[k].re[j], from[k].im[j]};
-#else
-    memcpy(to + block * p->K, from, (size_t)p->K * sizeof(cvec));
-#endif
+            to[n * p->K + k] = number_at(from + k, p->K, n);
 }
 
 /* H_kn, F x N x K, where a pack does not have them so anyway. */
 static void load_columns(problem *p, cpx *columns) {
     for (idx f = 0; LANES == 1 && f < p->F; f++)
-        for (idx i = 0; i < p->n; i++)
-            part_elements(p, i, channel_of(p, f) + i * p->K, columns + f * p->N * p->K);
+        part_elements(p, p->N, channel_of(p, f), columns + f * p->N * p->K);
 }
 
 /* The weights that the passes hold, one number an element, and back. */
 static void part_weights(const problem *p, cpx *q) {
     for (idx n = 0; n < p->N; n++)
-#ifdef HF_LONE
-        q[n] = (cpx){p->held[n / W].re[n % W], p->held[n / W].im[n % W]};
-#else
-        q[n] = (cpx){p->held[n].re, p->held[n].im};
-#endif
+        q[n] = number_at(p->held, 1, n);
 }
+static void hold_weights(problem *p, const cpx *q) {
+    for (idx n = 0; n < p->N; n++)
+        put_number(p->held, 1, n, q[n]);
+}
+
 /* Moves the weights that may to their circle. */
 static void hold_circle(problem *p, int element) {
     for (idx i = 0; i < p->n; i++) {
         const lanes moves = p->free[i] > 0;
         cvec q, slope;
         weigh_state(element, state_of(element, p->held[i]), &q, &slope);
-        p->held[i] = (cvec){choose(moves, q.re, p->held[i].re), choose(moves, q.im, p->held[i].im)};
+        p->held[i] = choose_cvec(moves, q, p->held[i]);
     }
-}
-
-static void hold_weights(problem *p, const cpx *q) {
-    for (idx n = 0; n < p->N; n++)
-#ifdef HF_LONE
-        p->held[n / W].re[n % W] = q[n].re, p->held[n / W].im[n % W] = q[n].im;
-#else
-        p->held[n] = (cvec){q[n].re, q[n].im};
-#endif
 }
 
 /* New beams in channel f by a WMMSE update or by zero forcing, with their fields, A, power and the
@@ -130,11 +117,12 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
         take_part(p, theta, NUM(1), p->spent);
         within = find_excess(p, p->spent);
     }
+    const idx each = LANES > 1 ? 1 : W; /* elements of a vec */
     for (idx at = 0; at < p->n; at += STRIP) {
         const idx count = least(STRIP, p->n - at);
         find_fields(p, f, at, count, beams, p->field);
-        for (idx i = 0; i < count; i++)
-            part_elements(p, at + i, p->field + i * K, d->fields + f * p->N * K);
+        const idx first = at * each, number = least(count * each, p->N - first);
+        part_elements(p, number, p->field, d->fields + (f * p->N + first) * K);
     }
     const mask heard = d->spent[f] > 0;
     find_links(p, received, p->noise * within * d->spent[f]);
@@ -220,10 +208,8 @@ INLINE void descend_users(problem *p, descent *d, const int turned, const idx K)
             quadrature = over_channels(p, quadrature);
             const cpx pulled = {bend * d->q[n].re - slope, bend * d->q[n].im - quadrature};
             const cpx to = least_number(d->element, bend, pulled, d->q[n]);
-            change.re = pick(moves, to.re - d->q[n].re, NUM(0));
-            change.im = pick(moves, to.im - d->q[n].im, NUM(0));
-            d->q[n].re += change.re;
-            d->q[n].im += change.im;
+            change = pick_cpx(moves, minus(to, d->q[n]), change);
+            add(&d->q[n], change);
         } else {
             const num inverse = 1 / bend; /* known before the slope is */
             const num inside_ = larger(smaller(m[n] - slope * inverse, NUM(1)), NUM(0));
@@ -234,9 +220,8 @@ INLINE void descend_users(problem *p, descent *d, const int turned, const idx K)
     for (idx f = 0; f < p->F; f++) {
         const idx last = (f * N + N - 1) * K;
         for (idx i = 0; i < K * K; i++) {
-            const cpx part = times(times(change, d->columns[last + i / K]), d->fields[last + i % K]);
-            d->received[f * K * K + i].re += part.re;
-            d->received[f * K * K + i].im += part.im;
+            const cpx by = times(change, d->columns[last + i / K]);
+            add(&d->received[f * K * K + i], times(by, d->fields[last + i % K]));
         }
     }
 }

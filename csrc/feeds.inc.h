@@ -25,12 +25,8 @@ static void whiten_by(problem *p) {
     solve_lower(L, K, p->feeds, p->whitened);
     memcpy(p->carrier, p->whitened, (size_t)(L * K) * sizeof(cpx));
     solve_upper(L, K, p->feeds, p->carrier);
-    for (idx i = 0; any(dark) && i < L * K; i++) {
-        p->whitened[i] = (cpx){pick(dark, NUM(0), p->whitened[i].re),
-                               pick(dark, NUM(0), p->whitened[i].im)};
-        p->carrier[i] = (cpx){pick(dark, NUM(0), p->carrier[i].re),
-                              pick(dark, NUM(0), p->carrier[i].im)};
-    }
+    clear_where(dark, L * K, p->whitened);
+    clear_where(dark, L * K, p->carrier);
 }
 
 /* Y', Y and X in the metric weighted by the multipliers, with S in p->power_gram.  Under `digital`

@@ -52,19 +52,15 @@ static mask wmmse_update(problem *p, const cpx *gram, num noise, cpx *psi, cpx *
             const cpx column = times(inverse[i * K + j], p->aim[j]);
             const cpx beam = scaled(p->half[i], column), reached = scaled(away, column);
             cpx *at = psi + i * K + j, *to = received + i * K + j;
-            *at = (cpx){pick(useful, beam.re, at->re), pick(useful, beam.im, at->im)};
-            *to = (cpx){pick(useful, reached.re, to->re), pick(useful, reached.im, to->im)};
+            *at = pick_cpx(useful, beam, *at);
+            *to = pick_cpx(useful, reached, *to);
         }
     }
     for (idx i = 0; i < K; i++) {
         cpx own = {NUM(0), NUM(0)};
-        for (idx j = 0; j < K; j++) {
-            const cpx part = times(gram[i * K + j], psi[j * K + i]);
-            own.re += part.re;
-            own.im += part.im;
-        }
-        cpx *at = received + i * K + i;
-        *at = (cpx){pick(useful, own.re, at->re), pick(useful, own.im, at->im)};
+        for (idx j = 0; j < K; j++)
+            add(&own, times(gram[i * K + j], psi[j * K + i]));
+        received[i * K + i] = pick_cpx(useful, own, received[i * K + i]);
     }
     return useful;
 }
@@ -101,11 +97,9 @@ static void match(const problem *p, const cpx *gram, cpx *psi) {
 
 /* Takes Psi of another start where it is better after two sweeps. */
 static num try_start(problem *p, const cpx *gram, num noise, num best, cpx *other, cpx *psi) {
-    const idx count = p->K * p->K;
     const num rate = general_terms(p, gram, noise, 2, other, NULL, NULL);
     const mask better = (rate > best) | not(best == best);
-    for (idx i = 0; i < count; i++)
-        psi[i] = (cpx){pick(better, other[i].re, psi[i].re), pick(better, other[i].im, psi[i].im)};
+    pick_nums(2 * p->K * p->K, better, (const num *)other, (num *)psi);
     return pick(better, rate, best);
 }
 
@@ -135,7 +129,6 @@ static void initialize_general(problem *p, const cpx *gram, num noise, cpx *psi)
     match(p, gram, other);
     best = try_start(p, gram, noise, best, other, psi);
     const mask some = force_first(p, gram, noise, other) > (real)-INFINITY;
-    for (idx i = 0; i < p->K * p->K; i++)
-        other[i] = (cpx){pick(some, other[i].re, NUM(0)), pick(some, other[i].im, NUM(0))};
+    clear_where(not(some), p->K * p->K, other);
     try_start(p, gram, noise, best, other, psi);
 }

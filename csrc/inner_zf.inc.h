@@ -114,8 +114,7 @@ static void order_users(idx K, const num *weights, cpx *gram, num *gain, cpx *ro
             first = pick(better, NUM(k), first);
         }
         num pivot = NUM(0);
-        for (idx k = 0; k < K; k++)
-            row[k] = (cpx){NUM(0), NUM(0)};
+        clear(K, row);
         for (idx i = 0; i < K; i++) {
             const mask here = first == (real)i;
             const mask copy = not(gram[i * K + i].re > (real)COPY * gain[i]);
@@ -123,17 +122,13 @@ static void order_users(idx K, const num *weights, cpx *gram, num *gain, cpx *ro
             gain[i] = pick(here, pick(copy, NUM(0), gram[i * K + i].re), gain[i]);
             pivot = pick(here, gain[i], pivot);
             for (idx k = 0; k < K; k++)
-                row[k] = (cpx){pick(here, gram[i * K + k].re, row[k].re),
-                               pick(here, gram[i * K + k].im, row[k].im)};
+                row[k] = pick_cpx(here, gram[i * K + k], row[k]);
         }
         const num inverse = pick(pivot > 0, 1 / pivot, NUM(0));
         for (idx r = 0; r < K; r++) {
             const cpx part = scaled(inverse, conjugate(row[r]));
-            for (idx c = 0; c < K; c++) {
-                const cpx away = times(part, row[c]);
-                gram[r * K + c].re -= away.re;
-                gram[r * K + c].im -= away.im;
-            }
+            for (idx c = 0; c < K; c++)
+                gram[r * K + c] = minus(gram[r * K + c], times(part, row[c]));
         }
     }
 }

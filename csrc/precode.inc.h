@@ -27,11 +27,8 @@ static idx jacobi_inverse(idx rows, idx columns, double tolerance, cpx *a, cpx *
         for (idx p = 0; p < rows; p++)
             for (idx q = p + 1; q < rows; q++) {
                 cpx *left = a + p * columns, *right = a + q * columns, cross = {0, 0};
-                for (idx i = 0; i < columns; i++) { /* <row_q, row_p> */
-                    const cpx part = times(left[i], conjugate(right[i]));
-                    cross.re += part.re;
-                    cross.im += part.im;
-                }
+                for (idx i = 0; i < columns; i++) /* <row_q, row_p> */
+                    add(&cross, times(left[i], conjugate(right[i])));
                 const double pp = inner_product(columns, left, left);
                 const double qq = inner_product(columns, right, right);
                 const double size = sqrt(norm2(cross));
@@ -188,17 +185,13 @@ OPERATOR(zero_forcing) {
 #ifdef HF_LONE
         if (p->used[0] && !regular) { /* G^+ = Q^H J: as a channel Q with Psi = J */
             for (idx k = 0; k < K; k++)
-                for (idx n = 0; n < p->N; n++) {
-                    const cvec h = p->channel[n / W * K + k];
-                    c.rows[k * p->N + n] = (cpx){h.re[n % W], h.im[n % W]};
-                }
+                for (idx n = 0; n < p->N; n++)
+                    c.rows[k * p->N + n] = number_at(p->channel + k, K, n);
             rank[p->item[0]] =
                 jacobi_inverse(K, p->N, rank_tolerance(shape, K, p->N), c.rows, c.psi);
             for (idx k = 0; k < K; k++)
-                for (idx n = 0; n < p->N; n++) {
-                    p->channel[n / W * K + k].re[n % W] = c.rows[k * p->N + n].re;
-                    p->channel[n / W * K + k].im[n % W] = c.rows[k * p->N + n].im;
-                }
+                for (idx n = 0; n < p->N; n++)
+                    put_number(p->channel + k, K, n, c.rows[k * p->N + n]);
         }
 #endif
         write_precoder(p, &c, c.psi, read_number(p, INPUTS(zero_forcing)->power, 0), out[0]);
@@ -375,7 +368,7 @@ OPERATOR(project) {
                     const cpx wave = {w.part[0][n % W], w.part[1][n % W]};
                     cpx q = {m[n / W][n % W], 0};
                     if (p->element)
-                        q = (cpx){p->held[n / W].re[n % W], p->held[n / W].im[n % W]};
+                        q = number_at(p->held, 1, n);
                     rows[l * p->N + n] = conjugate(times(q, wave));
                 }
             jacobi_inverse(L, p->N, rank_tolerance(shape, p->N, L), rows, rotation);
@@ -383,11 +376,8 @@ OPERATOR(project) {
                 for (idx k = 0; k < K; k++) {
                     cpx entry_sum = {0, 0};
                     for (idx n = 0; n < p->N; n++) {
-                        const cvec w = p->channel[n / W * K + k];
-                        const cpx part =
-                            times(rows[l * p->N + n], (cpx){w.re[n % W], -w.im[n % W]});
-                        entry_sum.re += part.re;
-                        entry_sum.im += part.im;
+                        const cpx w = conjugate(number_at(p->channel + k, K, n));
+                        add(&entry_sum, times(rows[l * p->N + n], w));
                     }
                     p->whitened[l * K + k] = entry_sum;
                 }

@@ -140,6 +140,24 @@ INLINE int stopped(const hf_shape *s) {
     for (idx lane = 0; lane < LANES; lane++)       \
         if ((p)->used[lane])
 
+/* Number n of one column of an array over the elements that has `columns`. */
+INLINE cpx number_at(const cvec *column, idx columns, idx n) {
+#ifdef HF_LONE
+    const cvec block = column[n / W * columns];
+    return (cpx){block.re[n % W], block.im[n % W]};
+#else
+    return (cpx){column[n * columns].re, column[n * columns].im};
+#endif
+}
+INLINE void put_number(cvec *column, idx columns, idx n, cpx x) {
+#ifdef HF_LONE
+    column[n / W * columns].re[n % W] = x.re;
+    column[n / W * columns].im[n % W] = x.im;
+#else
+    column[n * columns] = (cvec){x.re, x.im};
+#endif
+}
+
 /* ---- arrays of one item in its own precision */
 
 INLINE idx bytes_of(const hf_shape *s) { return s->single ? 4 : 8; }
@@ -468,7 +486,7 @@ static void weigh_elements(const problem *p, const vec *m) {
         if (p->element != GIVEN)
             weigh_state(p->element, m[i], &q, &d_q);
         const lanes moves = p->free[i] > 0;
-        p->q[i] = (cvec){choose(moves, q.re, p->held[i].re), choose(moves, q.im, p->held[i].im)};
+        p->q[i] = choose_cvec(moves, q, p->held[i]);
         p->d_q[i] = (cvec){p->free[i] * d_q.re, p->free[i] * d_q.im};
     }
 }

@@ -77,22 +77,13 @@ static void enter_search(problem *p, const state_search *s, idx f) {
 /* Y' and X from G and S.  Once more of the same it gives the same bits, so that lanes do not depend on
  * when others move: hence one copy of the code. */
 static ALONE void whiten_again(problem *p) {
-    const idx K = p->K, L = p->L;
-    adjoint_of(K, L, p->effective, p->whitened);
     if (p->radiated) {
-        num guard = NUM(0);
-        for (idx l = 0; l < L; l++)
-            guard += p->power_gram[l * L + l].re;
-        memcpy(p->feeds, p->power_gram, (size_t)(L * L) * sizeof(cpx));
-        for (idx l = 0; l < L; l++)
-            p->feeds[l * L + l].re += guard * (real)GUARD / (real)L;
-        const mask dark = not((cholesky(L, p->feeds) > 0) & (guard > 0));
-        solve_lower(L, K, p->feeds, p->whitened);
-        for (idx i = 0; any(dark) && i < L * K; i++)
-            p->whitened[i] = (cpx){pick(dark, NUM(0), p->whitened[i].re),
-                                   pick(dark, NUM(0), p->whitened[i].im)};
+        memcpy(p->feeds, p->power_gram, (size_t)(p->L * p->L) * sizeof(cpx));
+        whiten_by(p);
+    } else {
+        adjoint_of(p->K, p->L, p->effective, p->whitened);
     }
-    gram_of_columns(L, K, p->whitened, p->gram);
+    gram_of_columns(p->L, p->K, p->whitened, p->gram);
 }
 
 /* The links that Psi has, and (diag(a)^{1/2} X diag(a)^{1/2} + c I)^-1.  Returns their rate. */
@@ -178,7 +169,7 @@ INLINE void promise_users(problem *p, state_search *s, const idx K, idx f, idx n
         const cpx across = times(conjugate(b[i]), to_a), after = times(conjugate(to_b), to_a);
         p11 += a[i].re * to_a.re + a[i].im * to_a.im;
         p22 += b[i].re * to_b.re + b[i].im * to_b.im;
-        p21 = (cpx){p21.re + across.re, p21.im + across.im};
+        add(&p21, across);
         w11 += gain * norm2(to_a);
         w22 += gain * norm2(to_b);
         w21 = (cpx){w21.re + gain * after.re, w21.im + gain * after.im};
@@ -189,7 +180,7 @@ INLINE void promise_users(problem *p, state_search *s, const idx K, idx f, idx n
     const cpx q = s->q[n];
     const num counts = s->ridge[f], own = norm2(q);
     for (idx i = 0; i < p->shape->states; i++) {
-        const cpx to = s->states[i], by = {to.re - q.re, to.im - q.im};
+        const cpx to = s->states[i], by = minus(to, q);
         const num moved = norm2(by);
         num gain = moved * bend + 2 * (by.re * w21.re - by.im * w21.im);
         num over = 1 + moved * stiff + 2 * (by.re * p21.re - by.im * p21.im);
@@ -218,16 +209,10 @@ static num move_element(problem *p, state_search *s, idx f, cpx by, num more, ma
     const cpx *h = s->row + f * K, *phi = s->wave + f * L;
     for (idx l = 0; l < L; l++) {
         const cpx wave = times(by, phi[l]), square = scaled(more, conjugate(phi[l]));
-        for (idx k = 0; k < K; k++) {
-            const cpx part = times(h[k], wave);
-            p->effective[k * L + l].re += part.re;
-            p->effective[k * L + l].im += part.im;
-        }
-        for (idx r = 0; p->radiated && r < L; r++) {
-            const cpx part = times(square, phi[r]);
-            p->power_gram[l * L + r].re += part.re;
-            p->power_gram[l * L + r].im += part.im;
-        }
+        for (idx k = 0; k < K; k++)
+            add(&p->effective[k * L + l], times(h[k], wave));
+        for (idx r = 0; p->radiated && r < L; r++)
+            add(&p->power_gram[l * L + r], times(square, phi[r]));
     }
     whiten_again(p);
     wmmse_update(p, p->gram, p->noise, s->psi + f * K * K, p->received, moves);
@@ -240,16 +225,15 @@ static num start_search(problem *p, state_search *s) {
     for (idx n = 0; n < N; n++) {
         num nearest = NUM(INFINITY), which = NUM(0);
         for (idx i = 0; i < p->shape->states; i++) {
-            const cpx by = {s->states[i].re - s->q[n].re, s->states[i].im - s->q[n].im};
-            const mask nearer = norm2(by) < nearest;
-            nearest = pick(nearer, norm2(by), nearest);
+            const num away = norm2(minus(s->states[i], s->q[n]));
+            const mask nearer = away < nearest;
+            nearest = pick(nearer, away, nearest);
             which = pick(nearer, NUM(i), which);
         }
         s->chosen[n] = which;
         for (idx i = 0; i < p->shape->states; i++) {
             const mask here = (which == (real)i) & (((const num *)p->free)[n] > 0);
-            s->q[n] = (cpx){pick(here, s->states[i].re, s->q[n].re),
-                            pick(here, s->states[i].im, s->q[n].im)};
+            s->q[n] = pick_cpx(here, s->states[i], s->q[n]);
         }
         if (!p->element)
             ((num *)s->m)[n] = s->q[n].re;
@@ -295,8 +279,7 @@ static void consider(problem *p, state_search *s, idx n, state_move *best) {
         const cpx to = s->states[i];
         best->most = pick(higher_, s->promise[i], best->most);
         best->state = pick(higher_, NUM(i), best->state);
-        best->by.re = pick(higher_, to.re - q.re, best->by.re);
-        best->by.im = pick(higher_, to.im - q.im, best->by.im);
+        best->by = pick_cpx(higher_, minus(to, q), best->by);
         best->more = pick(higher_, norm2(to) - norm2(q), best->more);
         better |= higher_;
     }
@@ -305,9 +288,8 @@ static void consider(problem *p, state_search *s, idx n, state_move *best) {
         pick_nums(2 * p->K, better, (const num *)(s->columns + (f * p->N + n) * p->K),
                   (num *)(s->row + f * p->K));
         for (idx l = 0; l < p->L; l++) {
-            const cpx wave = wave_of(p, f, n, l);
             cpx *to = s->wave + f * p->L + l;
-            *to = (cpx){pick(better, wave.re, to->re), pick(better, wave.im, to->im)};
+            *to = pick_cpx(better, wave_of(p, f, n, l), *to);
         }
     }
 }
@@ -323,12 +305,11 @@ static mask pass_states(problem *p, state_search *s, num tolerance, mask open, n
         const mask moves = open & (best.most > tolerance * *rate);
         if (!any(moves))
             continue;
-        const cpx by = {pick(moves, best.by.re, NUM(0)), pick(moves, best.by.im, NUM(0))};
+        const cpx still = {NUM(0), NUM(0)}, by = pick_cpx(moves, best.by, still);
         const num more = pick(moves, best.more, NUM(0));
         for (idx n = at; n < end; n++) {
             const mask here = moves & (best.element == (real)n);
-            s->q[n].re += pick(here, by.re, NUM(0));
-            s->q[n].im += pick(here, by.im, NUM(0));
+            add(&s->q[n], pick_cpx(here, by, still));
             s->chosen[n] = pick(here, best.state, s->chosen[n]);
         }
         moved |= moves;
