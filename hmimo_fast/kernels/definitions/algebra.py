@@ -14,6 +14,11 @@ def double(matrix):
     return np.ascontiguousarray(matrix).astype(np.complex128)
 
 
+def dagger(matrix):
+    """The conjugate transpose."""
+    return np.ascontiguousarray(matrix.conj().T)
+
+
 def norm2(matrix):
     return np.sum(matrix.real**2 + matrix.imag**2)
 
@@ -34,5 +39,5 @@ def pseudo_invert(matrix, tolerance):
     rank = np.sum(values > tolerance * values[0])
     inverse = np.zeros_like(values)
     inverse[:rank] = 1.0 / values[:rank]
-    columns = np.ascontiguousarray(right.conj().T) * inverse
-    return columns @ np.ascontiguousarray(left.conj().T), rank
+    columns = dagger(right) * inverse
+    return columns @ dagger(left), rank

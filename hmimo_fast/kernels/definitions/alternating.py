@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .algebra import SINGULAR, pseudo_invert, scale_to_power
+from .algebra import SINGULAR, dagger, pseudo_invert, scale_to_power
 from .ascent import confine, record, whiten
 from .element import AMPLITUDE, GIVEN, Elements, matched, state_of, weigh
 from .joint import fixed_terms
@@ -21,7 +21,7 @@ def force(channel, phase, amplitudes, power, radiated):
     for f in range(len(channel)):
         waves = phase[min(f, len(phase) - 1)]
         whitened, beams = whiten(channel[f], amplitudes, waves, radiated)
-        gram = np.ascontiguousarray(whitened.conj().T) @ whitened
+        gram = dagger(whitened) @ whitened
         digital[f] = beams @ pseudo_invert(gram, SINGULAR)[0]
         spent = power_of(waves, amplitudes, digital[f], radiated)
         digital[f] = scale_to_power(digital[f], spent, power)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .algebra import EPSILON, double
+from .algebra import EPSILON, dagger, double
 from .element import AMPLITUDE, weigh
 from .feeds import (
     MARGIN,
@@ -53,11 +53,11 @@ def whiten(channel, weights, phase, radiated):
 def gather_feeds(channel, weights, phase, radiated):
     """G^H, (L, K), and S of the power ||V||^2 or ||diag(q) Phi V||^2, (L, L)."""
     surface = (weights.reshape(-1, 1) * phase).astype(phase.dtype)
-    received = np.ascontiguousarray(double(channel @ surface).conj().T)
+    received = dagger(double(channel @ surface))
     if not radiated:
         return received, np.eye(phase.shape[1]) + 0j
     surface = double(surface)
-    return received, np.ascontiguousarray(surface.conj().T) @ surface
+    return received, dagger(surface) @ surface
 
 
 def multipliers_of(psi, feeds):
@@ -86,7 +86,7 @@ def as_split(limits, psi, feeds):
     split = limits.split.copy()
     if splits(limits, len(psi), feeds):
         split[:] = psi[:, SPLIT, : len(limits.weights)].real
-    return with_split(limits, split)
+    return with_split(limits, split, limits.min_rate)
 
 
 def grams(channel, phase, weights, psi, limits):
@@ -98,7 +98,7 @@ def grams(channel, phase, weights, psi, limits):
         whitened = whiten_within(
             channel[f], weights, waves, multipliers_of(psi[f], phase.shape[2]), limits
         )[0]
-        gram[f] = np.ascontiguousarray(whitened.conj().T) @ whitened
+        gram[f] = dagger(whitened) @ whitened
     return gram
 
 
@@ -134,7 +134,7 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served, ane
         whitened, beams = whiten_under(
             received, surface, multipliers_of(best[f], phase.shape[2]), limits
         )
-        gram = np.ascontiguousarray(whitened.conj().T) @ whitened
+        gram = dagger(whitened) @ whitened
         rate, gamma, lambda_, fits = channel_terms(
             stage, gram, best, f, limits, noise_power, served, sweeps
         )
@@ -155,10 +155,9 @@ def evaluate(stage, channel, phase, state, psi, limits, noise_power, served, ane
         if fits and not fit:
             continue
         total += rate
-        dagger = np.ascontiguousarray(beams.conj().T)
-        gradient += (slopes.conj() * pull_back(channel[f], waves, gamma @ dagger)).real
+        gradient += (slopes.conj() * pull_back(channel[f], waves, gamma @ dagger(beams))).real
         if limits.radiated:
-            loss = double(waves) @ (beams @ lambda_ @ dagger)
+            loss = double(waves) @ (beams @ lambda_ @ dagger(beams))
             fields = double(waves)
             own = np.sum(loss.real * fields.real + loss.imag * fields.imag, axis=1)
             gradient -= (slopes.conj() * weights).real * own
@@ -197,7 +196,7 @@ def channel_terms(stage, gram, psi, f, limits, noise_power, served, sweeps):
         psi[f, SHARE, :users], psi[f, RATES, :users] = share, rates
         psi[f, PRICES, :users] = prices
         psi[f, :users, :users] = pulled
-        gamma = pulled @ np.ascontiguousarray(pulled.conj().T)
+        gamma = pulled @ dagger(pulled)
         return rate, gamma, gamma, fits
     rate, gamma, lambda_, found = general_terms(
         gram,
@@ -222,7 +221,7 @@ def settle(stage, received, surface, psi, f, limits, noise_power, served, sweeps
     theta, once = multipliers_of(psi[f], len(surface)), 2 if limits.dual else 1
     for _ in range(sweeps):
         whitened, beams = whiten_under(received, surface, theta, limits)
-        gram = np.ascontiguousarray(whitened.conj().T) @ whitened
+        gram = dagger(whitened) @ whitened
         rate, _, lambda_, fits = channel_terms(
             stage, gram, psi, f, limits, noise_power, served, once
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .algebra import SINGULAR, pseudo_invert
+from .algebra import SINGULAR, dagger, pseudo_invert
 from .ascent import gather_feeds, record, whiten_within
 from .element import AMPLITUDE, Elements, least_weight, matched, state_of, weigh
 from .feeds import REBALANCE, at_part, find_excess, find_spent, rebalance, start_multipliers
@@ -112,7 +112,7 @@ def coordinate_descent(
     for f in range(channels):
         wave = waves[min(f, len(waves) - 1)]
         whitened = whiten_within(wide[f], current, wave, theta[f], limits)[0]
-        gram = np.ascontiguousarray(whitened.conj().T) @ whitened
+        gram = dagger(whitened) @ whitened
         psi[f] = match(gram, everybody)
         received[f], spent[f] = power_by(gram, psi[f])
     best, best_beams, best_rate = current.copy(), beams.copy(), -np.inf
@@ -122,7 +122,7 @@ def coordinate_descent(
         for f in range(channels):
             wave, excess = waves[min(f, len(waves) - 1)], 1.0
             whitened, carrier = whiten_within(wide[f], current, wave, theta[f], limits)
-            gram = np.ascontiguousarray(whitened.conj().T) @ whitened
+            gram = dagger(whitened) @ whitened
             if zero_forced:
                 heard = (np.diag(gram).real > 0.0).astype(np.float64)
                 zf_rate, _, _, psi[f], _ = zf_terms(gram, limits, noise_power, heard)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .algebra import SINGULAR
+from .algebra import SINGULAR, dagger
 
 #: Least multiplier, from which it can recover; exponent of its multiplicative update, and in the
 #: dual uplink.
@@ -36,7 +36,7 @@ def whiten_by(received, gram):
         return received * 0.0, received * 0.0
     factor = np.linalg.cholesky(gram + guard * np.eye(len(gram)))
     whitened = np.ascontiguousarray(np.linalg.solve(factor, received))
-    beams = np.linalg.solve(np.ascontiguousarray(factor.conj().T), whitened)
+    beams = np.linalg.solve(dagger(factor), whitened)
     return whitened, np.ascontiguousarray(beams)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .algebra import EPSILON
+from .algebra import EPSILON, dagger
 from .feeds import find_spent
 from .inner_general import power_by
 from .inner_zf import fill
@@ -126,7 +126,7 @@ def meet_floors(gram, received, carrier, surface, share, louder, noise_power, pa
     if not counted > 0.0:
         return psi, np.ones(len(share)), -np.inf, False, part
     psi = psi / np.sqrt(max(counted, part * first))
-    links = np.ascontiguousarray(received.conj().T) @ (carrier @ psi)
+    links = dagger(received) @ (carrier @ psi)
     gains = links.real**2 + links.imag**2
     own = np.diag(gains).copy()
     system = -target.reshape(-1, 1) * gains

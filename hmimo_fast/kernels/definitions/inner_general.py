@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .algebra import dagger
 from .inner_zf import places_of, zf_terms
 from .problem import LN2
 from .rates import find_links, rate_adjoint
@@ -72,11 +73,10 @@ def general_terms(gram, psi, power, noise_power, weights, sweeps):
     if not spent > 0.0:
         return 0.0 * spent, gram * 0.0, gram * 0.0, psi
     rate, adjoint, d_noise = rate_adjoint(received, ratio * spent, weights)
-    dagger = np.ascontiguousarray(psi.conj().T)
     return (
         rate,
-        (2.0 / LN2) * adjoint @ dagger,
-        (2.0 / LN2 * ratio * d_noise) * psi @ dagger,
+        (2.0 / LN2) * adjoint @ dagger(psi),
+        (2.0 / LN2 * ratio * d_noise) * psi @ dagger(psi),
         psi,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .algebra import double
+from .algebra import dagger, double
 
 
 def effective_channel(channel, amplitudes, phase):
@@ -14,10 +14,10 @@ def effective_channel(channel, amplitudes, phase):
 
 def pull_back(channel, phase, omega):
     """sum_k conj(H_kn) sum_l Omega_kl conj(Phi_nl), (N,) complex."""
-    waves = omega @ np.ascontiguousarray(double(phase).conj().T)
+    waves = omega @ dagger(double(phase))
     return np.sum(double(channel).conj() * waves, axis=0)
 
 
 def find_channel_gram(channel):
     """H H^H, (K, K)."""
-    return channel @ np.ascontiguousarray(channel.conj().T)
+    return channel @ dagger(channel)

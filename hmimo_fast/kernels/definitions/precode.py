@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .algebra import double, norm2, pseudo_invert, rank_tolerance, scale_to_power
+from .algebra import dagger, double, norm2, pseudo_invert, rank_tolerance, scale_to_power
 from .inner_balanced import balance, start_shares
 from .inner_floors import leave_uplink
 from .inner_general import match, wmmse_sweep
@@ -38,7 +38,7 @@ def zero_forcing(effective_channel, power):
 def wmmse(effective_channel, power, noise_power, weights, iterations):
     """WMMSE precoder from matched beams, (M, K), scaled to the power."""
     matrix, size = _with_unit_size(double(effective_channel))
-    adjoint = np.ascontiguousarray(matrix.conj().T)
+    adjoint = dagger(matrix)
     if not np.isfinite(norm2(matrix)):
         return np.full_like(adjoint, np.nan)
     gram = matrix @ adjoint
@@ -56,7 +56,7 @@ def balanced_precoder(effective_channel, power, noise_power, weights, min_rate, 
     Returns V, (M, K), the lowest rate over its weight, the power, and whether all are served.
     """
     matrix, size = _with_unit_size(double(effective_channel))
-    adjoint = np.ascontiguousarray(matrix.conj().T)
+    adjoint = dagger(matrix)
     if not np.isfinite(norm2(matrix)):
         return np.full_like(adjoint, np.nan), np.nan, np.nan, False
     gram = matrix @ adjoint

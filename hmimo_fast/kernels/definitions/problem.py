@@ -31,10 +31,10 @@ class Limits(NamedTuple):
     feed_power: np.ndarray  # limits of the feeds, (L,), or none, (0,)
 
 
-def with_split(limits, split):
-    """The limits with other parts of the channels, (F, K)."""
+def with_split(limits, split, min_rate):
+    """The limits with other parts of some channels, (F, K), and minimum rates."""
     return Limits(
-        limits.power, limits.noise_power, limits.weights, limits.min_rate, limits.floored,
+        limits.power, limits.noise_power, limits.weights, min_rate, limits.floored,
         limits.radiated, limits.sweeps, limits.elements, limits.objective, limits.overhead,
         limits.dual, split, limits.feed_power,
     )  # fmt: skip
@@ -42,12 +42,7 @@ def with_split(limits, split):
 
 def in_channel(limits, f):
     """The limits in channel f alone."""
-    split = limits.split[f : f + 1]
-    return Limits(
-        limits.power, limits.noise_power, limits.weights, limits.min_rate * split[0],
-        limits.floored, limits.radiated, limits.sweeps, limits.elements, limits.objective,
-        limits.overhead, limits.dual, split, limits.feed_power,
-    )  # fmt: skip
+    return with_split(limits, limits.split[f : f + 1], limits.min_rate * limits.split[f])
 
 
 def unit_weights(weights):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .algebra import double, norm2
+from .algebra import dagger, double, norm2
 from .element import matched
 from .passes import effective_channel, pull_back
 from .problem import LN2
@@ -64,6 +64,6 @@ def sum_rate_gradient(channel, amplitudes, phase, digital, noise_power, weights)
     effective = double(effective_channel(channel, amplitudes, phase))
     beams = double(digital)
     rate, adjoint, _ = rate_adjoint(effective @ beams, noise_power, weights)
-    omega = (2.0 / LN2) * adjoint @ np.ascontiguousarray(beams.conj().T)
-    d_digital = (2.0 / LN2) * np.ascontiguousarray(effective.conj().T) @ adjoint
+    omega = (2.0 / LN2) * adjoint @ dagger(beams)
+    d_digital = (2.0 / LN2) * dagger(effective) @ adjoint
     return rate, matched(pull_back(channel, phase, omega), amplitudes), d_digital

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from .algebra import dagger
 from .ascent import whiten
 from .element import AMPLITUDE, GIVEN, Elements, least_weight, state_of, weigh
 from .inner_zf import places_of, restrict_gram
@@ -87,8 +88,7 @@ def fit(channel, phase, state, metrics, elements, rounds):
             waves = phase[min(f, len(phase) - 1)]
             beams = whiten(channel[f], current, waves, True)[1]
             weighted = beams @ metrics[f]
-            dagger = np.ascontiguousarray(weighted.conj().T)
-            share += pull_back(channel[f], waves, dagger)
+            share += pull_back(channel[f], waves, dagger(weighted))
             fields = waves @ beams
             loads = waves @ weighted
             size += np.sum(fields.real * loads.real + fields.imag * loads.imag, axis=1)

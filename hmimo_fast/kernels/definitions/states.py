@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .algebra import SINGULAR
+from .algebra import SINGULAR, dagger
 from .ascent import gather_feeds
 from .element import AMPLITUDE, Elements
 from .inner_general import FAINT, initialize_general, power_by, wmmse_sweep, wmmse_update
@@ -28,7 +28,7 @@ def factor_feeds(channel, weights, phase, radiated):
     elif radiated:
         factor = np.linalg.cholesky(gram + guard * factor)
         received = np.ascontiguousarray(np.linalg.solve(factor, received))
-    return factor, received, np.ascontiguousarray(received.conj().T) @ received
+    return factor, received, dagger(received) @ received
 
 
 def links_of(gram, psi, ratio, weights):
@@ -59,7 +59,7 @@ def promise(row, wave, factor, whitened, inverse, half, gain, states, weight, ra
     root_wave = np.linalg.solve(factor, wave.conj())
     size = np.sum(root_wave.real**2 + root_wave.imag**2)  # Phi_n S^{-1} Phi_n^H
     a = half * row
-    b = half * (np.ascontiguousarray(whitened.conj().T) @ root_wave)
+    b = half * (dagger(whitened) @ root_wave)
     to_a, to_b = inverse @ a, inverse @ b
     p11, p22, p21 = (
         np.sum(a.conj() * to_a).real,
