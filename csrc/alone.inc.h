@@ -77,7 +77,7 @@ static int ascend_alone(problem *p, ascent *s, mask open, idx iterations, num to
         whiten(p, 0, s->m, p->radiated);
         p->ratio[0] = p->gram[0].re / s->noise;
         const num rate = rate_of(1, p->ratio, p->weights);
-        record(s, open, from + s->made, rate);
+        record(s->trace, s->traced, open, from + s->made, rate);
         const mask better = open & (rate > s->best_rate);
         s->best_rate = pick(better, rate, s->best_rate);
         pick_elements(n, better, s->m, s->best);

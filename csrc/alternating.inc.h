@@ -224,7 +224,6 @@ OPERATOR(alternating) {
     s.traced = shape->recorded;
     while (lay_out(&a)) {
         lay_out_problem(p, &a, p->radiated);
-        lay_out_algebra(p, &a);
         lay_out_alternation(p, &s, &a);
         s.trace = TAKE(&a, s.traced, num);
     }

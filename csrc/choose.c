@@ -39,17 +39,9 @@ static int in_double(int operator_) {
 /* Marks the items of a loop any of whose users has a minimum rate; whether there are any. */
 static int mark_floored(int operator_, const hf_shape *s, const hf_operand *in, uint8_t *marks) {
     const int may = operator_ == HF_VARIABLE_PROJECTION || operator_ == HF_BEST_BEAMS;
-    if (!may || !in[MIN_RATE].data)
-        return 0;
-    int any = 0;
-    for (ptrdiff_t b = 0; b < s->batch; b++) {
-        const char *of_item = (const char *)in[MIN_RATE].data + b * in[MIN_RATE].step;
-        const double *rate = (const double *)of_item;
-        for (ptrdiff_t k = 0; k < s->users; k++)
-            marks[b] |= rate[k] > 0;
-        any |= marks[b];
-    }
-    return any;
+    for (ptrdiff_t b = 0; may && b < s->batch; b++)
+        marks[b] = (uint8_t)has_floors(s, in[MIN_RATE], b);
+    return memchr(marks, 1, (size_t)s->batch) != NULL;
 }
 
 /* Whether sizes exceed those of any real problem; below, no product of them overflows. */
@@ -75,7 +67,7 @@ static int refinement(int operator_, const double *options) {
 
 /* Whether feeds have limits of their own, which `refine` would not hold: the beams that are returned
  * are then found in double. */
-static int has_limits(int operator_, const hf_shape *s, const hf_operand *in) {
+static int limited_feeds(int operator_, const hf_shape *s, const hf_operand *in) {
     switch (operator_) {
     case HF_VARIABLE_PROJECTION: return limits_feeds(s, INPUTS(variable_projection)->feed_power);
     case HF_BEST_BEAMS: return limits_feeds(s, INPUTS(best_beams)->feed_power);
@@ -124,7 +116,7 @@ static int run(int operator_, const hf_shape *s, const hf_operand *in, const dou
         return HF_TOO_LARGE;
     const int projects = operator_ == HF_VARIABLE_PROJECTION;
     const int plain = !projects || OPTIONS(variable_projection)->objective == SUM_RATE;
-    const int loop = is_loop(operator_), limited = has_limits(operator_, s, in);
+    const int loop = is_loop(operator_), limited = limited_feeds(operator_, s, in);
     const int mixed_states = operator_ == HF_STATE_ASCENT && OPTIONS(state_ascent)->mixed;
     int floats = (s->single || mixed_states) && plain && !limited && !in_double(operator_);
     const hf_kind *pack = floats ? &FLOATS : &DOUBLES;

@@ -334,7 +334,6 @@ OPERATOR(coordinate_descent) {
     d.traced = shape->recorded;
     while (lay_out(&a)) {
         lay_out_problem(p, &a, p->radiated);
-        lay_out_algebra(p, &a);
         lay_out_descent(p, &d, &a);
     }
     if (!a.memory)
@@ -383,7 +382,6 @@ OPERATOR(refine) {
     p->radiated = options[0] != 0;
     while (lay_out(&a)) {
         lay_out_problem(p, &a, p->radiated);
-        lay_out_algebra(p, &a);
         lay_out_alternation(p, &s, &a);
     }
     if (!a.memory)

@@ -765,7 +765,6 @@ static int run_projection(const hf_shape *shape, const hf_operand *in, const dou
     c.traced = least(shape->recorded, b.zf_iterations + 1);
     while (lay_out(&a)) {
         lay_out_problem(p, &a, 1);
-        lay_out_algebra(p, &a);
         lay_out_ascent(p, &s, &a);
         lay_out_candidates(p, &c, runs, &a);
     }
@@ -876,7 +875,6 @@ OPERATOR(wmmse_gradient) {
     cpx *psi = NULL, *beams = NULL;
     while (lay_out(&a)) {
         lay_out_problem(p, &a, options[0] != 0);
-        lay_out_algebra(p, &a);
         m = TAKE(&a, p->n, vec);
         gradient = TAKE(&a, p->n, vec);
         parts = TAKE(&a, (1 + shape->turned) * p->n, vec);

@@ -44,16 +44,29 @@ static inline ptrdiff_t screened_size(const hf_shape *s) {
            2 * (s->elements + s->channels * (2 * s->users * s->users + s->feeds + 2) + 1);
 }
 
-/* Whether any feed of the batch has a limit. */
+/* The doubles of an item. */
+static inline const double *doubles_of(hf_operand from, ptrdiff_t item) {
+    return (const double *)((const char *)from.data + item * from.step);
+}
+
+/* Whether any user of an item has a minimum rate, any feed of it a limit, and any of the batch. */
+static inline int has_floors(const hf_shape *s, hf_operand min_rate, ptrdiff_t item) {
+    int found = 0;
+    for (ptrdiff_t k = 0; min_rate.data && k < s->users; k++)
+        found |= doubles_of(min_rate, item)[k] > 0;
+    return found;
+}
+static inline int has_limits(const hf_shape *s, hf_operand feed_power, ptrdiff_t item) {
+    int found = 0;
+    for (ptrdiff_t l = 0; feed_power.data && l < s->feeds; l++)
+        found |= doubles_of(feed_power, item)[l] < INFINITY;
+    return found;
+}
 static inline int limits_feeds(const hf_shape *s, hf_operand feed_power) {
-    const ptrdiff_t items = !feed_power.data ? 0 : feed_power.step ? s->batch : 1;
-    for (ptrdiff_t b = 0; b < items; b++) {
-        const double *limit = (const double *)((const char *)feed_power.data + b * feed_power.step);
-        for (ptrdiff_t l = 0; l < s->feeds; l++)
-            if (limit[l] < INFINITY)
-                return 1;
-    }
-    return 0;
+    int found = 0;
+    for (ptrdiff_t b = 0; b < (feed_power.step ? s->batch : 1); b++)
+        found |= has_limits(s, feed_power, b);
+    return found;
 }
 
 typedef int (*hf_kernel)(const hf_shape *shape, const hf_operand *in, const double *options,

@@ -94,7 +94,6 @@ static int open_precoding(problem *p, precoding *c, const hf_shape *s, uint8_t *
     p->L = 1;
     while (lay_out(a)) {
         lay_out_problem(p, a, 0);
-        lay_out_algebra(p, a);
         c->precoder = TAKE(a, p->n * p->K, cvec);
         c->psi = TAKE(a, p->K * p->K, cpx);
         c->rotation = TAKE(a, p->K * p->K, cpx);
@@ -327,7 +326,6 @@ OPERATOR(project) {
     cpx *UNUSED rows = NULL, *UNUSED rotation = NULL;
     while (lay_out(&a)) {
         lay_out_problem(p, &a, 1);
-        lay_out_algebra(p, &a);
         m = TAKE(&a, p->n, vec);
         rows = TAKE(&a, LANES > 1 ? 0 : L * p->N, cpx);
         rotation = TAKE(&a, L * L, cpx);
@@ -361,15 +359,12 @@ OPERATOR(project) {
         leave_lanes(p, not(regular));
 #ifdef HF_LONE
         if (p->used[0] && !regular) {
-            const cparts *phi = p->phase;
             for (idx l = 0; l < L; l++)
                 for (idx n = 0; n < p->N; n++) {
-                    const cparts w = phi[n / W * L + l];
-                    const cpx wave = {w.part[0][n % W], w.part[1][n % W]};
                     cpx q = {m[n / W][n % W], 0};
                     if (p->element)
                         q = number_at(p->held, 1, n);
-                    rows[l * p->N + n] = conjugate(times(q, wave));
+                    rows[l * p->N + n] = conjugate(times(q, wave_of(p, 0, n, l)));
                 }
             jacobi_inverse(L, p->N, rank_tolerance(shape, p->N, L), rows, rotation);
             for (idx l = 0; l < L; l++)

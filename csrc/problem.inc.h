@@ -252,11 +252,9 @@ INLINE void lane_starts(const problem *p, hf_operand from, idx f, idx bytes, con
 
 /* Number i of each item. */
 static num read_number(const problem *p, hf_operand from, idx i) {
-    const void *start[W];
     num x = NUM(0);
-    lane_starts(p, from, 0, 0, start);
     for (idx lane = 0; lane < LANES; lane++)
-        set(&x, lane, (real)((const double *)start[lane])[i]);
+        set(&x, lane, (real)doubles_of(from, p->item[lane])[i]);
     return x;
 }
 
@@ -479,6 +477,21 @@ INLINE void *wave_at(const problem *p, void *base, idx f, idx size) {
 INLINE void *phase_of(const problem *p, idx f) { return wave_at(p, p->phase, f, 3 * p->n * p->L); }
 INLINE void *pairs_of(const problem *p, idx f) { return wave_at(p, p->pairs, f, p->pairs_size); }
 
+/* Phi_nl of channel f. */
+INLINE cpx wave_of(const problem *p, idx f, idx n, idx l) {
+#ifdef HF_LONE
+    const cparts wave = ((const cparts *)phase_of(p, f))[n / W * p->L + l];
+    return (cpx){wave.part[0][n % W], wave.part[1][n % W]};
+#else
+    if (p->own_phase) {
+        const cparts wave = ((const cparts *)phase_of(p, f))[n * p->L + l];
+        return (cpx){wave.part[0], wave.part[1]};
+    }
+    const rparts wave = ((const rparts *)phase_of(p, f))[n * p->L + l];
+    return (cpx){NUM(wave.part[0]), NUM(wave.part[1])};
+#endif
+}
+
 /* Complex weights of the elements at their states m. */
 static void weigh_elements(const problem *p, const vec *m) {
     for (idx i = 0; i < p->n; i++) {
@@ -511,27 +524,16 @@ INLINE creal *products_of(const problem *p, idx f) {
 }
 
 static void make_products(const problem *p) {
-#ifndef HF_LONE
     creal *to = p->products;
     for (idx f = 0; f < p->F; f++)
-        for (idx i = 0; i < p->n; i++)
+        for (idx n = 0; n < p->N; n++)
             for (idx k = 0; k < p->K; k++)
                 for (idx l = 0; l < p->L; l++) {
-                    const cvec h = channel_of(p, f)[i * p->K + k];
-                    const idx at = i * p->L + l;
-                    creal x = {h.re[0], h.im[0]}, y;
-                    if (p->own_phase) {
-                        const cparts phi = ((const cparts *)phase_of(p, f))[at];
-                        y = (creal){phi.part[0][0], phi.part[1][0]};
-                    } else {
-                        const rparts phi = ((const rparts *)phase_of(p, f))[at];
-                        y = (creal){phi.part[0], phi.part[1]};
-                    }
+                    const cpx h = number_at(channel_of(p, f) + k, p->K, n);
+                    const cpx phi = wave_of(p, f, n, l);
+                    const creal x = {get(h.re, 0), get(h.im, 0)}, y = {get(phi.re, 0), get(phi.im, 0)};
                     *to++ = (creal){x.re * y.re - x.im * y.im, x.re * y.im + x.im * y.re};
                 }
-#else
-    (void)p;
-#endif
 }
 
 INLINE void forward_products(const int block, idx n, idx step, const creal *restrict products,
@@ -725,7 +727,7 @@ static void measure(problem *p, const hf_shape *s, int lanes, int own_phase) {
     p->own_phase = LANES == 1 || own_phase || (lanes == CHANNELS && s->phases > 1);
 }
 
-/* What is read of a problem; `pairs`: whether the products of the feeds are needed. */
+/* What every problem needs; `pairs`: whether the products of the feeds are needed. */
 static void lay_out_problem(problem *p, arena *a, int pairs) {
     const size_t wave = p->own_phase ? sizeof(vec) : sizeof(real);
     p->channel = TAKE(a, p->F * p->n * p->K, cvec);
@@ -751,10 +753,7 @@ static void lay_out_problem(problem *p, arena *a, int pairs) {
     p->weights = TAKE(a, p->K, num);
     p->limits = TAKE(a, 3 * p->F * p->K, num);
     p->begun = TAKE(a, p->F * p->K, num);
-}
-
-/* What the algebra of one channel needs. */
-static void lay_out_algebra(problem *p, arena *a) {
+    /* what the algebra of one channel needs */
     const idx K = p->K, L = p->L;
     p->effective = TAKE(a, K * L, cpx);
     p->feeds = TAKE(a, L * L, cpx);
@@ -782,28 +781,9 @@ static void lay_out_algebra(problem *p, arena *a) {
     p->field = TAKE(a, STRIP * K, cvec);
 }
 
-/* Whether any user of an item has a minimum rate. */
-static int has_floors(const problem *p, idx item) {
-    const double *rate = (const double *)((const char *)p->min_rate.data + item * p->min_rate.step);
-    int found = 0;
-    for (idx k = 0; p->min_rate.data && k < p->K; k++)
-        found |= rate[k] > 0;
-    return found;
-}
-
-/* Whether any feed of an item has a limit. */
-static int has_limits(const problem *p, idx item) {
-    const char *of_item = (const char *)p->feed_power.data + item * p->feed_power.step;
-    int found = 0;
-    for (idx l = 0; l < p->L; l++)
-        found |= ((const double *)of_item)[l] < INFINITY;
-    return found;
-}
-
 /* Puts the next items of the batch into the lanes: of those that are for this kind of number, the
  * ones whose users have minimum rates or not, as p->floored says, and whose feeds have limits or
- * not, as p->limited says.  Returns whether there are
- * any. */
+ * not, as p->limited says.  Returns whether there are any. */
 static int fill_lanes(problem *p, idx *next) {
     const idx want = p->lanes == ITEMS ? LANES : 1;
     idx lane = 0;
@@ -811,9 +791,9 @@ static int fill_lanes(problem *p, idx *next) {
         const idx item = (*next)++;
         if (p->marks && p->marks[item] != (LANES == 1))
             continue;
-        if (p->floored >= 0 && has_floors(p, item) != p->floored)
+        if (p->floored >= 0 && has_floors(p->shape, p->min_rate, item) != p->floored)
             continue;
-        if (p->feed_power.data && has_limits(p, item) != p->limited)
+        if (has_limits(p->shape, p->feed_power, item) != p->limited)
             continue;
         p->item[lane] = item;
         p->used[lane++] = 1;
@@ -897,12 +877,9 @@ static void load_split(const problem *p, num *split) {
 static void load_limits(problem *p, const hf_operand *limits, num size) {
     const double least = sizeof(real) == 4 ? 1e-30 : 1e-280;
     for (idx lane = 0; lane < LANES; lane++) {
-        const void *power[W], *noise[W];
-        lane_starts(p, limits[0], 0, 0, power);
-        lane_starts(p, limits[1], 0, 0, noise);
-        const double root_power = sqrt(*(const double *)power[lane]);
+        const double root_power = sqrt(*doubles_of(limits[0], p->item[lane]));
         const double waves = 1 / (double)get(inverse_size(p->phase_size), lane);
-        const double root_noise = sqrt(*(const double *)noise[lane]) / root_power /
+        const double root_noise = sqrt(*doubles_of(limits[1], p->item[lane])) / root_power /
                                   (double)get(size, lane) / (p->radiated ? 1 : waves);
         set(&p->noise, lane, (real)fmin(fmax(root_noise * root_noise, least), 1 / least));
         set(&p->size, lane, (real)(root_power / (p->radiated ? waves : 1)));

@@ -103,7 +103,6 @@ static int rate_beams(const hf_shape *s, const hf_operand *in, int radiated, voi
     cpx *d_beams = NULL;
     while (lay_out(&a)) {
         lay_out_problem(p, &a, 0);
-        lay_out_algebra(p, &a);
         m = TAKE(&a, p->n, vec);
         d_beams = TAKE(&a, p->L * p->K, cpx);
     }

@@ -93,7 +93,6 @@ OPERATOR(spectral_ascent) {
     measure(p, shape, ITEMS, in[PHASE].step != 0);
     while (lay_out(&a)) {
         lay_out_problem(p, &a, 1);
-        lay_out_algebra(p, &a);
         lay_out_ascent(p, &s, &a);
         change = TAKE(&a, p->n, vec);
         last = TAKE(&a, p->n, vec);

@@ -102,29 +102,14 @@ static ALONE num find_promises(problem *p, state_search *s, idx f) {
 /* State i of each item. */
 static cpx read_state(const problem *p, hf_operand from, idx i) {
     const idx parts = p->shape->turned ? 2 : 1;
-    const void *start[W];
     cpx x = {NUM(0), NUM(0)};
-    lane_starts(p, from, 0, 0, start);
     for (idx lane = 0; lane < LANES; lane++) {
-        set(&x.re, lane, (real)read_one(p->shape->single, start[lane], parts * i));
+        const double *start = doubles_of(from, p->item[lane]);
+        set(&x.re, lane, (real)read_one(p->shape->single, start, parts * i));
         if (parts > 1)
-            set(&x.im, lane, (real)read_one(p->shape->single, start[lane], parts * i + 1));
+            set(&x.im, lane, (real)read_one(p->shape->single, start, parts * i + 1));
     }
     return x;
-}
-
-INLINE cpx wave_of(const problem *p, idx f, idx n, idx l) {
-#ifdef HF_LONE
-    const cparts wave = ((const cparts *)phase_of(p, f))[n / W * p->L + l];
-    return (cpx){wave.part[0][n % W], wave.part[1][n % W]};
-#else
-    if (p->own_phase) {
-        const cparts wave = ((const cparts *)phase_of(p, f))[n * p->L + l];
-        return (cpx){wave.part[0], wave.part[1]};
-    }
-    const rparts wave = ((const rparts *)phase_of(p, f))[n * p->L + l];
-    return (cpx){NUM(wave.part[0]), NUM(wave.part[1])};
-#endif
 }
 
 /* Adds what each state of element n promises in channel f, with the receivers and the weights of the
@@ -334,7 +319,6 @@ OPERATOR(state_ascent) {
     p->marks = marks;
     while (lay_out(&a)) {
         lay_out_problem(p, &a, p->radiated);
-        lay_out_algebra(p, &a);
         lay_out_search(p, &s, &a);
     }
     if (!a.memory)

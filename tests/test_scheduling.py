@@ -156,7 +156,9 @@ def test_greedy_is_the_published_loop(method: str, constraint: str, accept: str)
             if tried > (reached if accept == "rate" else -math.inf):
                 served, reached, rates = trial, tried, trial_rates
         assert tuple(np.flatnonzero(found.served[item])) == served
-        np.testing.assert_allclose(found.rates[item][list(served)], rates, rtol=1e-6)
+        # where the sum is flat each rate alone is known to fewer digits
+        np.testing.assert_allclose(found.rates[item][list(served)], rates, rtol=1e-5)
+        np.testing.assert_allclose(found.rates[item].sum(), np.sum(rates), rtol=1e-6)
 
 
 def test_a_published_order_matters() -> None:
