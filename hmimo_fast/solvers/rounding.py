@@ -14,6 +14,8 @@ _MOST = 30
 _STEPS = np.outer([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128], [1.0, -1.0]).ravel()
 #: Numbers of V of which two are moved at once.
 _PAIRED = 24
+#: Most turns of all beams together, and their angle: by the golden ratio, never the same twice.
+_TURNS, _ANGLE = 64, np.pi * (np.sqrt(5.0) - 1.0)
 #: Beamformers per block.
 _ROWS = 512
 #: Relative singular values of diag(m) Phi that count as zero: through smaller ones the rounding
@@ -29,8 +31,8 @@ def rounded(
     Where columns of diag(m) Phi nearly depend on each other, as with about as many feeds as
     elements, parts of V that cancel are far larger than what they leave, and so are their rounding
     errors.  What radiates nothing is taken out.  In single precision V has no nearby multiple of
-    the right power, so that numbers in it are moved to their neighbours until it is right (derived
-    here).  None where all beams may stay.
+    the right power, so that numbers in it are moved to their neighbours until it is right, and all
+    beams turned for another try (derived here).  None where all beams may stay.
     """
     asked = problem.power[:, None]
     if problem.aim.saves:  # the power is an upper bound
@@ -75,11 +77,26 @@ def _with_power(surface: np.ndarray, digital: np.ndarray, power: np.ndarray) -> 
     spent = norm2(surface @ digital, (-2, -1))
     some = spent > 0.0
     scale = np.sqrt(np.divide(power, spent, out=np.ones_like(power), where=some))
-    digital = np.ascontiguousarray(digital * scale[:, None, None], kind)
+    digital = np.ascontiguousarray(digital * scale[:, None, None])
     if kind == np.complex128:
         return digital
+    best, least = digital.astype(kind), np.full(len(power), np.inf)
+    for turn in range(_TURNS):
+        rows = np.flatnonzero(some & (least > _TOLERATED * power))
+        if not len(rows):
+            break
+        turned = (np.exp(1j * _ANGLE * turn) * digital[rows]).astype(kind)
+        missing = _moved(surface[rows], turned, power[rows])
+        better = missing < least[rows]
+        best[rows[better]], least[rows[better]] = turned[better], missing[better]
+    return best
+
+
+def _moved(surface: np.ndarray, digital: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """Move numbers of V in single, in place, to the power; returns what is missing, (R,)."""
     numbers = digital.view(np.float32).reshape(len(digital), -1)
     lengths = np.repeat(norm2(surface, -2), 2 * digital.shape[-1], axis=-1)  # of each number
+    some = np.ones(len(power), bool)
     for _ in range(_MOST):
         fields = surface @ digital
         missing = power - norm2(fields, (-2, -1))
@@ -97,7 +114,7 @@ def _with_power(surface: np.ndarray, digital: np.ndarray, power: np.ndarray) -> 
             some[row] = _move_two(surface[row], numbers[row], digital.shape[-1], missing[row])
         step, place = np.divmod(best[better], numbers.shape[1])
         numbers[rows[better], place] += steps[better, step, place]
-    return digital
+    return np.abs(power - norm2(surface @ digital, (-2, -1)))
 
 
 def _move_two(surface: np.ndarray, numbers: np.ndarray, users: int, missing: float) -> bool:
