@@ -893,3 +893,21 @@ def test_fair_weights_stay_finite() -> None:
 def test_fair_errors_name_the_argument(call: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@pytest.mark.parametrize("constraint", ["digital", "radiated"])
+@pytest.mark.parametrize("method", ["joint", "zf", "wmmse_hbf", "alternating"])
+def test_copies_of_users_do_not_change_who_is_served(method: str, constraint: str) -> None:
+    """Neither the power of each user in the order of greedy nor the interference there."""
+    rng = np.random.default_rng(3)
+    surface = hf.Surface(shape=(4, 4), feeds=4)
+    channel = rng.standard_normal((30, 8, 16, 2)).view(complex)[..., 0]
+    weaker = 10.0 ** rng.uniform(-1.0, 0.0, (30, 3, 1)) * channel[:, :3]
+    both = np.concatenate([weaker, channel], axis=1)
+    options = {"min_rate": 0.0, "method": method, "constraint": constraint}
+    found = hf.schedule(both, surface.phase, 1.0, 0.1, **options)
+    expected = hf.schedule(channel, surface.phase, 1.0, 0.1, **options)
+    served = found.served[:, 3:].copy()
+    served[:, :3] |= found.served[:, :3]
+    np.testing.assert_array_equal(served, expected.served)
+    np.testing.assert_allclose(found.sum_rate, expected.sum_rate, rtol=1e-6)

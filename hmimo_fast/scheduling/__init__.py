@@ -108,7 +108,7 @@ def schedule(
     they have at starting amplitudes with matched beams g_k^H / ||g_k|| at power P / K each, in
     descending order, ties by index.  Users are added one by one: amplitudes and beams are solved
     again, and the user stays if every served user has its minimum rate.  Users whose channels are
-    multiples of that of another come last.
+    multiples of that of another come last, and count for nothing in the order of the others.
 
     ``search="local"`` then drops, adds or swaps one user, whichever raises the sum rate most,
     until no such move raises it; of more than 32 moves, only the 32 with the highest sum rate by

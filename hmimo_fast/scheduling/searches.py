@@ -100,7 +100,8 @@ def _order(task: Task) -> np.ndarray:
     """Users (B, K) by their weighted rate with matched beams at the first m, descending.
 
     In double precision throughout, so that the order is the same in both.  Multiples of other
-    users come last: each would take the place of one that is none.
+    users come last, without a beam, so that the order of the others is as without them: each would
+    take the place of one that is none.
     """
     p, first = task.problem, task.first
     each = p.size, *p.channel.shape[1:3]  # B, F, K
@@ -111,17 +112,18 @@ def _order(task: Task) -> np.ndarray:
     phase = np.tile(p.phase, (p.size, 1, 1)) if len(p.phase) > 1 else p.phase
     operands = channel.reshape(-1, *channel.shape[2:]), amplitudes.reshape(-1, p.elements), phase
     effective = run("effective_channel", operands, threads=p.threads)
-    beams = effective.conj().reshape(*each, p.feeds).swapaxes(-1, -2)
+    effective = effective.reshape(*each, p.feeds)
+    whole = effective.swapaxes(1, 2).reshape(p.size, p.users, each[1] * p.feeds)
+    copies = _copies(p, whole)
+    beams = effective.conj().swapaxes(-1, -2)
     sent = first[:, None, :, None] * (p.phase @ beams) if p.radiated else beams
     norm = np.sqrt(norm2(sent, -2))
-    share = np.sqrt(p.power / p.users)[:, None, None]
-    scale = np.where(norm > 0.0, share / norm, 0.0)
+    share = np.sqrt(p.power / (~copies).sum(axis=-1))[:, None, None]
+    scale = np.where((norm > 0.0) & ~copies[:, None], share / norm, 0.0)
     ratio, _ = link_budget(p, first, beams * scale[..., None, :])
     rates = np.log1p(ratio).sum(axis=-2)
     order = np.argsort(-p.weights * rates, axis=-1, kind="stable")
-    every = effective.reshape(*each, p.feeds).swapaxes(1, 2)
-    every = every.reshape(p.size, p.users, each[1] * p.feeds)
-    last = np.take_along_axis(_copies(p, every), order, axis=-1)
+    last = np.take_along_axis(copies, order, axis=-1)
     return np.take_along_axis(order, np.argsort(last, axis=-1, kind="stable"), axis=-1)
 
 
