@@ -30,6 +30,7 @@ def workloads() -> dict[str, Callable[[], Any]]:
 
     surface = hf.Surface(shape=(8, 8), feeds=6)
     sparse = hf.channels.sparse_mmwave(surface, users=6, size=512, seed=0)
+    alike = hf.channels.rician(surface, users=6, size=512, seed=0)
     rng = np.random.default_rng(0)
     found: dict[str, Callable[[], Any]] = {}
 
@@ -69,6 +70,13 @@ def workloads() -> dict[str, Callable[[], Any]]:
         found[f"joint, {constraint}, default, one item"] = lambda constraint=constraint: (
             hf.solve(sparse[0], surface.phase, constraint=constraint).sum_rate
         )
+        for snr in (-20, -10, 10, 30):
+            for users, channel in (("sparse", sparse), ("rician", alike)):
+                found[f"joint, {constraint}, default, {users}, {snr} dB"] = (
+                    lambda channel=channel, snr=snr, constraint=constraint: hf.solve(
+                        channel[:256], surface.phase, 1.0, 10 ** (-snr / 10), constraint=constraint
+                    ).sum_rate.mean()
+                )
         for method in ("wmmse_hbf", "zf_hbf"):
             found[f"{method}, 300 sweeps, {constraint}"] = (
                 lambda method=method, constraint=constraint: hf.solve(
