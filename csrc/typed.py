@@ -114,7 +114,7 @@ def in_c(op: Operator) -> str:
     text += filled("    const hf_operand inputs[] = {", names[:split], "};")
     if op.options:
         numbers = [
-            f"(double){name}" if op.options[name].type is int else name
+            name if op.options[name].type is float else f"(double){name}"
             for name in names[split:stop]
         ]
         text += filled("    const double options[] = {", numbers, "};")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import re
 import runpy
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +41,18 @@ def test_the_names_and_the_typed_functions_are_those_of_the_table() -> None:
     """As csrc/typed.py writes them."""
     for path, text in runpy.run_path(str(ROOT / "csrc/typed.py"))["texts"]().items():
         assert path.read_text() == text, f"run python csrc/typed.py to write {path.name}"
+
+
+def test_the_headers_are_cplusplus_too(tmp_path: Path) -> None:
+    """Without a warning, and with the names that the C kernels have."""
+    compiler = shutil.which("c++")
+    if not compiler or not (ROOT / "csrc").exists():
+        pytest.skip("no C++ compiler, or no sources")
+    source = tmp_path / "own.cpp"
+    source.write_text('#include "hmimo_fast_typed.h"\nint own() { return hf_abi(); }\n')
+    command = [compiler, "-Wall", "-Wextra", "-Werror", "-S", f"-I{HEADER.parent}", str(source)]
+    subprocess.run([*command, "-o", str(tmp_path / "own.s")], check=True)
+    assert re.search(r"\bhf_abi\b", (tmp_path / "own.s").read_text())
 
 
 @pytest.mark.parametrize("name", OPERATORS)

@@ -17,6 +17,10 @@
 
 #include "hmimo_fast_operators.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum { HF_OK = 0, HF_NO_MEMORY = 1, HF_TOO_LARGE = 2, HF_STOPPED = 3 };
 
 typedef struct {
@@ -55,5 +59,9 @@ const hf_table *hf_kernels(void);
 
 /* The kernels of one level by name, NULL where it was not compiled or cannot run here. */
 const hf_table *hf_kernels_of(const char *level);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -68,7 +68,7 @@ static inline int hf_project(const hf_table *kernels, const hf_shape *shape, hf_
                              hf_operand phase, hf_operand precoder, hf_operand power, int radiated,
                              void *digital) {
     const hf_operand inputs[] = {amplitudes, phase, precoder, power};
-    const double options[] = {radiated};
+    const double options[] = {(double)radiated};
     void *const outputs[] = {digital};
     return kernels->operators[HF_PROJECT](shape, inputs, options, outputs);
 }
@@ -80,7 +80,7 @@ static inline int hf_best_beams(const hf_table *kernels, const hf_shape *shape, 
                                 int64_t sweeps, void *digital, double *sum_rate) {
     const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights, min_rate,
                                  split, feed_power};
-    const double options[] = {radiated, general, (double)sweeps};
+    const double options[] = {(double)radiated, (double)general, (double)sweeps};
     void *const outputs[] = {digital, sum_rate};
     return kernels->operators[HF_BEST_BEAMS](shape, inputs, options, outputs);
 }
@@ -94,8 +94,8 @@ static inline int hf_alternating(const hf_table *kernels, const hf_shape *shape,
                                  double *sum_rate, int64_t *to_iterations, uint8_t *converged,
                                  double *history) {
     const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights, movable};
-    const double options[] = {radiated, backtracking, step, (double)inner, tolerance,
-                              (double)iterations, (double)element};
+    const double options[] = {(double)radiated, (double)backtracking, step, (double)inner,
+                              tolerance, (double)iterations, (double)element};
     void *const outputs[] = {to_amplitudes, digital, sum_rate, to_iterations, converged, history};
     return kernels->operators[HF_ALTERNATING](shape, inputs, options, outputs);
 }
@@ -114,9 +114,9 @@ static inline int hf_variable_projection(const hf_table *kernels, const hf_shape
                                          uint8_t *converged, double *history) {
     const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights, min_rate,
                                  split, movable, overhead, feed_power};
-    const double options[] = {radiated, (double)zf_iterations, (double)iterations,
+    const double options[] = {(double)radiated, (double)zf_iterations, (double)iterations,
                               (double)candidates, (double)finalists, (double)sweeps, tolerance,
-                              (double)element, (double)objective, mixed};
+                              (double)element, (double)objective, (double)mixed};
     void *const outputs[] = {to_amplitudes, digital, sum_rate, to_iterations, converged, history};
     return kernels->operators[HF_VARIABLE_PROJECTION](shape, inputs, options, outputs);
 }
@@ -132,7 +132,7 @@ static inline int hf_coordinate_descent(const hf_table *kernels, const hf_shape 
                                         double *history) {
     const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights, movable,
                                  feed_power};
-    const double options[] = {radiated, zero_forced, tolerance, (double)iterations,
+    const double options[] = {(double)radiated, (double)zero_forced, tolerance, (double)iterations,
                               (double)element};
     void *const outputs[] = {to_amplitudes, digital, sum_rate, to_iterations, converged, history};
     return kernels->operators[HF_COORDINATE_DESCENT](shape, inputs, options, outputs);
@@ -144,7 +144,7 @@ static inline int hf_wmmse_gradient(const hf_table *kernels, const hf_shape *sha
                                     hf_operand weights, int radiated, int64_t sweeps,
                                     double *sum_rate, void *to_digital, void *d_amplitudes) {
     const hf_operand inputs[] = {channel, amplitudes, phase, digital, power, noise_power, weights};
-    const double options[] = {radiated, (double)sweeps};
+    const double options[] = {(double)radiated, (double)sweeps};
     void *const outputs[] = {sum_rate, to_digital, d_amplitudes};
     return kernels->operators[HF_WMMSE_GRADIENT](shape, inputs, options, outputs);
 }
@@ -176,7 +176,7 @@ static inline int hf_spectral_ascent(const hf_table *kernels, const hf_shape *sh
                                      void *gradient, void *curvature, void *step, double *length) {
     const hf_operand inputs[] = {channel, start, phase, digital, power, noise_power, weights,
                                  change, slope};
-    const double options[] = {radiated, (double)sweeps, (double)steps};
+    const double options[] = {(double)radiated, (double)sweeps, (double)steps};
     void *const outputs[] = {sum_rate, to_digital, end, to_change, to_slope, gradient, curvature,
                              step, length};
     return kernels->operators[HF_SPECTRAL_ASCENT](shape, inputs, options, outputs);
@@ -190,7 +190,7 @@ static inline int hf_state_ascent(const hf_table *kernels, const hf_shape *shape
                                   double *sum_rate, int64_t *chosen) {
     const hf_operand inputs[] = {channel, amplitudes, phase, power, noise_power, weights, movable,
                                  states};
-    const double options[] = {radiated, tolerance, (double)iterations, mixed};
+    const double options[] = {(double)radiated, tolerance, (double)iterations, (double)mixed};
     void *const outputs[] = {sum_rate, chosen};
     return kernels->operators[HF_STATE_ASCENT](shape, inputs, options, outputs);
 }
@@ -200,7 +200,7 @@ static inline int hf_link_budget(const hf_table *kernels, const hf_shape *shape,
                                  hf_operand digital, hf_operand noise_power, int radiated,
                                  void *sinr, double *power) {
     const hf_operand inputs[] = {channel, amplitudes, phase, digital, noise_power};
-    const double options[] = {radiated};
+    const double options[] = {(double)radiated};
     void *const outputs[] = {sinr, power};
     return kernels->operators[HF_LINK_BUDGET](shape, inputs, options, outputs);
 }
