@@ -178,10 +178,12 @@ static void gram_of_columns(idx inner, idx columns, const cpx *a, cpx *out) {
 
 /* Re tr(a^H b). */
 static num inner_product(idx count, const cpx *a, const cpx *b) {
-    num sum = NUM(0);
-    for (idx i = 0; i < count; i++)
-        sum += a[i].re * b[i].re + a[i].im * b[i].im;
-    return sum;
+    cpx sum = {NUM(0), NUM(0)};
+    for (idx i = 0; i < count; i++) {
+        sum.re += a[i].re * b[i].re;
+        sum.im += a[i].im * b[i].im;
+    }
+    return sum.re + sum.im;
 }
 
 /* out = a^H with a (rows x columns). */
@@ -230,16 +232,19 @@ INLINE num highest_entry(idx n, const cpx *a) {
 INLINE num invert_any(const idx n, cpx *a) {
     const num high = highest_entry(n, a);
     num low = high;
+    FEW
     for (idx j = 0; j < n; j++) {
         const num pivot = a[j * n + j].re, inverse = 1 / pivot;
         low = smaller(pivot, low);
+        FEW
         for (idx r = 0; r < n; r++) {
             if (r == j)
                 continue;
-            /* A_rj / pivot, of what stands above the diagonal */
-            const cpx here = r < j ? a[r * n + j] : conjugate(a[j * n + r]);
-            const cpx part = scaled(inverse, here);
+            /* A_rj, of what stands above the diagonal, and over the pivot */
+            cpx *at = r < j ? a + r * n + j : a + j * n + r;
+            const cpx here = r < j ? *at : conjugate(*at), part = scaled(inverse, here);
             a[r * n + r].re -= part.re * here.re + part.im * here.im;
+            FEW
             for (idx c = r + 1; c < n; c++) {
                 if (c == j)
                     continue;
@@ -249,15 +254,14 @@ INLINE num invert_any(const idx n, cpx *a) {
                 a[r * n + c].re += part.im * there.im;
                 a[r * n + c].im -= part.im * there.re;
             }
+            *at = r < j ? part : conjugate(part);
         }
-        for (idx r = 0; r < j; r++)
-            a[r * n + j] = scaled(inverse, a[r * n + j]);
-        for (idx c = j + 1; c < n; c++)
-            a[j * n + c] = scaled(inverse, a[j * n + c]);
         a[j * n + j].re = -inverse;
     }
+    FEW
     for (idx r = 0; r < n; r++) {
         a[r * n + r] = (cpx){-a[r * n + r].re, NUM(0)};
+        FEW
         for (idx c = r + 1; c < n; c++) {
             a[r * n + c] = scaled(NUM(-1), a[r * n + c]);
             a[c * n + r] = conjugate(a[r * n + c]);

@@ -124,7 +124,7 @@ static void record(num *trace, idx traced, mask which, num at, num rate) {
 
 /* ---- the function and its gradient */
 
-/* G, Y', Y and X of channel f, whose minimum rates hold from here on.  Without any radiating element
+/* G, Y and X of channel f, whose minimum rates hold from here on.  Without any radiating element
  * all but G are zero. */
 static void whiten(problem *p, idx f, const vec *m, int radiated) {
     const idx K = p->K, L = p->L;
@@ -133,11 +133,11 @@ static void whiten(problem *p, idx f, const vec *m, int radiated) {
     if (radiated) {
         find_feed_gram(p, f, m, p->sums, p->feeds);
         whiten_by(p);
+        gram_of_columns(L, K, p->whitened, p->gram);
     } else {
-        adjoint_of(K, L, p->effective, p->whitened);
-        memcpy(p->carrier, p->whitened, (size_t)(L * K) * sizeof(cpx));
+        adjoint_of(K, L, p->effective, p->carrier);
+        gram_of_rows(K, L, p->effective, p->gram);
     }
-    gram_of_columns(L, K, p->whitened, p->gram);
 }
 
 /* G and S of channel f, where limits of the feeds hold. */
@@ -347,7 +347,8 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
         rounds = entering && p->dual ? REBALANCINGS : p->sweeps - once;
     num sum = NUM(0), fit = NUM(1), used = NUM(0);
     memset(gradient, 0, (size_t)p->n * sizeof(vec));
-    memset(s->bend, 0, (size_t)p->n * sizeof(vec));
+    if (p->radiated)
+        memset(s->bend, 0, (size_t)p->n * sizeof(vec));
     for (idx f = 0; f < p->F; f++) {
         cpx *beams;
         num price = NUM(0), *theta = at.theta + f * (L + 1);
@@ -402,7 +403,8 @@ static num evaluate(problem *p, ascent *s, int stage, int entering, const vec *m
     *at.worth = sum / (used + p->overhead);
     for (idx i = 0; i < p->n; i++) {
         gradient[i] *= by;
-        s->bend[i] *= by;
+        if (p->radiated)
+            s->bend[i] *= by;
     }
     return pick(met, value, sum);
 }
@@ -427,12 +429,15 @@ static num aim_step(const problem *p, const vec *m, const vec *gradient, num ste
  * The curvature differs widely: the reference waves add up in some elements and cancel in others. */
 static void find_scale(const problem *p, ascent *s) {
     vec sum = {0};
-    for (idx i = 0; i < p->n; i++)
-        sum += s->bend[i];
+    for (idx i = 0; i < p->n; i++) {
+        s->scale[i] = VEC(1);
+        if (p->radiated)
+            sum += s->bend[i];
+    }
     const num mean = larger(total(sum) * (1 / (real)p->N), NUM(1 / HUGE_REAL));
     const vec top = spread(mean), least_bend = spread(mean * (real)LEAST_BEND);
-    for (idx i = 0; i < p->n; i++)
-        s->scale[i] = either(p->radiated, top / (s->bend[i] + least_bend), VEC(1));
+    for (idx i = 0; p->radiated && i < p->n; i++)
+        s->scale[i] = top / (s->bend[i] + least_bend);
 }
 
 /* The L-BFGS direction: the gradient times the inverse curvature along the last steps, from the

@@ -4,7 +4,8 @@
 #define FAINT (sizeof(real) == 4 ? 1e-12 : 1e-60)
 
 /* (diag(a)^{1/2} X diag(a)^{1/2} + c I)^-1 of the links found, c = noise sum(a), in p->inverse, with
- * diag(a)^{1/2} (half).  Returns c; where there is nothing to improve it is one, and `useful` ends. */
+ * diag(a)^{1/2} (half) and t = alpha w u / diag(a)^{1/2} (aim).  Returns c; where there is nothing to
+ * improve it is one, and `useful` ends. */
 INLINE num find_system(problem *p, const cpx *gram, num noise, mask *useful) {
     const idx K = p->K;
     num sum = NUM(0);
@@ -12,9 +13,11 @@ INLINE num find_system(problem *p, const cpx *gram, num noise, mask *useful) {
         const num total = p->disturbance[k] * (1 + p->ratio[k]);
         const num gain = p->weights[k] * (1 + p->ratio[k]);
         const mask heard = (p->ratio[k] > (real)FAINT) & (gain > 0);
-        const num half = root(p->weights[k] * p->ratio[k] * (1 / total));
+        const num inverse_total = 1 / total;
+        const num half = root(p->weights[k] * p->ratio[k] * inverse_total);
         p->half[k] = pick(heard, half, NUM(0));
         p->inverse_half[k] = pick(heard, 1 / half, NUM(0));
+        p->aim[k] = scaled(gain * inverse_total * p->inverse_half[k], p->own[k]);
         sum += p->half[k] * p->half[k];
     }
     const num ridge = noise * sum;
@@ -41,11 +44,6 @@ static mask wmmse_update(problem *p, const cpx *gram, num noise, cpx *psi, cpx *
     mask useful = wanted;
     const num regular = find_system(p, gram, noise, &useful);
     const cpx *inverse = p->inverse;
-    for (idx k = 0; k < K; k++) {
-        const num total = p->disturbance[k] * (1 + p->ratio[k]);
-        const num gain = p->weights[k] * (1 + p->ratio[k]);
-        p->aim[k] = scaled(gain * (1 / total) * p->inverse_half[k], received[k * K + k]);
-    }
     for (idx i = 0; i < K; i++) {
         const num away = -regular * p->inverse_half[i];
         for (idx j = 0; j < K; j++) {
@@ -65,6 +63,36 @@ static mask wmmse_update(problem *p, const cpx *gram, num noise, cpx *psi, cpx *
     return useful;
 }
 
+/* The links that such an update leads to, without its beams, which the next one does not need: all
+ * that they reach are sizes of the entries of the inverse. */
+static void wmmse_links(problem *p, const cpx *gram, num noise, mask *useful) {
+    const idx K = p->K;
+    const num regular = find_system(p, gram, noise, useful);
+    num power = NUM(0);
+    memset(p->disturbance, 0, (size_t)K * sizeof(num));
+    for (idx j = 0; j < K; j++) {
+        const num size = norm2(p->aim[j]);
+        num own = NUM(0), others = NUM(0);
+        for (idx i = 0; i < K; i++) {
+            const cpx x = gram[j * K + i], y = p->inverse[j * K + i];
+            own += p->half[i] * (x.re * y.re + x.im * y.im);
+            if (i == j)
+                continue;
+            others += norm2(y);
+            p->disturbance[i] += size * norm2(y);
+        }
+        power += size * (p->half[j] * p->inverse[j * K + j].re * own - regular * others);
+        p->own[j] = scaled(own, p->aim[j]);
+        p->signal[j] = size * own * own;
+    }
+    for (idx k = 0; k < K; k++) {
+        const num away = regular * p->inverse_half[k];
+        p->disturbance[k] = away * away * p->disturbance[k] + noise * power;
+        p->ratio[k] = p->signal[k] / p->disturbance[k];
+    }
+    *useful &= power > 0;
+}
+
 /* Rate of Psi after some sweeps of it in place; C and the price where not NULL. */
 static num general_terms(problem *p, const cpx *gram, num noise, idx sweeps, cpx *psi, cpx *adjoint,
                          num *price) {
@@ -73,8 +101,11 @@ static num general_terms(problem *p, const cpx *gram, num noise, idx sweeps, cpx
     multiply(K, K, K, gram, psi, received);
     num power = inner_product(K * K, psi, received);
     find_links(p, received, noise * power);
-    for (idx i = 0; i < sweeps && !stopped(p->shape); i++) {
-        wmmse_update(p, gram, noise, psi, received, power > 0);
+    mask useful = power > 0;
+    for (idx i = 1; i < sweeps && !stopped(p->shape); i++)
+        wmmse_links(p, gram, noise, &useful);
+    if (sweeps > 0) {
+        wmmse_update(p, gram, noise, psi, received, useful);
         power = inner_product(K * K, psi, received);
         find_links(p, received, noise * power);
     }

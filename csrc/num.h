@@ -23,6 +23,8 @@
 #define INLINE static inline __attribute__((always_inline))
 /* A loop whose bounds are constants once it is inlined. */
 #define UNROLLED _Pragma("GCC unroll 32")
+/* The same where they may also be larger sizes. */
+#define FEW _Pragma("GCC unroll 8")
 #define UNUSED __attribute__((unused))
 
 #if defined(__AVX512F__)

@@ -95,11 +95,11 @@ static void PASS(forward)(idx K, idx L, idx n, const cvec *h, const CWAVE *phi, 
             }
 }
 
-/* Z_nk = sum_l Phi_nl Y_lk of some elements and users or, where h is not NULL, what they add to
- * Re sum_k H_kn Z_nk. */
+/* Z_nk = sum_l Phi_nl Y_lk of some elements and users or, where h is not NULL, what they (first: alone)
+ * give to Re sum_k H_kn Z_nk. */
 INLINE void PASS(backward_block)(const int elements, const int users, const cvec *restrict h, idx K,
                                  const CWAVE *restrict phi, idx L, const nparts *restrict y,
-                                 cvec *restrict fields, vec *restrict slope) {
+                                 cvec *restrict fields, vec *restrict slope, int first) {
     cparts sum[BACKWARD_ELEMENTS][BACKWARD_USERS];
     UNROLLED
     for (int e = 0; e < elements; e++)
@@ -121,7 +121,7 @@ INLINE void PASS(backward_block)(const int elements, const int users, const cvec
         }
     UNROLLED
     for (int e = 0; e < elements; e++) {
-        vec pulled = {0};
+        vec pulled = h && !first ? slope[e] : (vec){0};
         UNROLLED
         for (int u = 0; u < users; u++) {
             const cvec z = whole_of(sum[e][u]);
@@ -131,20 +131,20 @@ INLINE void PASS(backward_block)(const int elements, const int users, const cvec
                 fields[e * K + u] = z;
         }
         if (h)
-            slope[e] += pulled;
+            slope[e] = pulled;
     }
 }
 
 /* The same of n elements. */
 INLINE void PASS(backward_users)(const int users, idx n, const cvec *h, idx K, const CWAVE *phi,
-                                 idx L, const nparts *y, cvec *fields, vec *slope) {
+                                 idx L, const nparts *y, cvec *fields, vec *slope, int first) {
     idx i = 0;
     for (; i + BACKWARD_ELEMENTS <= n; i += BACKWARD_ELEMENTS)
         PASS(backward_block)(BACKWARD_ELEMENTS, users, h ? h + i * K : h, K, phi + i * L, L, y,
-                             fields + i * K, slope + i);
+                             fields + i * K, slope + i, first);
     for (; i < n; i++)
         PASS(backward_block)(1, users, h ? h + i * K : h, K, phi + i * L, L, y, fields + i * K,
-                             slope + i);
+                             slope + i, first);
 }
 
 /* Fields or slopes of all users. */
@@ -154,7 +154,7 @@ INLINE void PASS(backward_blocks)(idx K, idx L, idx n, const CWAVE *phi, const n
     for (idx k = 0; k < K; k += step) {
 #define CALL(users)                                                                              \
     PASS(backward_users)(least(users, BACKWARD_USERS), n, h ? h + k : h, K, phi, L, y + k, fields + k, \
-                         slope)
+                         slope, k == 0)
         CONSTANT(least(step, K - k), CALL)
 #undef CALL
     }
@@ -168,7 +168,6 @@ static void PASS(fields)(idx K, idx L, idx n, const CWAVE *phi, const nparts *y,
 /* slope_n = Re sum_k H_kn sum_l Phi_nl Y_lk. */
 static void PASS(backward)(idx K, idx L, idx n, const cvec *h, const CWAVE *phi, const nparts *y,
                            vec *slope) {
-    memset(slope, 0, (size_t)n * sizeof(vec));
     PASS(backward_blocks)(K, L, n, phi, y, h, NULL, slope);
 }
 

@@ -1,6 +1,6 @@
 /* From the callers' arrays to lanes and back, and the problem in between. */
 
-#define AHEAD 128            /* reals of an item that are fetched early */
+#define AHEAD 64             /* reals of an item that are fetched early */
 #define STRIP 16             /* vecs of elements that are worked on together */
 #define KEPT_PAIRS 524288    /* bytes of the pairs of a phase, to be kept */
 #define NATURAL 1.44269504088896340736 /* 1 / ln 2 */
@@ -74,7 +74,7 @@ typedef struct {
     cpx *gram;                  /* X = Y'^H Y', K x K */
     cpx *received, *adjoint;    /* A and C, K x K */
     cpx *inverse, *spare;       /* K x K */
-    cpx *aim;                   /* K */
+    cpx *own, *aim;             /* A_kk, and what beams are made of (inner_general.inc.h), K */
     cpx *omega;                 /* K x L */
     cpx *beams, *radiating;     /* V, L x K; V V^H, L x L */
     num *disturbance, *ratio, *signal, *half, *inverse_half, *cost, *filled, *above; /* K */
@@ -197,21 +197,22 @@ INLINE void write_vec(int single, void *to, idx i, vec x) {
     *(loose *)((real *)to + i) = x;
 }
 
-/* to[i] = the reals i of W arrays, one per lane, in groups of `group` reals `step` vecs apart; fetches
- * early what lies `ahead` bytes further. */
+/* to[i] = the reals i of W arrays, one per lane, in groups of `group` reals `step` vecs apart, whose
+ * size divides W and `count`; fetches early what lies `ahead` bytes further. */
 INLINE void gather_ahead(int single, const void *const *from, idx count, const int group, idx step,
                          idx ahead, vec *restrict to) {
     idx next = 0;
     for (; next < count && count >= W; next += W) {
         const idx i = least(next, count - W); /* the last block repeats what the others leave */
-        vec block[W];
+        const idx soon = i * (single ? 4 : 8) + ahead;
+        vec block[W], *here = to + i / group * step;
         for (int lane = 0; lane < W; lane++) {
             block[lane] = read_vec(single, from[lane], i);
-            __builtin_prefetch((const char *)from[lane] + i * (single ? 4 : 8) + ahead);
+            __builtin_prefetch((const char *)from[lane] + soon);
         }
         turn(block);
         for (int j = 0; j < W; j++)
-            to[(i + j) / group * step + (i + j) % group] = block[j];
+            here[j / group * step + j % group] = block[j];
     }
     for (idx i = next; i < count; i++)
         for (int lane = 0; lane < W; lane++)
@@ -657,11 +658,6 @@ static void find_fields(const problem *p, idx f, idx i, idx count, const cpx *be
                fields);
 }
 
-/* The same of element block i. */
-static void find_field(const problem *p, idx f, idx i, const cpx *beams, cvec *row) {
-    find_fields(p, f, i, 1, beams, row);
-}
-
 /* Loads the phase of the batch, or of the items in the lanes. */
 static void load_phase(problem *p, hf_operand phase) {
     const hf_shape *s = p->shape;
@@ -767,6 +763,7 @@ static void lay_out_problem(problem *p, arena *a, int pairs) {
     p->adjoint = TAKE(a, K * K, cpx);
     p->inverse = TAKE(a, K * K, cpx);
     p->spare = TAKE(a, K * K, cpx);
+    p->own = TAKE(a, K, cpx);
     p->aim = TAKE(a, K, cpx);
     p->omega = TAKE(a, K * L, cpx);
     p->beams = TAKE(a, L * K, cpx);

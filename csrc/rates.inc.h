@@ -1,6 +1,6 @@
 /* What beams reach: SINR, rate, its adjoint and gradients (docs/mathematics.md, "Rate"). */
 
-/* SINR of A = G V at this noise, with the signal |A_kk|^2 and the disturbance D_k beside it. */
+/* SINR of A = G V at this noise, with A_kk, the signal |A_kk|^2 and the disturbance D_k beside it. */
 static void find_links(problem *p, const cpx *received, num noise) {
     const idx K = p->K;
     for (idx k = 0; k < K; k++) {
@@ -8,7 +8,8 @@ static void find_links(problem *p, const cpx *received, num noise) {
         for (idx j = 0; j < K; j++)
             if (j != k)
                 disturbance += norm2(received[k * K + j]);
-        p->signal[k] = norm2(received[k * K + k]);
+        p->own[k] = received[k * K + k];
+        p->signal[k] = norm2(p->own[k]);
         p->disturbance[k] = disturbance;
         p->ratio[k] = p->signal[k] / disturbance;
     }

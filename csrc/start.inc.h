@@ -40,15 +40,16 @@ static void find_solo_gains(problem *p, cvec *heard, const vec *ones, num *gain)
             for (idx l = 0; l < L; l++)
                 for (idx k = 0; k < K; k++)
                     p->beams[l * K + k] = conjugate(p->effective[k * L + l]);
-            for (idx i = 0; i < n; i++) {
-                find_field(p, f, i, p->beams, p->field);
-                for (idx k = 0; k < K; k++) {
-                    const cvec x = h[i * K + k], z = p->field[k];
+            for (idx at = 0; at < n; at += STRIP) {
+                const idx count = least(STRIP, n - at);
+                find_fields(p, f, at, count, p->beams, p->field);
+                for (idx i = 0; i < count * K; i++) {
+                    const cvec x = h[at * K + i], z = p->field[i];
                     const cvec own = {x.re * z.re - x.im * z.im, x.re * z.im + x.im * z.re};
                     cvec q = {choose(own.re > zero, VEC(1), zero), zero};
                     if (p->element) /* the weight nearest to the direction in which it helps */
                         q = least_weight(p->element, zero, (cvec){own.re, -own.im}, q);
-                    heard[i * K + k] = (cvec){x.re * q.re - x.im * q.im, x.re * q.im + x.im * q.re};
+                    heard[at * K + i] = (cvec){x.re * q.re - x.im * q.im, x.re * q.im + x.im * q.re};
                 }
             }
             pass_forward(p, f, heard, ones, p->effective);

@@ -14,7 +14,7 @@ typedef struct {
     num *chosen;          /* N: their states */
     cpx *states;          /* S */
     num *promise;         /* S: gains of an element's states */
-    cpx *effective, *power_gram, *feeds, *whitened, *gram, *psi, *received, *inverse;
+    cpx *effective, *power_gram, *feeds, *whitened, *gram, *psi, *received, *inverse, *own;
     num *disturbance, *ratio, *half, *ridge;
     cpx *row, *wave;      /* F x K, F x L: h and Phi_n of the element that moves */
     cpx *root_wave;       /* L: C^-1 Phi_n^H */
@@ -40,6 +40,7 @@ static void lay_out_search(problem *p, state_search *s, arena *a) {
     for (int i = 0; i < 3; i++)
         *vectors[i] = TAKE(a, F * K, num);
     s->ridge = TAKE(a, F, num);
+    s->own = TAKE(a, F * K, cpx);
     s->row = TAKE(a, F * K, cpx);
     s->wave = TAKE(a, F * L, cpx);
     s->root_wave = TAKE(a, L, cpx);
@@ -72,6 +73,7 @@ static void enter_search(problem *p, const state_search *s, idx f) {
     p->disturbance = s->disturbance + f * K;
     p->ratio = s->ratio + f * K;
     p->half = s->half + f * K;
+    p->own = s->own + f * K;
 }
 
 /* Y' and X from G and S.  Once more of the same it gives the same bits, so that lanes do not depend on

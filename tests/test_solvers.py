@@ -250,7 +250,7 @@ def test_the_best_start_is_returned_whole(method: str) -> None:
         check_item(channel, PHASE, solution, i, 2.0, 0.3)
     history = np.nanmax(solution.history, axis=-1)
     # the guard of a nearly singular S counts as power in the one and not in the other
-    np.testing.assert_allclose(history, solution.sum_rate, rtol=1e-6)
+    np.testing.assert_allclose(history, solution.sum_rate, rtol=1e-5)
 
 
 @searches
