@@ -98,11 +98,15 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
             pick_nums(2 * K * K, none, (const num *)p->spare, (num *)psi);
             whiten_within(p, f, (const vec *)d->m, theta);
         }
+        multiply(K, K, K, p->gram, psi, received);
     } else {
         find_links(p, received, p->noise * d->spent[f]);
-        wmmse_update(p, p->gram, p->noise, psi, received, d->spent[f] > 0);
+        const mask useful = wmmse_update(p, p->gram, p->noise, psi, received, d->spent[f] > 0);
+        if (!all(useful)) {
+            multiply(K, K, K, p->gram, psi, p->spare);
+            pick_nums(2 * K * K, not(useful), (const num *)p->spare, (num *)received);
+        }
     }
-    multiply(K, K, K, p->gram, psi, received);
     d->spent[f] = inner_product(K * K, psi, received);
     const mask lost = not(d->spent[f] > 0); /* by rounding: more users than G has dimensions */
     if (!zero_forced && any(lost)) {
@@ -117,13 +121,16 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
         take_part(p, theta, NUM(1), p->spent);
         within = find_excess(p, p->spent);
     }
-    const idx each = LANES > 1 ? 1 : W; /* elements of a vec */
+    cpx *fields = d->fields + f * p->N * K;
+#ifdef HF_LONE
     for (idx at = 0; at < p->n; at += STRIP) {
         const idx count = least(STRIP, p->n - at);
         find_fields(p, f, at, count, beams, p->field);
-        const idx first = at * each, number = least(count * each, p->N - first);
-        part_elements(p, number, p->field, d->fields + (f * p->N + first) * K);
+        part_elements(p, least(count * W, p->N - at * W), p->field, fields + at * W * K);
     }
+#else
+    find_fields(p, f, 0, p->n, beams, (cvec *)fields);
+#endif
     const mask heard = d->spent[f] > 0;
     find_links(p, received, p->noise * within * d->spent[f]);
     for (idx k = 0; k < K; k++)
