@@ -6,24 +6,35 @@
  * which every problem has a phase of its own, vectors (cparts, vec).
  */
 
-/* Blocks of sums that stay in registers with what they are made of. */
+/* Blocks of sums that stay in registers with what they are made of; PARTS of the three parts of complex
+ * numbers at a time. */
 #if REGISTERS == 32 && defined(SHARED)
 #define FORWARD_USERS 1
 #define FORWARD_FEEDS 6
 #define BACKWARD_ELEMENTS 8
 #define BACKWARD_USERS 1
+#define PARTS 3
 #define PAIR_BLOCK 12
 #elif REGISTERS == 32
 #define FORWARD_USERS 2
 #define FORWARD_FEEDS 4
 #define BACKWARD_ELEMENTS 1
 #define BACKWARD_USERS 6
+#define PARTS 3
 #define PAIR_BLOCK 12
+#elif defined(SHARED)
+#define FORWARD_USERS 2
+#define FORWARD_FEEDS 6
+#define BACKWARD_ELEMENTS 4
+#define BACKWARD_USERS 2
+#define PARTS 1
+#define PAIR_BLOCK 6
 #else
 #define FORWARD_USERS 1
 #define FORWARD_FEEDS 4
 #define BACKWARD_ELEMENTS 1
 #define BACKWARD_USERS 4
+#define PARTS 3
 #define PAIR_BLOCK 6
 #endif
 #define NEAR (24 << 10) /* bytes of a phase that stay in the nearest cache */
@@ -39,21 +50,23 @@ INLINE void PASS(forward_block)(const int users, const int feeds, idx n, const c
         UNROLLED
         for (int l = 0; l < feeds; l++)
             sum[u][l] = first ? (cparts){{{0}, {0}, {0}}} : sums[u * L + l];
-    for (idx i = 0; i < n; i++) {
-        cparts x[FORWARD_USERS];
-        UNROLLED
-        for (int u = 0; u < users; u++)
-            x[u] = parts_of(h[i * K + u].re * m[i], h[i * K + u].im * m[i]);
-        UNROLLED
-        for (int c = 0; c < 3; c++)
+    UNROLLED
+    for (int at = 0; at < 3; at += PARTS)
+        for (idx i = 0; i < n; i++) {
+            cparts x[FORWARD_USERS];
             UNROLLED
-            for (int l = 0; l < feeds; l++) {
-                const vec wave = WAVE_VEC(phi[i * L + l].part[c]);
+            for (int u = 0; u < users; u++)
+                x[u] = parts_of(h[i * K + u].re * m[i], h[i * K + u].im * m[i]);
+            UNROLLED
+            for (int c = at; c < at + PARTS; c++)
                 UNROLLED
-                for (int u = 0; u < users; u++)
-                    sum[u][l].part[c] += x[u].part[c] * wave;
-            }
-    }
+                for (int l = 0; l < feeds; l++) {
+                    const vec wave = WAVE_VEC(phi[i * L + l].part[c]);
+                    UNROLLED
+                    for (int u = 0; u < users; u++)
+                        sum[u][l].part[c] += x[u].part[c] * wave;
+                }
+        }
     cvec whole[FORWARD_USERS * FORWARD_FEEDS];
     cpx done[FORWARD_USERS * FORWARD_FEEDS];
     UNROLLED
@@ -106,19 +119,21 @@ INLINE void PASS(backward_block)(const int elements, const int users, const cvec
         UNROLLED
         for (int u = 0; u < users; u++)
             sum[e][u] = (cparts){{{0}, {0}, {0}}};
-    for (idx l = 0; l < L; l++)
-        UNROLLED
-        for (int c = 0; c < 3; c++) {
-            vec wave[BACKWARD_ELEMENTS];
-            for (int e = 0; e < elements; e++)
-                wave[e] = WAVE_VEC(phi[e * L + l].part[c]);
+    UNROLLED
+    for (int at = 0; at < 3; at += PARTS)
+        for (idx l = 0; l < L; l++)
             UNROLLED
-            for (int u = 0; u < users; u++) {
-                vec by = spread(y[l * K + u].part[c]);
+            for (int c = at; c < at + PARTS; c++) {
+                vec wave[BACKWARD_ELEMENTS];
                 for (int e = 0; e < elements; e++)
-                    sum[e][u].part[c] += wave[e] * by;
+                    wave[e] = WAVE_VEC(phi[e * L + l].part[c]);
+                UNROLLED
+                for (int u = 0; u < users; u++) {
+                    vec by = spread(y[l * K + u].part[c]);
+                    for (int e = 0; e < elements; e++)
+                        sum[e][u].part[c] += wave[e] * by;
+                }
             }
-        }
     UNROLLED
     for (int e = 0; e < elements; e++) {
         vec pulled = h && !first ? slope[e] : (vec){0};
@@ -270,4 +285,5 @@ static void PASS(feed_slope)(idx L, idx n, const CWAVE *phi, WAVE *pairs, int ke
 #undef FORWARD_FEEDS
 #undef BACKWARD_ELEMENTS
 #undef BACKWARD_USERS
+#undef PARTS
 #undef PAIR_BLOCK
