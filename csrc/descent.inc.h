@@ -75,6 +75,12 @@ static void hold_circle(problem *p, int element) {
     }
 }
 
+/* A = X Psi in the lanes of `which`. */
+static void receive(problem *p, mask which, const cpx *psi, cpx *received) {
+    multiply(p->K, p->K, p->K, p->gram, psi, p->spare);
+    pick_nums(2 * p->K * p->K, which, (const num *)p->spare, (num *)received);
+}
+
 /* New beams in channel f by a WMMSE update or by zero forcing, with their fields, A, power and the
  * quadratic sum_k a_k (|A_kk|^2 + D_k) - 2 Re sum_k c_k A_kk that is to be minimised: WMMSE and
  * fractional programming have the same.  Returns the rate. */
@@ -102,17 +108,15 @@ static num update_beams(problem *p, descent *d, idx f, int zero_forced) {
     } else {
         find_links(p, received, p->noise * d->spent[f]);
         const mask useful = wmmse_update(p, p->gram, p->noise, psi, received, d->spent[f] > 0);
-        if (!all(useful)) {
-            multiply(K, K, K, p->gram, psi, p->spare);
-            pick_nums(2 * K * K, not(useful), (const num *)p->spare, (num *)received);
-        }
+        if (!all(useful))
+            receive(p, not(useful), psi, received);
     }
     d->spent[f] = inner_product(K * K, psi, received);
     const mask lost = not(d->spent[f] > 0); /* by rounding: more users than G has dimensions */
     if (!zero_forced && any(lost)) {
         force_first(p, p->gram, p->noise, p->spare);
         pick_nums(2 * K * K, lost, (const num *)p->spare, (num *)psi);
-        multiply(K, K, K, p->gram, psi, received);
+        receive(p, lost, psi, received);
         d->spent[f] = inner_product(K * K, psi, received);
     }
     multiply(L, K, K, p->carrier, psi, beams);
