@@ -581,9 +581,16 @@ static int finish_candidate(problem *p, ascent *s, candidates *c, budget b) {
     return 0;
 }
 
+/* Items for which single precision is not enough leave the pack. */
+static void leave_unfit(problem *p, const candidates *c) {
+    leave_lanes(p, p->lanes == ITEMS ? c->unfit : every(any(c->unfit)));
+}
+
 static int project_variables(problem *p, ascent *s, candidates *c, budget b) {
     if (run_candidates(p, s, c, b, 0))
         return 1;
+    if (sizeof(real) == 4)
+        leave_unfit(p, c);
     rate_candidates(c, b.candidates);
     for (idx i = 0; i < s->traced; i++)
         s->trace[i] = NUM(NAN);
@@ -650,7 +657,7 @@ static void leave_screened(const problem *p, idx lane, endpoint reached, endpoin
     }
 }
 
-/* The best candidate.  Items for which single precision is not enough leave the pack. */
+/* The best candidate. */
 static int screen_candidates(problem *p, ascent *s, candidates *c, budget b, hf_operand screened) {
     const int across = p->lanes == CANDIDATES;
     idx best = 0;
@@ -664,7 +671,7 @@ static int screen_candidates(problem *p, ascent *s, candidates *c, budget b, hf_
         rate_candidates(c, b.candidates);
         choose_candidate(p, s, c, b.candidates);
     }
-    leave_lanes(p, p->lanes == ITEMS ? c->unfit : every(any(c->unfit)));
+    leave_unfit(p, c);
     for (idx lane = 0; lane < LANES; lane++)
         if (p->used[lane] && across)
             leave_screened(p, best % LANES, c->reached[best / LANES], c->forced[best / LANES],

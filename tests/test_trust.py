@@ -635,3 +635,17 @@ def test_few_states_serve_somebody_at_any_noise(
     share = found.sum_rate / lit.sum_rate.max(axis=0)
     assert share.min() > 0.4
     assert share.mean() > 0.97
+
+
+@constraints
+def test_weak_users_beside_copies_are_served_in_single_precision(constraint: str) -> None:
+    """Where users are copies a batch in single precision is too coarse for the others."""
+    rng = np.random.default_rng(0)
+    surface = hf.Surface((4, 4), feeds=4)
+    own = rng.standard_normal((64, 2, 16, 2)).view(complex)[..., 0]
+    own[:, 1] *= 10.0 ** rng.uniform(-4.0, -2.0, (64, 1))
+    copies = 10.0 ** rng.uniform(-6.0, 0.0, (64, 2, 1)) * own
+    channel = np.concatenate([own, copies], axis=1).astype(np.complex64)
+    found = hf.solve(channel, surface.phase, 1.0, 1e-11, constraint=constraint)
+    strong = hf.solve(channel[:, :2], surface.phase, 1.0, 1e-11, constraint=constraint)
+    assert (found.sum_rate >= 0.98 * strong.sum_rate).all()
