@@ -107,11 +107,15 @@ def serve() -> None:
     for line in sys.stdin:
         call = todo[json.loads(line)]
         value = call()
-        best, end = float("inf"), time.perf_counter() + 0.15
-        while time.perf_counter() < end:
+        best, begun = float("inf"), time.perf_counter()
+        call()
+        # Some systems count processor time in steps.
+        calls = int(0.002 / (time.perf_counter() - begun)) + 1
+        while time.perf_counter() < begun + 0.15:
             start = time.process_time()
-            call()
-            best = min(best, time.process_time() - start)
+            for _ in range(calls):
+                call()
+            best = min(best, (time.process_time() - start) / calls)
         rate = None if isinstance(value, (tuple, np.ndarray)) else float(value)
         print(json.dumps((best, rate)), flush=True)
 
