@@ -45,6 +45,8 @@ _OF_CHANNELS = ("digital", "sinr", "rates", "power_used")
 #: Options of operators that follow from the problem.
 OWN_OPTIONS = ("radiated", "element", "objective")
 _AMPLITUDES = Elements()
+#: Least amplitude of random starts where the first start is all on.
+DIMMEST = 0.5
 
 
 @dataclass(frozen=True)
@@ -371,10 +373,14 @@ class Problem:
         draws = np.random.default_rng([seed, index]).random((self.size, self.elements))
         return self.placed(self.hardware.random(draws, lowest))
 
+    def same_start(self, seed: int, index: int) -> np.ndarray:
+        """Bright amplitudes or angles (1 or B, N), the same of every item."""
+        draws = np.random.default_rng([seed, index]).random((1, self.elements))
+        return self.placed(self.hardware.random(draws, DIMMEST))
+
     def some_angles(self) -> np.ndarray:
         """Weights (1 or B, N) at random angles, the same in every problem."""
-        draws = np.random.default_rng(0).random((1, self.elements))
-        return self.placed(self.hardware.random(draws, 0.0))
+        return self.same_start(0, 0)
 
     def shaped(self, **arrays: np.ndarray) -> dict[str, np.ndarray]:
         """Arrays (B, ...) of what was found, by name, for the batch and elements of the caller."""

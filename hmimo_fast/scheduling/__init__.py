@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..arguments import as_seed, one_of
+from ..arguments import as_seed, integer, one_of
 from ..problem import Problem
 from ..solvers.methods import chosen
-from .searches import SEARCHES, Task
+from .searches import SEARCHES, Task, again
 
 __all__ = ["Schedule", "schedule"]
 
@@ -98,6 +98,7 @@ def schedule(
     amplifier_efficiency: float | None = None,
     shared: bool = False,
     rescue: bool | None = None,
+    starts: int | None = None,
     progress: Progress | None = None,
     check_finite: bool = False,
     **options: Any,
@@ -181,6 +182,10 @@ def schedule(
         solutions starve users, and not for methods that run as published: their zero forcing
         gives all users one rate, so that it would change something only where minimum rates
         differ or the channel is rank-deficient.
+    starts : int, optional
+        Runs of the user set that is chosen, of which the best is kept: from other starts after the
+        first, with twice the iterations, the same for all items.  By default 3 for ``joint``, and 1
+        for methods that run as published.
     progress : callable, optional
         Called as ``progress(done, total)`` between batched steps; the unit depends on the search.
     check_finite : bool
@@ -231,6 +236,8 @@ def schedule(
         if objective == "min_power":
             raise ValueError("objective: expected one that tells users apart, got 'min_power'")
         rescue = how.rescued if rescue is None else rescue
+        if starts is None:
+            starts = 3 if how.feed_limits and how.anew else 1
         task = Task(
             problem,
             how,
@@ -242,6 +249,8 @@ def schedule(
         )
         how.check(problem, task.most)
         best = SEARCHES[search](task)
+        for number in range(1, integer("starts", starts, 1)):
+            again(task, best, problem.same_start(seed, number))
         feasible = best.score > -np.inf
         sum_rate = problem.heaviest * np.where(feasible, best.sum_rate, 0.0)
         nan = best.rates.dtype.type(np.nan)

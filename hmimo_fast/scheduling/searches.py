@@ -226,6 +226,18 @@ def _local(task: Task) -> Choice:
     return best
 
 
+def again(task: Task, best: Choice, start: np.ndarray) -> None:
+    """Solve the sets that were chosen from a start (1, N) with twice the iterations, in place.
+
+    What is better is kept.
+    """
+    problem = replace(task.problem, start=start, effort=2)
+    other = replace(task, problem=problem, first=start)
+    items = np.flatnonzero(best.served.any(axis=-1))
+    for part, choice in _tried(other, items, best.served[items]):
+        _adopt(best, part, choice, rising=True)
+
+
 #: Searches by name.
 SEARCHES: dict[str, Callable[[Task], Choice]] = {
     "greedy": _greedy,

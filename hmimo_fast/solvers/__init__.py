@@ -14,14 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ..arguments import as_seed, integer
-from ..problem import Problem
+from ..problem import DIMMEST, Problem
 from .found import SLACK, Found, Solution
 from .methods import METHODS, attempt, chosen, common, lowered, serve_alone
 
 __all__ = ["METHODS", "SLACK", "Solution", "solve"]
-
-#: Least amplitude of random starts where the first start is all on.
-_DIMMEST = 0.5
 
 
 def solve(
@@ -196,7 +193,7 @@ def solve(
             instead = lowered(problem, how, fair, options)
             equal = np.maximum(_lowest(best), _lowest(fair))
         serve_alone(problem, how, first, best, options)
-        lowest = 0.0 if how.random_start else _DIMMEST
+        lowest = 0.0 if how.random_start else DIMMEST
         for done in range(1, starts + 1):
             if done > 1:
                 longer = replace(problem, effort=2)
