@@ -4,6 +4,7 @@
 #define DELIVERED 0.15 /* part of a user's residual gain that counts when sets of users are compared */
 #define TRIAL 3        /* inverse part of their share after which FURTHER candidates go on */
 #define FURTHER 4      /* one less under `digital` power */
+#define LEAST_WEIGHT 1e-12 /* where nobody with a weight has a channel */
 #define APART 1e-5     /* relative difference of rates that single precision resolves */
 #define GOLDEN_RATIO 0.6180339887498949
 #define TURN 6.283185307179586
@@ -47,12 +48,12 @@ static void go_to(const problem *p, ascent *s, endpoint e) {
 }
 
 /* Psi of one user, who receives most alone: better than nothing in a channel where the search, over
- * all of them, ended without beams. */
+ * all of them, ended without beams.  Users without a weight come last. */
 static void serve_strongest(const problem *p, cpx *psi) {
     const idx K = p->K;
     num most = NUM(0), which = NUM(-1);
     for (idx k = 0; k < K; k++) {
-        const num worth = p->weights[k] * p->gram[k * K + k].re;
+        const num worth = (p->weights[k] + (real)LEAST_WEIGHT) * p->gram[k * K + k].re;
         which = pick(worth > most, NUM(k), which);
         most = pick(worth > most, worth, most);
     }

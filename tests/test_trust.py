@@ -263,6 +263,25 @@ def test_weights_of_zero_are_equal_weights(call: Call, method: str, constraint: 
         assert np.nanmax(found.history[1]) == 0.0
 
 
+@constraints
+@methods
+def test_the_power_is_held_where_nobody_with_a_weight_has_a_channel(
+    method: str, constraint: str, backend: str
+) -> None:
+    if backend == "numba":
+        pytest.skip("compiles the definition that NumPy runs")
+    channel = channels()
+    channel[:, 0] = 0.0
+    weights = np.zeros(USERS)
+    weights[0] = 1.0
+    found = hf.solve(channel, PHASE, 2.0, method=method, constraint=constraint, weights=weights)
+    radiated = constraint == "radiated" and method != "fully_digital"
+    for amplitudes, digital in zip(found.amplitudes, found.digital, strict=True):
+        surface = (amplitudes, PHASE) if radiated else ()
+        assert naive.used_power(digital, *surface) == pytest.approx(2.0, rel=1e-9)
+    assert (found.sum_rate == 0.0).all()
+
+
 # -- the yardstick -----------------------------------------------------------------------
 
 

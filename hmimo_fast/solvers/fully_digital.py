@@ -68,7 +68,13 @@ def fully_digital(
         rates = np.where(converged[:, None], rates, after)
         converged |= settled & (sweeps == _BLOCK)
     rates, beams = _taken(_numbers(rates).argmax(axis=-1)[:, None], rates, beams)
-    digital = basis @ beams[:, 0]
+    beams = beams[:, 0]
+    dark = np.flatnonzero(~beams.any(axis=(-2, -1)))  # nobody with a weight has a channel
+    gains = np.linalg.norm(reduced[dark], axis=-1)
+    strongest, most = gains.argmax(axis=-1), gains.max(axis=-1)
+    scale = np.sqrt(power[dark]) / np.where(most > 0.0, most, 1.0)
+    beams[dark, :, strongest] = scale[:, None] * reduced[dark, strongest].conj()
+    digital = basis @ beams
     digital[~finite] = np.nan
     digital = digital.astype(p.channel.dtype).reshape(p.size, channels, *digital.shape[1:])
     return Run(

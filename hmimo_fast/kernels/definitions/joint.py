@@ -51,15 +51,20 @@ MORE = np.array([0.0, -1.0, 0.0, 1.0, np.inf, -1.0, 1.0, 2.0])
 #: Inverse share of the general stage that candidates make, and inverse part of that share which all
 #: make before the best of them go on.
 PRELUDE, TRIAL, FURTHER = 3, 3, 4
+#: Weight of users who have none, where nobody with a weight has a channel.
+LEAST_WEIGHT = 1e-12
 #: Relative difference of rates that single precision tells.
 APART = 1e-5
 GOLDEN_RATIO = 0.6180339887498949
 
 
 def strongest(gram, weights):
-    """Psi of one user, who receives most alone, for a channel in which no beams were found."""
+    """Psi of one user, who receives most alone, for a channel in which no beams were found.
+
+    Users without a weight come last.
+    """
     psi = np.zeros_like(gram)
-    worth = weights * np.diag(gram).real
+    worth = (weights + LEAST_WEIGHT) * np.diag(gram).real
     k = np.argmax(worth)
     if worth[k] > 0.0:
         psi[k, k] = 1.0 / np.sqrt(gram[k, k].real)
