@@ -2,6 +2,8 @@
 
 /* SINR under which a user is dropped, before its beam becomes denormal. */
 #define FAINT (sizeof(real) == 4 ? 1e-12 : 1e-60)
+/* Rate over the others' that zero forcing of a part of the users must have, which it drops early. */
+#define CROWDED 2
 
 /* (diag(a)^{1/2} X diag(a)^{1/2} + c I)^-1 of the links found, c = noise sum(a), in p->inverse, with
  * diag(a)^{1/2} (half) and t = alpha w u / diag(a)^{1/2} (aim).  Returns c; where there is nothing to
@@ -161,5 +163,7 @@ static void initialize_general(problem *p, const cpx *gram, num noise, cpx *psi)
     best = try_start(p, gram, noise, best, other, psi);
     const mask some = force_first(p, gram, noise, other) > (real)-INFINITY;
     clear_where(not(some), p->K * p->K, other);
+    const mask crowded = total_of(p->K, p->served) > (real)p->L;
+    best = pick(crowded, best * (real)CROWDED, best);
     try_start(p, gram, noise, best, other, psi);
 }

@@ -23,8 +23,12 @@
 #define INLINE static inline __attribute__((always_inline))
 /* A loop whose bounds are constants once it is inlined. */
 #define UNROLLED _Pragma("GCC unroll 32")
-/* The same where they may also be larger sizes. */
+/* The same where they may also be larger sizes, of which Clang would warn. */
+#ifdef __clang__
+#define FEW
+#else
 #define FEW _Pragma("GCC unroll 8")
+#endif
 #define UNUSED __attribute__((unused))
 
 #if defined(__AVX512F__)

@@ -11,6 +11,8 @@ from .rates import find_links, rate_adjoint
 
 #: SINR under which a user is dropped, before its beam becomes denormal.
 FAINT = 1e-60
+#: Rate over the others' that zero forcing of a part of the users must have, which it drops early.
+CROWDED = 2.0
 #: Least ridge of a WMMSE update relative to the largest signal: the level of rounding.
 REGULAR = 4.0 * np.finfo(np.float64).eps
 
@@ -98,10 +100,11 @@ def initialize_general(gram, psi, limits, noise_power, served, feeds):
     """
     best_rate, best = -1.0, psi
     forced = force_first(gram, limits, noise_power, served, feeds)
-    for candidate in (psi, match(gram, served), forced):
+    for turn, candidate in enumerate((psi, match(gram, served), forced)):
         rate, _, _, refined = general_terms(
             gram, candidate, limits.power, noise_power, limits.weights, 2
         )
-        if rate > best_rate:
+        asked = CROWDED if turn == 2 and np.sum(served) > feeds else 1.0
+        if rate > asked * best_rate:
             best_rate, best = rate, refined
     return best
