@@ -109,9 +109,9 @@ def serve() -> None:
         value = call()
         best, begun = float("inf"), time.perf_counter()
         call()
-        # Some systems count processor time in steps.
-        calls = int(0.002 / (time.perf_counter() - begun)) + 1
-        while time.perf_counter() < begun + 0.15:
+        now = time.perf_counter()
+        calls, end = int(0.002 / (now - begun)) + 1, now + 0.15  # processor time may go in steps
+        while best == float("inf") or time.perf_counter() < end:
             start = time.process_time()
             for _ in range(calls):
                 call()

@@ -57,7 +57,8 @@ def rounded(
 def _cancelling(problem: Problem, amplitudes: np.ndarray, digital: np.ndarray) -> np.ndarray:
     """Where parts of beams in double cancel so far (B, F) that the power may be wrong."""
     bound = np.finfo(float).eps ** 2 / problem.power[:, None]
-    every = np.vdot(digital, digital).real * np.vdot(problem.phase, problem.phase).real
+    every = sum(np.einsum("bflk,bflk->", x, x) for x in (digital.real, digital.imag))
+    every = every * np.vdot(problem.phase, problem.phase).real
     if (bound * every <= _CANCELLED**2).all():  # so of all beams together, with all elements on
         return np.zeros(digital.shape[:2], bool)
     sizes = (np.abs(amplitudes[:, None]) ** 2 * norm2(problem.phase, -1)).sum(axis=-1)
