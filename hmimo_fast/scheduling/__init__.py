@@ -225,6 +225,9 @@ def schedule(
     one_of("accept", accept, ("qos", "rate"))
     how, options = chosen(method, options)
     seed = as_seed(seed)
+    if starts is None:
+        starts = 3 if how.anew and not how.zero_forces else 1
+    starts = integer("starts", starts, 1)
     with np.errstate(all="ignore"):  # that of a caller is for his own numbers
         problem = Problem.of(
             channel, phase, power, noise_power, constraint=constraint, weights=weights,
@@ -236,8 +239,6 @@ def schedule(
         if objective == "min_power":
             raise ValueError("objective: expected one that tells users apart, got 'min_power'")
         rescue = how.rescued if rescue is None else rescue
-        if starts is None:
-            starts = 3 if how.feed_limits and how.anew else 1
         task = Task(
             problem,
             how,
@@ -249,7 +250,7 @@ def schedule(
         )
         how.check(problem, task.most)
         best = SEARCHES[search](task)
-        for number in range(1, integer("starts", starts, 1)):
+        for number in range(1, starts):
             again(task, best, problem.same_start(seed, number))
         feasible = best.score > -np.inf
         sum_rate = problem.heaviest * np.where(feasible, best.sum_rate, 0.0)

@@ -272,7 +272,8 @@ def serve_alone(
 ) -> None:
     """Serve one user alone where that is better, in place, and not where minimum rates are met.
 
-    Tried are all users whose bound is above the rate found, unless one candidate was asked for.
+    Tried are all users whose bound is above the rate found, unless one candidate was asked for;
+    with the default options those whose gain may still be the highest after a glance.
     """
     one = options.get("candidates") == 1 or options.get("zf_iterations") == 0
     if not method.rivals_alone or problem.objective != "sum_rate" or problem.users == 1 or one:

@@ -71,16 +71,17 @@ def joint(problem: Problem, start: np.ndarray, **options: Any) -> Run:
     about as many users as promise most, from different starts (by default 8, of a single user 12).
     Each makes the first stage and a ninth of the second, the best four a third, and the best
     ``finalists`` of them the rest.
-    ``zf_iterations=0`` keeps to the start.  Afterwards every user is served alone whose bound is
-    above the sum rate, but for ``candidates=1`` and under minimum rates.
+    ``zf_iterations=0`` keeps to the start.  Afterwards every user is served alone whose bound, and
+    a first look, leave it a chance to have more than the sum rate, but for ``candidates=1`` and
+    under minimum rates.
     ``sweeps`` is the WMMSE sweeps per evaluation, ``tolerance`` the rate that a step must promise,
     in bit/s/Hz of a user with the largest weight.  Candidates are compared in single precision
     (``mixed=False``: in that of the channel); the rest is in double for complex128, but for what
     is rounded to few states.
     """
     candidates = _CANDIDATES
-    if problem.hardware.states is not None:
-        candidates = _FEW_CANDIDATES if problem.hardware.turned else _CANDIDATES
+    if problem.hardware.states is not None and problem.hardware.turned:
+        candidates = _FEW_CANDIDATES
     elif is_alone(problem):
         candidates = _ALONE_CANDIDATES * problem.effort
     chosen = _stages(problem) | {"candidates": candidates, "mixed": True}
@@ -167,11 +168,11 @@ def zero_forcing_stage(problem: Problem, start: np.ndarray, **options: Any) -> R
 
 
 def is_alone(problem: Problem) -> bool:
-    """Whether a single user has steps of its own (csrc/alone.inc.h)."""
+    """Whether a single user has stages of its own (csrc/alone.inc.h); not before rounding."""
     if problem.users > 1 or problem.channel.shape[1] > 1 or problem.objective != "sum_rate":
         return False
     bound = problem.feed_power is not None or problem.min_rate is not None
-    return not (bound or problem.hardware.turned)
+    return not (bound or problem.hardware.turned or problem.hardware.states is not None)
 
 
 def _stages(problem: Problem) -> dict[str, int]:
